@@ -1,0 +1,27 @@
+//! The bytes and the state machines of bitchat: no clock, no socket, no file, no task.
+//!
+//! Crate map, in reading order:
+//!
+//! 1. [`id`], [`limits`], [`crypto`]: names of things, bounds on strangers, primitives.
+//! 2. [`bencode`], [`identity`], [`channel`]: who we are and what a channel is.
+//! 3. [`noise`], [`quic`]: how two nodes prove that they know the channel's key, and the link that follows.
+//! 4. [`wire`], [`session`]: what two peers say to each other on a link, and its first words.
+//! 5. [`tracker`], [`mesh`], [`chat`]: finding peers, wanting peers, talking to them.
+//!
+//! The contract of a machine is in [`machine`].
+
+pub mod bencode;
+pub mod channel;
+pub mod chat;
+pub mod crypto;
+pub mod id;
+pub mod identity;
+pub mod limits;
+pub mod machine;
+pub mod mesh;
+pub mod noise;
+pub mod quic;
+pub mod session;
+pub mod text;
+pub mod tracker;
+pub mod wire;

@@ -1,0 +1,41 @@
+//! Every bound on what a stranger or a peer can make a node hold or do, with the attack it stops.
+//!
+//! Bounds fixed by a specification stand beside their codec; tunables stand in the `Config` of
+//! their user.
+
+use std::time::Duration;
+
+/// Bytes of a display name in UTF-8. Stops names that flood a terminal.
+pub const NAME_BYTES_MAX: usize = 64;
+
+/// Bytes of one chat message in UTF-8. Stops one peer from filling everybody's memory with a line.
+pub const MESSAGE_BYTES_MAX: usize = 32 * 1024;
+
+/// Bytes of one frame on the control stream, its length prefix excluded. Stops a length prefix
+/// from allocating more than a message can need.
+pub const FRAME_BYTES_MAX: usize = 64 * 1024;
+
+/// Nesting accepted by the MessagePack decoder. Stops a bomb that overflows the stack.
+pub const FRAME_DEPTH_MAX: usize = 16;
+
+/// Bytes of a `.chat` file. Stops a hostile file from filling memory.
+pub const CHAT_FILE_BYTES_MAX: usize = 256 * 1024;
+
+/// Nesting accepted by the bencode decoder. Stops a bomb that overflows the stack.
+pub const BENCODE_DEPTH_MAX: usize = 32;
+
+/// Channels one node is in at once. Bounds the work of the channel gate per bogus first packet.
+pub const CHANNELS_MAX: usize = 256;
+
+/// Members of one channel that a node keeps links with; the design aims at 2 to 50.
+pub const MEMBERS_MAX: usize = 128;
+
+/// Links a node holds at once, half-open ones included. Stops a member from exhausting memory by
+/// dialling for ever.
+pub const LINKS_MAX: usize = 1024;
+
+/// How far a sender's clock may be from ours in the first packet's time slot, in each direction.
+pub const CLOCK_SKEW_MAX: Duration = Duration::from_secs(60);
+
+const _: () = assert!(MESSAGE_BYTES_MAX + 1024 <= FRAME_BYTES_MAX, "a message must fit a frame");
+const _: () = assert!(MEMBERS_MAX <= LINKS_MAX, "every member must be linkable");
