@@ -39,3 +39,9 @@ pub const CLOCK_SKEW_MAX: Duration = Duration::from_secs(60);
 
 const _: () = assert!(MESSAGE_BYTES_MAX + 1024 <= FRAME_BYTES_MAX, "a message must fit a frame");
 const _: () = assert!(MEMBERS_MAX <= LINKS_MAX, "every member must be linkable");
+
+/// Addresses told for one member. Stops a member from aiming everybody's dials at a victim.
+pub const PEER_ADDRESSES_MAX: usize = 4;
+
+/// Receipts in one frame.
+pub const RECEIPTS_PER_FRAME_MAX: usize = 256;

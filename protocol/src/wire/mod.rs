@@ -1,0 +1,45 @@
+//! What two peers say to each other on a link's control stream.
+//!
+//! ```text
+//! frame body = kind u8 || MessagePack map of the frame's fields
+//! ```
+//!
+//! The stream's framing (a length before each body) belongs to [`crate::quic`]. Kinds that are not
+//! known are skipped, fields that are not known are ignored, so the language can grow. A body that
+//! does not decode closes the link: it cannot come from an honest peer, as the link is
+//! authenticated.
+
+mod chat;
+mod codec;
+mod hello;
+mod peers;
+mod renewal;
+
+pub use chat::{Delivered, Say};
+pub use codec::{DecodeError, decode, encode};
+pub use hello::{ChannelProof, Hello, Rename, SharedChannels};
+pub use peers::{PeerRecord, Peers, WireAddress};
+pub use renewal::{RenewAnswer, RenewConfirm, RenewOffer};
+
+/// One message between two linked peers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Frame {
+    /// The first frame of each side.
+    Hello(Hello),
+    /// The channels shared on this link changed.
+    SharedChannels(SharedChannels),
+    /// The sender's display name changed.
+    Rename(Rename),
+    /// Whom the sender is linked with, as a change to what it said before.
+    Peers(Peers),
+    /// A message for a channel or for the receiver alone.
+    Say(Say),
+    /// Messages that the sender has taken in.
+    Delivered(Delivered),
+    /// Fresh key shares for the next generation of keys.
+    RenewOffer(RenewOffer),
+    /// The other half of a renewal.
+    RenewAnswer(RenewAnswer),
+    /// The renewal's secret is in place on the offering side.
+    RenewConfirm(RenewConfirm),
+}
