@@ -1,0 +1,1 @@
+//! The channels of this profile, and which of them are open now.

@@ -1,0 +1,1 @@
+//! The people we know and how far we trust their keys.
