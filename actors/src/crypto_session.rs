@@ -1,0 +1,348 @@
+//! Who the peer of one link is, and which keys: knows no address, survives a change of carrier.
+//!
+//! | message | from | what it does |
+//! |---|---|---|
+//! | [`TransportReady`] | peer transport | how to reach the transport |
+//! | [`SessionEstablished`] | peer transport | the handshake is done: the peer has proven its key |
+//! | [`FramesReceived`] | peer transport | a batch of frames |
+//! | [`LinkClosed`] | peer transport | the link has ended |
+//! | [`SetChannels`], [`SetName`] | peer supervisor | what we are in, and what we are called, changed |
+//!
+//! Owns: the [`Session`] machine (hello, channel proofs, renewal).
+//! Lost on a crash: the link, as the pair is never restarted.
+//! Spec: `docs/spec/05-session.md`.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use actix::{
+    Actor, ActorContext as _, ActorFutureExt as _, AsyncContext, Context, Handler, Message,
+    Recipient, WrapFuture as _,
+};
+use bitchat_protocol::crypto::{Rng, Secret};
+use bitchat_protocol::id::{ChannelId, PeerId};
+use bitchat_protocol::quic::{CloseCode, CloseReason, Established, Role};
+use bitchat_protocol::session::{self, Decision, Input, Output, Session};
+use bytes::Bytes;
+
+use crate::contact_book::AdmitPeer;
+use crate::driver::Driver;
+use crate::entropy;
+use crate::peer_supervisor::{
+    DeliverFrames, LinkKey, PeerRefused, PeerRenamed, PeerUp, SharedChannelsChanged,
+};
+use crate::peer_transport::{CloseLink, MixSecret, SendFrames, UpdateKeys};
+
+/// Messages waiting at most, on top of one per sender.
+pub const MAILBOX: usize = 64;
+
+/// How to reach the transport of this link.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct TransportReady {
+    /// Takes frames.
+    pub frames: Recipient<SendFrames>,
+    /// Takes fresh secrets.
+    pub mix: Recipient<MixSecret>,
+    /// Moves on to the next keys.
+    pub update: Recipient<UpdateKeys>,
+    /// Ends the link.
+    pub close: Recipient<CloseLink>,
+}
+
+/// The handshake is done: the peer has proven its key and the channel's.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct SessionEstablished {
+    /// Who and which keys.
+    pub established: Established,
+    /// The generation of keys in use.
+    pub generation: u64,
+}
+
+/// A batch of frames, in order.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct FramesReceived {
+    /// The generation of keys in use.
+    pub generation: u64,
+    /// Their bodies.
+    pub frames: Vec<Bytes>,
+}
+
+/// The link has ended.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub struct LinkClosed(pub CloseReason);
+
+/// The channels we are in, with the proof key of each.
+pub type ProofKeys = Arc<Vec<(ChannelId, Secret<32>)>>;
+
+/// The channels we are in changed.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub struct SetChannels(pub ProofKeys);
+
+/// Our display name changed.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub struct SetName(pub Arc<str>);
+
+/// What a session is told at its birth.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Us.
+    pub own_peer: PeerId,
+    /// Our display name.
+    pub own_name: Arc<str>,
+    /// Of this run.
+    pub incarnation: [u8; 8],
+    /// The link.
+    pub link: LinkKey,
+    /// Who dialled.
+    pub role: Role,
+    /// The channel whose key opened the link.
+    pub channel: ChannelId,
+    /// Where the peer is.
+    pub remote: SocketAddr,
+    /// The channels we are in.
+    pub channels: ProofKeys,
+    /// Between two renewals of the keys.
+    pub renewal_interval: Duration,
+}
+
+/// Whom a session talks to; all of them live longer than it.
+#[derive(Debug)]
+pub struct Offices {
+    /// Judges who may be linked with.
+    pub admit: Recipient<AdmitPeer>,
+    /// Told that the peer is there.
+    pub up: Recipient<PeerUp>,
+    /// Told that the peer may not be there.
+    pub refused: Recipient<PeerRefused>,
+    /// Told that the shared channels changed.
+    pub shared: Recipient<SharedChannelsChanged>,
+    /// Told of the peer's new name.
+    pub renamed: Recipient<PeerRenamed>,
+    /// Takes frames that are not the session's own.
+    pub deliver: Recipient<DeliverFrames>,
+}
+
+/// The actor.
+pub struct CryptoSession {
+    config: Config,
+    offices: Offices,
+    rtt_micros: Arc<AtomicU64>,
+    transport: Option<TransportReady>,
+    state: State,
+}
+
+enum State {
+    /// The handshake is not done.
+    Handshaking,
+    /// The peer has proven who it is.
+    Established { peer: PeerId, session: Box<Driver<Session>> },
+}
+
+impl std::fmt::Debug for CryptoSession {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CryptoSession").field("link", &self.config.link).finish_non_exhaustive()
+    }
+}
+
+impl CryptoSession {
+    /// Makes the session of one link.
+    #[must_use]
+    pub const fn new(config: Config, offices: Offices, rtt_micros: Arc<AtomicU64>) -> Self {
+        Self { config, offices, rtt_micros, transport: None, state: State::Handshaking }
+    }
+
+    fn input(&mut self, input: Input, ctx: &mut Context<Self>) {
+        if let State::Established { session, .. } = &mut self.state {
+            let outputs = session.input(input, ctx);
+            self.perform(outputs, ctx);
+        }
+    }
+
+    fn perform(&mut self, outputs: Vec<Output>, ctx: &mut Context<Self>) {
+        let mut frames = Vec::new();
+        let mut delivered = Vec::new();
+        for output in outputs {
+            match output {
+                Output::SendFrame(body) => frames.push(Bytes::from(body)),
+                Output::Deliver(frame) => delivered.push(frame),
+                Output::AskContactBook { peer, name } => self.ask_contact_book(peer, name, ctx),
+                Output::Up(info) => self.report_up(info),
+                Output::SharedChanged(shared) => {
+                    let link = self.config.link;
+                    self.offices.shared.do_send(SharedChannelsChanged { link, shared });
+                }
+                Output::Renamed(name) => {
+                    let link = self.config.link;
+                    self.offices.renamed.do_send(PeerRenamed { link, name });
+                }
+                Output::Mix { generation, secret } => {
+                    if let Some(transport) = &self.transport {
+                        transport.mix.do_send(MixSecret { generation, secret });
+                    }
+                }
+                Output::ForceKeyUpdate => {
+                    if let Some(transport) = &self.transport {
+                        transport.update.do_send(UpdateKeys);
+                    }
+                }
+                Output::Close(why) => {
+                    self.send(std::mem::take(&mut frames));
+                    self.close(why.code(), why.to_string());
+                }
+            }
+        }
+        self.send(frames);
+        self.deliver(delivered);
+    }
+
+    fn send(&self, frames: Vec<Bytes>) {
+        if let Some(transport) = &self.transport
+            && !frames.is_empty()
+        {
+            // The session's own frames are few and bounded by its machine.
+            transport.frames.do_send(SendFrames(frames));
+        }
+    }
+
+    fn deliver(&self, frames: Vec<bitchat_protocol::wire::Frame>) {
+        let State::Established { peer, .. } = &self.state else { return };
+        if frames.is_empty() {
+            return;
+        }
+        let batch = DeliverFrames { link: self.config.link, from: *peer, frames };
+        if self.offices.deliver.try_send(batch).is_err() {
+            self.close(CloseCode::Overloaded, "too much at once".to_owned());
+        }
+    }
+
+    fn close(&self, code: CloseCode, reason: String) {
+        if let Some(transport) = &self.transport {
+            transport.close.do_send(CloseLink { code, reason });
+        }
+    }
+
+    fn report_up(&self, info: session::PeerInfo) {
+        let Some(transport) = &self.transport else { return };
+        self.offices.up.do_send(PeerUp {
+            link: self.config.link,
+            info,
+            dialled_by_us: self.config.role == Role::Dialler,
+            address: self.config.remote,
+            frames: transport.frames.clone(),
+            rtt_micros: Arc::clone(&self.rtt_micros),
+        });
+    }
+
+    fn ask_contact_book(&self, peer: PeerId, name: String, ctx: &mut Context<Self>) {
+        let link = self.config.link;
+        let question = self.offices.admit.send(AdmitPeer { peer, name });
+        ctx.spawn(question.into_actor(self).map(move |answer, session, ctx| {
+            // A contact book that is restarting knows nobody: better no link than a wrong one.
+            let decision = match answer {
+                Ok(admission) => {
+                    if let Some(refusal) = admission.refusal() {
+                        session.offices.refused.do_send(PeerRefused {
+                            link,
+                            peer,
+                            refusal: refusal.clone(),
+                        });
+                        Decision::Refuse
+                    } else {
+                        Decision::Accept
+                    }
+                }
+                Err(_) => Decision::Refuse,
+            };
+            session.input(Input::ContactDecision(decision), ctx);
+        }));
+    }
+}
+
+impl Actor for CryptoSession {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(MAILBOX);
+    }
+}
+
+impl Handler<TransportReady> for CryptoSession {
+    type Result = ();
+
+    fn handle(&mut self, ready: TransportReady, _: &mut Self::Context) {
+        self.transport = Some(ready);
+    }
+}
+
+impl Handler<SessionEstablished> for CryptoSession {
+    type Result = ();
+
+    fn handle(&mut self, message: SessionEstablished, ctx: &mut Self::Context) {
+        let SessionEstablished { established, generation } = message;
+        let config = session::Config {
+            own_peer: self.config.own_peer,
+            name: self.config.own_name.to_string(),
+            incarnation: self.config.incarnation,
+            role: self.config.role.into(),
+            channel: self.config.channel,
+            handshake_hash: established.handshake_hash,
+            peer: established.peer,
+            channels: self.config.channels.to_vec(),
+            observed: self.config.remote,
+            renewal_interval: self.config.renewal_interval,
+        };
+        let machine = Session::new(config, generation, Rng::from_seed(entropy::seed()));
+        let mut session = Box::new(Driver::new(machine, |session: &mut Self, outputs, ctx| {
+            session.perform(outputs, ctx);
+        }));
+        let outputs = session.start(ctx);
+        self.state = State::Established { peer: established.peer, session };
+        self.perform(outputs, ctx);
+    }
+}
+
+impl Handler<FramesReceived> for CryptoSession {
+    type Result = ();
+
+    fn handle(&mut self, message: FramesReceived, ctx: &mut Self::Context) {
+        let FramesReceived { generation, frames } = message;
+        for body in frames {
+            self.input(Input::FrameReceived { generation, body }, ctx);
+        }
+    }
+}
+
+impl Handler<LinkClosed> for CryptoSession {
+    type Result = ();
+
+    fn handle(&mut self, LinkClosed(reason): LinkClosed, ctx: &mut Self::Context) {
+        tracing::debug!(link = ?self.config.link, ?reason, "link closed");
+        ctx.stop();
+    }
+}
+
+impl Handler<SetChannels> for CryptoSession {
+    type Result = ();
+
+    fn handle(&mut self, SetChannels(channels): SetChannels, ctx: &mut Self::Context) {
+        self.config.channels = Arc::clone(&channels);
+        self.input(Input::ChannelsChanged(channels.to_vec()), ctx);
+    }
+}
+
+impl Handler<SetName> for CryptoSession {
+    type Result = ();
+
+    fn handle(&mut self, SetName(name): SetName, ctx: &mut Self::Context) {
+        self.config.own_name = Arc::clone(&name);
+        self.input(Input::Renamed(name.to_string()), ctx);
+    }
+}
