@@ -14,7 +14,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use actix::{
@@ -31,9 +30,9 @@ use crate::contact_book::AdmitPeer;
 use crate::driver::Driver;
 use crate::entropy;
 use crate::peer_supervisor::{
-    DeliverFrames, LinkKey, PeerRefused, PeerRenamed, PeerUp, SharedChannelsChanged,
+    DeliverFrames, LinkEnded, LinkKey, PeerRefused, PeerRenamed, PeerUp, SharedChannelsChanged,
 };
-use crate::peer_transport::{CloseLink, MixSecret, SendFrames, UpdateKeys};
+use crate::peer_transport::{CloseLink, MixSecret, SendFrames, Streams, UpdateKeys};
 
 /// Messages waiting at most, on top of one per sender.
 pub const MAILBOX: usize = 64;
@@ -50,6 +49,8 @@ pub struct TransportReady {
     pub update: Recipient<UpdateKeys>,
     /// Ends the link.
     pub close: Recipient<CloseLink>,
+    /// Moves bulk data.
+    pub streams: Streams,
 }
 
 /// The handshake is done: the peer has proven its key and the channel's.
@@ -128,13 +129,15 @@ pub struct Offices {
     pub renamed: Recipient<PeerRenamed>,
     /// Takes frames that are not the session's own.
     pub deliver: Recipient<DeliverFrames>,
+    /// Told when the link has ended.
+    pub ended: Recipient<LinkEnded>,
 }
 
 /// The actor.
 pub struct CryptoSession {
     config: Config,
     offices: Offices,
-    rtt_micros: Arc<AtomicU64>,
+    display_name: Arc<str>,
     transport: Option<TransportReady>,
     state: State,
 }
@@ -155,8 +158,9 @@ impl std::fmt::Debug for CryptoSession {
 impl CryptoSession {
     /// Makes the session of one link.
     #[must_use]
-    pub const fn new(config: Config, offices: Offices, rtt_micros: Arc<AtomicU64>) -> Self {
-        Self { config, offices, rtt_micros, transport: None, state: State::Handshaking }
+    pub fn new(config: Config, offices: Offices) -> Self {
+        let display_name = Arc::from("");
+        Self { config, offices, display_name, transport: None, state: State::Handshaking }
     }
 
     fn input(&mut self, input: Input, ctx: &mut Context<Self>) {
@@ -234,10 +238,9 @@ impl CryptoSession {
         self.offices.up.do_send(PeerUp {
             link: self.config.link,
             info,
-            dialled_by_us: self.config.role == Role::Dialler,
-            address: self.config.remote,
+            name: Arc::clone(&self.display_name),
             frames: transport.frames.clone(),
-            rtt_micros: Arc::clone(&self.rtt_micros),
+            streams: transport.streams.clone(),
         });
     }
 
@@ -324,7 +327,7 @@ impl Handler<LinkClosed> for CryptoSession {
     type Result = ();
 
     fn handle(&mut self, LinkClosed(reason): LinkClosed, ctx: &mut Self::Context) {
-        tracing::debug!(link = ?self.config.link, ?reason, "link closed");
+        self.offices.ended.do_send(LinkEnded { link: self.config.link, reason });
         ctx.stop();
     }
 }

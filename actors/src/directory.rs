@@ -14,7 +14,7 @@ use bytes::Bytes;
 use dashmap::DashMap;
 
 use crate::peer_supervisor::LinkKey;
-use crate::peer_transport::SendFrames;
+use crate::peer_transport::{SendFrames, Streams};
 
 /// How to reach one peer.
 #[derive(Debug)]
@@ -29,6 +29,7 @@ pub(crate) struct Route {
     pub(crate) link: LinkKey,
     pub(crate) address: SocketAddr,
     pub(crate) frames: Recipient<SendFrames>,
+    pub(crate) streams: Streams,
     pub(crate) rtt_micros: Arc<AtomicU64>,
 }
 
@@ -51,6 +52,12 @@ impl Directory {
         let entry = self.0.get(peer).ok_or(Unreachable)?;
         let route = entry.routes.first().ok_or(Unreachable)?;
         route.frames.try_send(SendFrames(frames)).map_err(|_| Unreachable)
+    }
+
+    /// How to use the streams of the peer's link.
+    #[must_use]
+    pub fn streams(&self, peer: &PeerId) -> Option<Streams> {
+        Some(self.0.get(peer)?.routes.first()?.streams.clone())
     }
 
     /// The display name of a linked peer.

@@ -32,7 +32,7 @@ use bitchat_protocol::wire::Frame;
 use crate::contact_book::AdmitPeer;
 use crate::crypto_session::{self, CryptoSession, LinkClosed, ProofKeys, SetChannels, SetName};
 use crate::directory::{Directory, DirectoryWriter, Route};
-use crate::peer_transport::{self, CloseLink, PeerTransport, SendFrames};
+use crate::peer_transport::{self, CloseLink, PeerTransport, SendFrames, Streams};
 use crate::supervision::{self, Exit, StopHandle};
 use crate::udp_port::{
     Abandon, Attach, CarryPackets, Connect, HandleLinkEvents, NoteObserved, SubscribeIncoming,
@@ -96,6 +96,8 @@ pub struct PeerUp {
     pub name: Arc<str>,
     /// Takes frames for it.
     pub frames: Recipient<SendFrames>,
+    /// Moves bulk data.
+    pub streams: Streams,
 }
 
 /// A peer was turned away.
@@ -540,7 +542,7 @@ impl Handler<PeerUp> for PeerSupervisor {
     type Result = ();
 
     fn handle(&mut self, up: PeerUp, _: &mut Self::Context) {
-        let PeerUp { link, info, name, frames } = up;
+        let PeerUp { link, info, name, frames, streams } = up;
         let Some(pair) = self.pairs.get_mut(&link) else { return };
         if !matches!(pair.stage, Stage::Opening) {
             return;
@@ -549,7 +551,7 @@ impl Handler<PeerUp> for PeerSupervisor {
         let PeerInfo { peer, incarnation, shared, observed_us_at, .. } = info;
         pair.stage = Stage::Up { peer, incarnation, shared: shared.clone() };
         let rtt_micros = Arc::clone(&pair.rtt_micros);
-        self.directory.add(peer, name, Route { link, address, frames, rtt_micros });
+        self.directory.add(peer, name, Route { link, address, frames, streams, rtt_micros });
         if let Some(observed) = observed_us_at {
             self.offices.observed.do_send(NoteObserved(observed));
         }
@@ -640,7 +642,11 @@ impl Handler<PairExited> for PeerSupervisor {
             }
             Part::Transport => {
                 pair.transport = None;
-                self.offices.abandon.do_send(Abandon(pair.id));
+                // A transport that ended by itself has told the endpoint, which may have given the
+                // slot to another link since.
+                if exit.is_panic() {
+                    self.offices.abandon.do_send(Abandon(pair.id));
+                }
                 if let Some((_, stop)) = &pair.session {
                     stop.stop();
                 }

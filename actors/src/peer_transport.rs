@@ -20,8 +20,8 @@ use std::task::{Context as TaskContext, Poll};
 use std::time::Instant;
 
 use actix::{
-    Actor, ActorContext as _, ActorFuture, AsyncContext, Context, Handler, Message, MessageResult,
-    Recipient,
+    Actor, ActorContext as _, ActorFuture, ActorFutureExt as _, AsyncContext, Context, Handler,
+    Message, MessageResult, Recipient, WrapFuture as _,
 };
 use bitchat_protocol::crypto::Secret;
 use bitchat_protocol::quic::{
@@ -42,6 +42,9 @@ const PACKETS_AT_ONCE: usize = 16;
 
 /// Bytes read from a stream in one piece.
 const CHUNK_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes handed to a stream's taker in one message.
+const BATCH_BYTES_MAX: usize = 1024 * 1024;
 
 /// Bytes that a writer may have waiting on one stream before [`WriteStream`] answers late.
 const STREAM_QUEUE_BYTES: usize = 1024 * 1024;
@@ -110,7 +113,8 @@ pub struct StreamRoom(pub StreamId);
 #[rtype(result = "()")]
 pub struct SubscribeStreams(pub Recipient<StreamData>);
 
-/// Data that arrived on a stream, in order.
+/// Data that arrived on a stream, in order. The next comes when this has been handled, so a slow
+/// taker slows the peer down and nothing piles up here.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct StreamData {
@@ -120,6 +124,17 @@ pub struct StreamData {
     pub pieces: Vec<Bytes>,
     /// Whether this is the end.
     pub finished: bool,
+}
+
+/// How to use a link's streams.
+#[derive(Debug, Clone)]
+pub struct Streams {
+    /// Opens one.
+    pub open: Recipient<OpenStream>,
+    /// Writes to one.
+    pub write: Recipient<WriteStream>,
+    /// Takes what the peer writes.
+    pub subscribe: Recipient<SubscribeStreams>,
 }
 
 /// Whom a transport talks to; all of them live longer than it.
@@ -146,6 +161,7 @@ pub struct PeerTransport {
     link: Box<Link>,
     offices: Offices,
     streams: Option<Recipient<StreamData>>,
+    reading: Vec<StreamId>,
     writing: Vec<Writing>,
     deadline: Option<Instant>,
     rtt_micros: Arc<AtomicU64>,
@@ -174,6 +190,7 @@ impl PeerTransport {
             link,
             offices,
             streams: None,
+            reading: Vec::new(),
             writing: Vec::new(),
             deadline: None,
             rtt_micros,
@@ -183,7 +200,7 @@ impl PeerTransport {
 
     /// Hands on all that the link has to say, then arms its timer.
     fn pump(&mut self, ctx: &mut Context<Self>) {
-        self.drain_events();
+        self.drain_events(ctx);
         self.drain_transmits();
         self.drain_endpoint_events();
         self.deadline = self.link.poll_timeout();
@@ -193,13 +210,13 @@ impl PeerTransport {
         }
     }
 
-    fn drain_events(&mut self) {
+    fn drain_events(&mut self, ctx: &mut Context<Self>) {
         let mut frames = Vec::new();
         while let Some(event) = self.link.poll_event() {
             match event {
                 LinkEvent::Established(established) => self.report_established(established),
                 LinkEvent::Frame(body) => frames.push(body),
-                LinkEvent::StreamReadable(stream) => self.read(stream),
+                LinkEvent::StreamReadable(stream) => self.read(stream, ctx),
                 LinkEvent::StreamWritable(stream) => self.write(stream),
                 LinkEvent::StreamOpened(_) => {}
                 LinkEvent::Closed(reason) => {
@@ -270,20 +287,39 @@ impl PeerTransport {
         }
     }
 
-    fn read(&mut self, stream: StreamId) {
+    /// Reads what is there and hands it on, unless the taker still has the last batch.
+    fn read(&mut self, stream: StreamId, ctx: &mut Context<Self>) {
+        let Some(taker) = self.streams.clone() else { return };
+        if self.reading.contains(&stream) {
+            return;
+        }
         let mut pieces = Vec::new();
+        let mut size = 0;
         let finished = loop {
+            if size >= BATCH_BYTES_MAX {
+                break false;
+            }
             match self.link.read_stream(stream, CHUNK_BYTES_MAX) {
-                Ok(Some(piece)) => pieces.push(piece),
+                Ok(Some(piece)) => {
+                    size += piece.len();
+                    pieces.push(piece);
+                }
                 Ok(None) => break false,
                 Err(_end_or_reset) => break true,
             }
         };
-        if let Some(taker) = &self.streams
-            && (finished || !pieces.is_empty())
-        {
-            let _ = taker.try_send(StreamData { stream, pieces, finished });
+        if pieces.is_empty() && !finished {
+            return;
         }
+        self.reading.push(stream);
+        let handled = taker.send(StreamData { stream, pieces, finished });
+        ctx.spawn(handled.into_actor(self).map(move |answer, transport, ctx| {
+            transport.reading.retain(|reading| *reading != stream);
+            if answer.is_ok() && !finished {
+                transport.read(stream, ctx);
+                transport.pump(ctx);
+            }
+        }));
     }
 
     fn write(&mut self, stream: StreamId) {
@@ -328,6 +364,11 @@ impl Actor for PeerTransport {
             mix: address.clone().recipient(),
             update: address.clone().recipient(),
             close: address.clone().recipient(),
+            streams: Streams {
+                open: address.clone().recipient(),
+                write: address.clone().recipient(),
+                subscribe: address.clone().recipient(),
+            },
         });
         self.offices
             .attach
