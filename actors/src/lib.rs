@@ -1,1 +1,11 @@
-//! Placeholder.
+//! The hands, the clocks and the supervisors of bitchat.
+//!
+//! Crate map, in reading order:
+//!
+//! 1. [`supervision`]: who starts whom, and what happens when an actor ends.
+//! 2. [`clock`], [`entropy`], [`driver`]: time, randomness, and how a machine is driven.
+
+pub mod clock;
+pub mod driver;
+pub mod entropy;
+pub mod supervision;
