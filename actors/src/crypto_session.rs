@@ -24,10 +24,11 @@ use bitchat_protocol::crypto::{Rng, Secret};
 use bitchat_protocol::id::{ChannelId, PeerId};
 use bitchat_protocol::quic::{CloseCode, CloseReason, Established, Role};
 use bitchat_protocol::session::{self, Decision, Input, Output, Session};
+use bitchat_protocol::wire::Frame;
 use bytes::Bytes;
 
 use crate::contact_book::AdmitPeer;
-use crate::driver::Driver;
+use crate::driver::{Drive, Driver};
 use crate::entropy;
 use crate::peer_supervisor::{
     DeliverFrames, LinkEnded, LinkKey, PeerRefused, PeerRenamed, PeerUp, SharedChannelsChanged,
@@ -139,6 +140,8 @@ pub struct CryptoSession {
     offices: Offices,
     display_name: Arc<str>,
     transport: Option<TransportReady>,
+    outgoing: Vec<Bytes>,
+    delivered: Vec<Frame>,
     state: State,
 }
 
@@ -160,50 +163,29 @@ impl CryptoSession {
     #[must_use]
     pub fn new(config: Config, offices: Offices) -> Self {
         let display_name = Arc::from("");
-        Self { config, offices, display_name, transport: None, state: State::Handshaking }
-    }
-
-    fn input(&mut self, input: Input, ctx: &mut Context<Self>) {
-        if let State::Established { session, .. } = &mut self.state {
-            let outputs = session.input(input, ctx);
-            self.perform(outputs, ctx);
+        Self {
+            config,
+            offices,
+            display_name,
+            transport: None,
+            outgoing: Vec::new(),
+            delivered: Vec::new(),
+            state: State::Handshaking,
         }
     }
 
-    fn perform(&mut self, outputs: Vec<Output>, ctx: &mut Context<Self>) {
-        let mut frames = Vec::new();
-        let mut delivered = Vec::new();
-        for output in outputs {
-            match output {
-                Output::SendFrame(body) => frames.push(Bytes::from(body)),
-                Output::Deliver(frame) => delivered.push(frame),
-                Output::AskContactBook { peer, name } => self.ask_contact_book(peer, name, ctx),
-                Output::Up(info) => self.report_up(info),
-                Output::SharedChanged(shared) => {
-                    let link = self.config.link;
-                    self.offices.shared.do_send(SharedChannelsChanged { link, shared });
-                }
-                Output::Renamed(name) => {
-                    let link = self.config.link;
-                    self.offices.renamed.do_send(PeerRenamed { link, name });
-                }
-                Output::Mix { generation, secret } => {
-                    if let Some(transport) = &self.transport {
-                        transport.mix.do_send(MixSecret { generation, secret });
-                    }
-                }
-                Output::ForceKeyUpdate => {
-                    if let Some(transport) = &self.transport {
-                        transport.update.do_send(UpdateKeys);
-                    }
-                }
-                Output::Close(why) => {
-                    self.send(std::mem::take(&mut frames));
-                    self.close(why.code(), why.to_string());
-                }
-            }
+    /// Gives the machine an input, then sends and delivers in one message each what came of it.
+    fn take(&mut self, input: Input, ctx: &mut Context<Self>) {
+        if matches!(self.state, State::Established { .. }) {
+            self.input(input, ctx);
+            self.flush();
         }
+    }
+
+    fn flush(&mut self) {
+        let frames = std::mem::take(&mut self.outgoing);
         self.send(frames);
+        let delivered = std::mem::take(&mut self.delivered);
         self.deliver(delivered);
     }
 
@@ -216,7 +198,7 @@ impl CryptoSession {
         }
     }
 
-    fn deliver(&self, frames: Vec<bitchat_protocol::wire::Frame>) {
+    fn deliver(&self, frames: Vec<Frame>) {
         let State::Established { peer, .. } = &self.state else { return };
         if frames.is_empty() {
             return;
@@ -264,8 +246,66 @@ impl CryptoSession {
                 }
                 Err(_) => Decision::Refuse,
             };
-            session.input(Input::ContactDecision(decision), ctx);
+            session.take(Input::ContactDecision(decision), ctx);
         }));
+    }
+}
+
+impl Drive for CryptoSession {
+    type Machine = Session;
+
+    fn driver(&mut self) -> &mut Driver<Session> {
+        match &mut self.state {
+            State::Established { session, .. } => session,
+            State::Handshaking => unreachable!("inputs are given after the handshake only"),
+        }
+    }
+
+    fn perform(&mut self, output: Output, ctx: &mut Context<Self>) {
+        let link = self.config.link;
+        match output {
+            Output::SendFrame(body) => {
+                if self.outgoing.is_empty() {
+                    // Also flushes what a timer made.
+                    ctx.notify(Flush);
+                }
+                self.outgoing.push(Bytes::from(body));
+            }
+            Output::Deliver(frame) => self.delivered.push(frame),
+            Output::AskContactBook { peer, name } => self.ask_contact_book(peer, name, ctx),
+            Output::Up(info) => self.report_up(info),
+            Output::SharedChanged(shared) => {
+                self.offices.shared.do_send(SharedChannelsChanged { link, shared });
+            }
+            Output::Renamed(name) => self.ask_about_rename(name, ctx),
+            Output::Mix { generation, secret } => {
+                if let Some(transport) = &self.transport {
+                    transport.mix.do_send(MixSecret { generation, secret });
+                }
+            }
+            Output::ForceKeyUpdate => {
+                if let Some(transport) = &self.transport {
+                    transport.update.do_send(UpdateKeys);
+                }
+            }
+            Output::Close(why) => {
+                self.flush();
+                self.close(why.code(), why.to_string());
+            }
+        }
+    }
+}
+
+/// Sends what the machine wanted sent outside of a batch of inputs.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+struct Flush;
+
+impl Handler<Flush> for CryptoSession {
+    type Result = ();
+
+    fn handle(&mut self, _: Flush, _: &mut Self::Context) {
+        self.flush();
     }
 }
 
@@ -303,12 +343,10 @@ impl Handler<SessionEstablished> for CryptoSession {
             renewal_interval: self.config.renewal_interval,
         };
         let machine = Session::new(config, generation, Rng::from_seed(entropy::seed()));
-        let mut session = Box::new(Driver::new(machine, |session: &mut Self, outputs, ctx| {
-            session.perform(outputs, ctx);
-        }));
-        let outputs = session.start(ctx);
+        let session = Box::new(Driver::new(machine));
         self.state = State::Established { peer: established.peer, session };
-        self.perform(outputs, ctx);
+        self.settle(ctx);
+        self.flush();
     }
 }
 
@@ -320,6 +358,7 @@ impl Handler<FramesReceived> for CryptoSession {
         for body in frames {
             self.input(Input::FrameReceived { generation, body }, ctx);
         }
+        self.flush();
     }
 }
 
@@ -337,7 +376,7 @@ impl Handler<SetChannels> for CryptoSession {
 
     fn handle(&mut self, SetChannels(channels): SetChannels, ctx: &mut Self::Context) {
         self.config.channels = Arc::clone(&channels);
-        self.input(Input::ChannelsChanged(channels.to_vec()), ctx);
+        self.take(Input::ChannelsChanged(channels.to_vec()), ctx);
     }
 }
 
@@ -346,6 +385,6 @@ impl Handler<SetName> for CryptoSession {
 
     fn handle(&mut self, SetName(name): SetName, ctx: &mut Self::Context) {
         self.config.own_name = Arc::clone(&name);
-        self.input(Input::Renamed(name.to_string()), ctx);
+        self.take(Input::Renamed(name.to_string()), ctx);
     }
 }

@@ -17,6 +17,65 @@ const START_TIMEOUT: Duration = Duration::from_secs(10);
 /// Set where the tests must not be skipped for want of a tracker.
 const REQUIRED: &str = "BITCHAT_TESTS_REQUIRE_TRACKER";
 
+/// A loopback port for a tracker that does not run yet.
+///
+/// The program serves only infohashes that it was started with, and a channel's infohash is known
+/// only once its file, which names the tracker, is there. So the address comes first.
+#[derive(Debug, Clone, Copy)]
+pub struct Spot(SocketAddr);
+
+impl Spot {
+    /// Picks a port that is free for UDP and TCP now.
+    ///
+    /// # Panics
+    ///
+    /// When loopback has no free port.
+    #[must_use]
+    pub fn pick() -> Self {
+        let port = free_port().expect("a free port");
+        Self(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+    }
+
+    /// The announce URL over UDP.
+    #[must_use]
+    pub fn udp_url(&self) -> String {
+        format!("udp://{}/announce", self.0)
+    }
+
+    /// The announce URL over HTTP.
+    #[must_use]
+    pub fn http_url(&self) -> String {
+        format!("http://{}/announce", self.0)
+    }
+
+    /// Starts a tracker here that serves exactly these infohashes (40 hexadecimal digits each).
+    ///
+    /// `None` where the program is not installed and `BITCHAT_TESTS_REQUIRE_TRACKER` is not set:
+    /// the caller skips its story, and this says so.
+    ///
+    /// # Panics
+    ///
+    /// When the program is required and missing, or does not start.
+    #[must_use]
+    pub fn start(self, infohashes: &[String]) -> Option<Tracker> {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        match spawn(&directory, self.0, infohashes) {
+            Ok(child) => {
+                let mut tracker = Tracker { child, address: self.0, _directory: directory };
+                tracker.wait_until_it_answers();
+                Some(tracker)
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                assert!(std::env::var_os(REQUIRED).is_none(), "opentracker is not installed");
+                let notice = "skipped: opentracker is not installed";
+                let _ = writeln!(io::stderr(), "{notice}");
+                None
+            }
+            Err(error) => panic!("opentracker does not start: {error}"),
+        }
+    }
+}
+
 /// A running opentracker; ended when dropped.
 #[derive(Debug)]
 pub struct Tracker {
@@ -26,45 +85,6 @@ pub struct Tracker {
 }
 
 impl Tracker {
-    /// Starts one that serves exactly these infohashes (40 hexadecimal digits each).
-    ///
-    /// `None` where the program is not installed and `BITCHAT_TESTS_REQUIRE_TRACKER` is not set:
-    /// the caller skips its story, saying so.
-    ///
-    /// # Panics
-    ///
-    /// When the program is required and missing, or does not start.
-    #[must_use]
-    pub fn start(infohashes: &[String]) -> Option<Self> {
-        let directory = tempfile::tempdir().expect("a temporary directory");
-        let port = free_port().expect("a free port");
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        match spawn(&directory, address, infohashes) {
-            Ok(child) => {
-                let mut tracker = Self { child, address, _directory: directory };
-                tracker.wait_until_it_answers();
-                Some(tracker)
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                assert!(std::env::var_os(REQUIRED).is_none(), "opentracker is not installed");
-                None
-            }
-            Err(error) => panic!("opentracker does not start: {error}"),
-        }
-    }
-
-    /// The announce URL over UDP.
-    #[must_use]
-    pub fn udp_url(&self) -> String {
-        format!("udp://{}/announce", self.address)
-    }
-
-    /// The announce URL over HTTP.
-    #[must_use]
-    pub fn http_url(&self) -> String {
-        format!("http://{}/announce", self.address)
-    }
-
     /// Ends the program; what it was told is gone.
     pub fn stop(&mut self) {
         let _ = self.child.kill();
