@@ -52,3 +52,20 @@ pub const PEER_ADDRESSES_MAX: usize = 4;
 
 /// Receipts in one frame.
 pub const RECEIPTS_PER_FRAME_MAX: usize = 256;
+
+/// Messages of ours that somebody is still owed. Bounds what a peer that never acknowledges makes
+/// us hold.
+pub const OUTBOX_MESSAGES_MAX: usize = 1024;
+
+/// Bytes of their texts.
+pub const OUTBOX_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Bytes of texts on their way to one peer without a receipt. Stops a peer that reads nothing from
+/// filling its link's queue.
+pub const CHAT_WINDOW_BYTES: usize = 256 * 1024;
+
+/// Message ids remembered per author, to tell a repetition.
+pub const IDS_REMEMBERED_MAX: usize = 4096;
+
+/// Authors whose ids are remembered. Stops a member with many identities.
+pub const AUTHORS_REMEMBERED_MAX: usize = 256;
