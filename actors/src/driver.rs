@@ -146,3 +146,205 @@ fn on_timer<A: Drive>(actor: &mut A, number: u64, ctx: &mut Context<A>) {
     }
     actor.settle(ctx);
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use actix::{Addr, Handler, Message};
+    use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+    use super::*;
+
+    /// What the test wants the machine to do next.
+    #[derive(Debug, Clone, Message)]
+    #[rtype("()")]
+    enum Order {
+        /// Be due at these times after now.
+        DueAfter(Vec<Duration>),
+        /// Be due at no time.
+        NeverDue,
+        /// Be due at all times.
+        AlwaysDue,
+        /// Give these outputs.
+        Give(Vec<u32>),
+    }
+
+    /// An output that makes the actor order another one.
+    const REENTER: u32 = 1000;
+
+    #[derive(Default)]
+    struct Puppet {
+        due: VecDeque<Instant>,
+        always: Option<Instant>,
+        timeouts: u32,
+        outputs: VecDeque<u32>,
+    }
+
+    impl Machine for Puppet {
+        type Input = Order;
+        type Output = u32;
+
+        fn handle_input(&mut self, now: Instant, order: Order) {
+            match order {
+                Order::DueAfter(waits) => self.due = waits.into_iter().map(|w| now + w).collect(),
+                Order::NeverDue => (self.always, self.due) = (None, VecDeque::new()),
+                Order::AlwaysDue => self.always = Some(now),
+                Order::Give(outputs) => self.outputs.extend(outputs),
+            }
+        }
+
+        fn handle_timeout(&mut self, now: Instant) {
+            self.timeouts += 1;
+            while self.due.front().is_some_and(|due| *due <= now) {
+                self.due.pop_front();
+                self.outputs.push_back(0);
+            }
+        }
+
+        fn poll_output(&mut self) -> Option<u32> {
+            self.outputs.pop_front()
+        }
+
+        fn poll_timeout(&self) -> Option<Instant> {
+            self.always.or(self.due.front().copied())
+        }
+    }
+
+    struct Hand {
+        driver: Driver<Puppet>,
+        performed: UnboundedSender<(Instant, u32)>,
+    }
+
+    impl Actor for Hand {
+        type Context = Context<Self>;
+    }
+
+    impl Drive for Hand {
+        type Machine = Puppet;
+
+        fn driver(&mut self) -> &mut Driver<Puppet> {
+            &mut self.driver
+        }
+
+        fn perform(&mut self, output: u32, ctx: &mut Context<Self>) {
+            if output == REENTER {
+                self.input(Order::Give(vec![REENTER + 1]), ctx);
+            }
+            self.performed.send((clock::now(), output)).unwrap();
+        }
+    }
+
+    impl Handler<Order> for Hand {
+        type Result = ();
+
+        fn handle(&mut self, order: Order, ctx: &mut Context<Self>) {
+            self.input(order, ctx);
+        }
+    }
+
+    /// How often `handle_timeout` was called, and how many timers were armed.
+    #[derive(Message)]
+    #[rtype(result = "(u32, u64)")]
+    struct CountCalls;
+
+    impl Handler<CountCalls> for Hand {
+        type Result = actix::MessageResult<CountCalls>;
+
+        fn handle(&mut self, _: CountCalls, _: &mut Context<Self>) -> Self::Result {
+            actix::MessageResult((self.driver.machine().timeouts, self.driver.timers))
+        }
+    }
+
+    type Performed = UnboundedReceiver<(Instant, u32)>;
+
+    fn start() -> (Addr<Hand>, Performed) {
+        tokio::time::pause();
+        let (performed, outputs) = unbounded_channel();
+        (Hand { driver: Driver::new(Puppet::default()), performed }.start(), outputs)
+    }
+
+    fn after(millis: &[u64]) -> Order {
+        Order::DueAfter(millis.iter().copied().map(Duration::from_millis).collect())
+    }
+
+    async fn check_at(outputs: &mut Performed, begin: Instant, millis: u64) {
+        let (at, _) = outputs.recv().await.unwrap();
+        let (passed, due) = (at - begin, Duration::from_millis(millis));
+        // The runtime's timers count whole milliseconds, and round up.
+        assert!((due..due + Duration::from_millis(2)).contains(&passed), "{passed:?} not {due:?}");
+    }
+
+    #[actix::test]
+    async fn timeouts_come_when_they_are_due() {
+        let (hand, mut outputs) = start();
+        let begin = clock::now();
+        hand.send(after(&[10, 200, 3_600_000])).await.unwrap();
+        for due in [10, 200, 3_600_000] {
+            check_at(&mut outputs, begin, due).await;
+        }
+        assert_eq!(hand.send(CountCalls).await.unwrap(), (3, 3));
+    }
+
+    #[actix::test]
+    async fn an_earlier_time_replaces_the_armed_timer() {
+        let (hand, mut outputs) = start();
+        let begin = clock::now();
+        hand.send(after(&[60_000])).await.unwrap();
+        hand.send(after(&[50, 60_000])).await.unwrap();
+        check_at(&mut outputs, begin, 50).await;
+        check_at(&mut outputs, begin, 60_000).await;
+        assert_eq!(hand.send(CountCalls).await.unwrap(), (2, 3));
+    }
+
+    #[actix::test]
+    async fn a_later_time_costs_no_new_timer_until_the_armed_one_fires() {
+        let (hand, mut outputs) = start();
+        let begin = clock::now();
+        for wait in 100..200 {
+            hand.send(after(&[wait])).await.unwrap();
+        }
+        check_at(&mut outputs, begin, 199).await;
+        assert_eq!(hand.send(CountCalls).await.unwrap(), (1, 2));
+    }
+
+    #[actix::test]
+    async fn a_machine_that_is_never_due_is_left_alone() {
+        let (hand, mut outputs) = start();
+        hand.send(after(&[10])).await.unwrap();
+        hand.send(Order::NeverDue).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(3600)).await;
+        assert!(outputs.try_recv().is_err());
+        assert_eq!(hand.send(CountCalls).await.unwrap(), (0, 1));
+    }
+
+    #[actix::test]
+    async fn a_machine_that_is_always_due_does_not_take_the_whole_core() {
+        let (hand, _outputs) = start();
+        hand.send(Order::AlwaysDue).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let (timeouts, _) = hand.send(CountCalls).await.unwrap();
+        assert!((100..=1001).contains(&timeouts), "{timeouts}");
+    }
+
+    #[actix::test]
+    async fn outputs_keep_their_order_when_performing_gives_an_input() {
+        let (hand, mut outputs) = start();
+        hand.send(Order::Give(vec![1, REENTER, 2])).await.unwrap();
+        for expected in [1, REENTER, 2, REENTER + 1] {
+            assert_eq!(outputs.recv().await.unwrap().1, expected);
+        }
+    }
+
+    #[actix::test]
+    async fn a_flood_of_outputs_lets_others_have_their_turn() {
+        let (hand, mut outputs) = start();
+        let flood = OUTPUTS_PER_TURN_MAX * 3;
+        hand.do_send(Order::Give(vec![7; flood]));
+        hand.send(CountCalls).await.unwrap();
+        assert_eq!(outputs.len(), OUTPUTS_PER_TURN_MAX, "the query came between");
+        for _ in 0..flood {
+            assert_eq!(outputs.recv().await.unwrap().1, 7);
+        }
+    }
+}

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
 use std::sync::{Arc, Once};
 
-use actix::{Actor, ActorContext};
+use actix::ActorContext;
 
 /// Characters of a panic's message that are logged or reported.
 const PANIC_CHARS_MAX: usize = 200;
@@ -39,10 +39,7 @@ pub(super) fn run<R>(name: &Arc<str>, work: impl FnOnce() -> R) -> Outcome<R> {
 ///
 /// To be called from the actor's own handlers, timers and streams; elsewhere it only stops `ctx`.
 /// `reason` must hold nothing secret: it is logged.
-pub fn fail<A: Actor>(ctx: &mut A::Context, reason: impl Into<String>)
-where
-    A::Context: ActorContext,
-{
+pub fn fail(ctx: &mut impl ActorContext, reason: impl Into<String>) {
     CURRENT.with_borrow_mut(|current| {
         if let Some(current) = current {
             current.failure = Some(reason.into());
