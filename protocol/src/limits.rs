@@ -45,3 +45,10 @@ pub const PEER_ADDRESSES_MAX: usize = 4;
 
 /// Receipts in one frame.
 pub const RECEIPTS_PER_FRAME_MAX: usize = 256;
+
+/// Members named in one `Peers` frame, added and removed counted apart. Stops one frame from
+/// costing more work than a whole channel is worth.
+pub const PEER_RECORDS_PER_FRAME_MAX: usize = MEMBERS_MAX;
+
+const _: () =
+    assert!(PEER_RECORDS_PER_FRAME_MAX * 256 <= FRAME_BYTES_MAX, "records must fit a frame");
