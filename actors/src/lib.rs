@@ -1,6 +1,15 @@
 //! The hands, the clocks and the supervisors of bitchat.
+//!
+//! Crate map, in reading order:
+//!
+//! 1. [`supervision`]: who starts whom, and what happens when an actor ends.
+//! 2. [`clock`], [`entropy`], [`driver`]: time, randomness, and how a machine is driven.
 
 pub mod channel_book;
 pub mod chat_desk;
+pub mod clock;
 pub mod contact_book;
+pub mod driver;
+pub mod entropy;
 pub mod mesh_manager;
+pub mod supervision;

@@ -1,0 +1,89 @@
+//! Where the present address of a child that may be restarted is found.
+
+use std::any::type_name;
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use actix::dev::ToEnvelope;
+use actix::{Actor, Addr, Context, Handler, Message, Recipient};
+
+/// The present address of one child, or nothing while it is down; clones share it.
+///
+/// Filled by the supervisor after the child's `started` has returned, emptied before its end is
+/// dealt with. Factories of later children take their recipients from it at each start.
+pub struct Slot<A: Actor>(Arc<RwLock<Option<Addr<A>>>>);
+
+impl<A: Actor<Context = Context<A>>> Slot<A> {
+    /// An empty slot.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(Arc::new(RwLock::new(None)))
+    }
+
+    /// The child's present address.
+    #[must_use]
+    pub fn addr(&self) -> Option<Addr<A>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A recipient of the child's present address.
+    #[must_use]
+    pub fn recipient<M>(&self) -> Option<Recipient<M>>
+    where
+        A: Handler<M>,
+        A::Context: ToEnvelope<A, M>,
+        M: Message + Send + 'static,
+        M::Result: Send,
+    {
+        self.addr().map(Addr::recipient)
+    }
+
+    /// A recipient for a factory that cannot do without it.
+    ///
+    /// # Errors
+    ///
+    /// A text that names the actor, when it is down.
+    pub fn need<M>(&self) -> Result<Recipient<M>, String>
+    where
+        A: Handler<M>,
+        A::Context: ToEnvelope<A, M>,
+        M: Message + Send + 'static,
+        M::Result: Send,
+    {
+        self.recipient().ok_or_else(|| format!("{} is not up", short_name::<A>()))
+    }
+
+    pub(super) fn fill(&self, addr: Addr<A>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(addr);
+    }
+
+    /// Empties the slot, unless a later incarnation has filled it already.
+    pub(super) fn clear(&self, of: &Addr<A>) {
+        let mut slot = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if slot.as_ref() == Some(of) {
+            *slot = None;
+        }
+    }
+}
+
+fn short_name<A>() -> &'static str {
+    type_name::<A>().rsplit("::").next().unwrap_or("an actor")
+}
+
+impl<A: Actor<Context = Context<A>>> Default for Slot<A> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<A: Actor> Clone for Slot<A> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<A: Actor> fmt::Debug for Slot<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Slot<{}>", short_name::<A>())
+    }
+}
