@@ -92,3 +92,9 @@ pub const FRAMES_HELD_BYTES_MAX: usize = 1024 * 1024;
 /// Renewals of a link's keys that may wait for an answer. Stops a peer from making us compute key
 /// shares without end.
 pub const RENEW_OFFERS_OPEN_MAX: usize = 3;
+
+/// Bytes of frames that wait for a peer to take them. Stops a peer that reads nothing from filling
+/// memory; above what the chat's window and the mesh may have on their way.
+pub const CONTROL_QUEUE_BYTES_MAX: usize = 1024 * 1024;
+
+const _: () = assert!(CHAT_WINDOW_BYTES + 2 * MESSAGE_BYTES_MAX < CONTROL_QUEUE_BYTES_MAX);
