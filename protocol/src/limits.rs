@@ -24,6 +24,13 @@ pub const CHAT_FILE_BYTES_MAX: usize = 256 * 1024;
 /// Nesting accepted by the bencode decoder. Stops a bomb that overflows the stack.
 pub const BENCODE_DEPTH_MAX: usize = 32;
 
+/// Values in one bencoded input. Stops a list of empty strings from taking sixteen times its size.
+pub const BENCODE_ITEMS_MAX: usize = 64 * 1024;
+
+/// Parameters of a `bitchat:` link or card. Stops a line of separators from taking forty times its
+/// size.
+pub const LINK_PARAMETERS_MAX: usize = 256;
+
 /// Channels one node is in at once. Bounds the work of the channel gate per bogus first packet.
 pub const CHANNELS_MAX: usize = 256;
 
