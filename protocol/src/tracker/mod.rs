@@ -11,8 +11,11 @@
 pub mod announce;
 pub mod disguise;
 pub mod http;
+pub mod peers;
+pub mod reply;
 #[cfg(test)]
 mod testdata;
+pub mod udp;
 pub mod url;
 
 pub use disguise::ClientProfile;
