@@ -9,6 +9,7 @@
 //! 5. [`announcer`]: when to whom; the machine.
 
 pub mod announce;
+pub mod announcer;
 pub mod disguise;
 pub mod http;
 pub mod peers;
@@ -18,5 +19,6 @@ mod testdata;
 pub mod udp;
 pub mod url;
 
+pub use announcer::Announcer;
 pub use disguise::ClientProfile;
 pub use url::TrackerUrl;

@@ -162,7 +162,7 @@ impl ClientProfile {
     pub fn parse(text: &str) -> Result<Self, ProfileError> {
         let mut keys = Keys::read(text)?;
         let profile = Self {
-            name: keys.text("name")?,
+            name: keys.take("name")?,
             peer_id_prefix: keys.bytes("peer-id-prefix", |len| (1..20).contains(&len))?,
             peer_id_alphabet: keys.bytes("peer-id-alphabet", |len| len > 1)?,
             left: keys.number("left")?,
@@ -261,10 +261,6 @@ impl Keys {
         self.values.remove(key).ok_or(ProfileError::MissingKey(key))
     }
 
-    fn text(&mut self, key: &'static str) -> Result<String, ProfileError> {
-        self.take(key)
-    }
-
     fn bytes(
         &mut self,
         key: &'static str,
@@ -279,8 +275,12 @@ impl Keys {
         self.take(key)?.parse().map_err(|_| ProfileError::Value(key))
     }
 
+    /// A pause or time-out; zero would be a loop without a pause.
     fn seconds(&mut self, key: &'static str) -> Result<Duration, ProfileError> {
-        self.number::<u32>(key).map(|seconds| Duration::from_secs(u64::from(seconds)))
+        match self.number::<u32>(key)? {
+            0 => Err(ProfileError::Value(key)),
+            seconds => Ok(Duration::from_secs(u64::from(seconds))),
+        }
     }
 
     fn flag(&mut self, key: &'static str) -> Result<bool, ProfileError> {
@@ -338,6 +338,7 @@ mod tests {
     fn a_value_that_does_not_fit_is_named() {
         for (from, to, key) in [
             ("left = 16384", "left = many", "left"),
+            ("retry-first = 5", "retry-first = 0", "retry-first"),
             ("every-tier = yes", "every-tier = true", "every-tier"),
             (
                 "peer-id-prefix = -qB5100-",
