@@ -51,6 +51,41 @@ pub const LINKS_MAX: usize = 1024;
 /// How far a sender's clock may be from ours in the first packet's time slot, in each direction.
 pub const CLOCK_SKEW_MAX: Duration = Duration::from_secs(60);
 
+/// Bytes of a tracker's address. Stops a hostile `.chat` file from making endless requests.
+pub const TRACKER_URL_BYTES_MAX: usize = 2048;
+
+/// Trackers of one channel. Stops a hostile `.chat` file from making a node announce to everybody.
+pub const TRACKERS_PER_CHANNEL_MAX: usize = 32;
+
+/// Announces under way at once, over all channels. Bounds sockets and buffers; others wait.
+pub const ANNOUNCES_MAX: usize = 64;
+
+/// Bytes of an HTTP tracker's response head. Stops an endless header.
+pub const HTTP_HEAD_BYTES_MAX: usize = 16 * 1024;
+
+/// Bytes of an HTTP tracker's body, before and after decompression. Stops endless bodies and
+/// decompression bombs; libtorrent's bound too.
+pub const HTTP_BODY_BYTES_MAX: usize = 1024 * 1024;
+
+/// Addresses kept of one tracker's answer. Stops a list of ten thousand from becoming as many dials.
+pub const TRACKER_PEERS_MAX: usize = 500;
+
+/// Ports kept per IP address in one tracker's answer, unless it is a loopback address. Stops a
+/// tracker from aiming every member's dials at one victim; still leaves room for a household.
+pub const TRACKER_PORTS_PER_IP_MAX: usize = 4;
+
+/// Bytes of a tracker's `tracker id`, which is repeated in every later request.
+pub const TRACKER_ID_BYTES_MAX: usize = 256;
+
+/// Bytes of a tracker's message that are kept, to be shown.
+pub const TRACKER_MESSAGE_BYTES_MAX: usize = 200;
+
+/// IP addresses kept of one name. Stops a name with a thousand addresses from filling memory.
+pub const RESOLVED_ADDRESSES_MAX: usize = 16;
+
+/// Longest pause that a tracker can impose. Stops an interval of centuries from silencing a channel.
+pub const TRACKER_INTERVAL_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
 const _: () = assert!(MESSAGE_BYTES_MAX + 1024 <= FRAME_BYTES_MAX, "a message must fit a frame");
 const _: () = assert!(MEMBERS_MAX <= LINKS_MAX, "every member must be linkable");
 
