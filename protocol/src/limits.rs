@@ -133,3 +133,19 @@ pub const RENEW_OFFERS_OPEN_MAX: usize = 3;
 pub const CONTROL_QUEUE_BYTES_MAX: usize = 1024 * 1024;
 
 const _: () = assert!(CHAT_WINDOW_BYTES + 2 * MESSAGE_BYTES_MAX < CONTROL_QUEUE_BYTES_MAX);
+
+/// First packets remembered against replay, for two to three minutes each. Reached only by members,
+/// as only authenticated packets are remembered.
+pub const FIRST_PACKETS_REMEMBERED_MAX: usize = 16 * 1024;
+
+/// Links that a peer opened and whose handshake is not done. Bounds what a member who never
+/// finishes a handshake makes us hold.
+pub const HALF_OPEN_LINKS_MAX: usize = 128;
+
+/// Streams beside the control stream that a peer may have open. Stops one peer from holding
+/// buffers without end.
+pub const STREAMS_MAX: u32 = 32;
+
+/// Bytes of one flight of the handshake. Stops a length prefix from allocating more than a flight
+/// can need.
+pub const FLIGHT_BYTES_MAX: usize = 4096;

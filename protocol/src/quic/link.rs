@@ -49,15 +49,23 @@ pub struct LinkId(pub usize);
 #[derive(Debug)]
 pub struct LinkInput(pub(super) quinn_proto::ConnectionEvent);
 
-/// What a link has for the endpoint.
+/// What a link has for the endpoint; opaque to whoever carries it.
 #[derive(Debug)]
-pub struct EndpointEvent(pub(super) quinn_proto::EndpointEvent);
+pub enum EndpointEvent {
+    #[doc(hidden)]
+    Engine(quinn_proto::EndpointEvent),
+    /// The handshake is done: the link is no longer half-open.
+    Established,
+}
 
 impl EndpointEvent {
     /// Whether the link is gone for good: its id may be given to another one.
     #[must_use]
     pub fn is_drained(&self) -> bool {
-        self.0.is_drained()
+        match self {
+            Self::Engine(event) => event.is_drained(),
+            Self::Established => false,
+        }
     }
 }
 
@@ -271,6 +279,7 @@ pub struct Link {
     reader: Reader,
     writer: Writer,
     established: bool,
+    tell_established: bool,
     close_code: Option<CloseCode>,
     closed: bool,
     events: VecDeque<LinkEvent>,
@@ -311,6 +320,7 @@ impl Link {
             reader: Reader::default(),
             writer: Writer::default(),
             established: false,
+            tell_established: false,
             close_code: None,
             closed: false,
             events: VecDeque::new(),
@@ -393,7 +403,10 @@ impl Link {
     /// What the endpoint must be told.
     #[must_use]
     pub fn poll_endpoint_event(&mut self) -> Option<EndpointEvent> {
-        self.connection.poll_endpoint_events().map(EndpointEvent)
+        if std::mem::take(&mut self.tell_established) {
+            return Some(EndpointEvent::Established);
+        }
+        self.connection.poll_endpoint_events().map(EndpointEvent::Engine)
     }
 
     /// What the link has to tell.
@@ -421,6 +434,7 @@ impl Link {
             return;
         };
         self.established = true;
+        self.tell_established = true;
         if self.role == Role::Dialler {
             self.control = self.connection.streams().open(Dir::Bi);
         }
@@ -611,7 +625,8 @@ impl Link {
         if self.connection.is_closed() {
             return;
         }
-        let words = Bytes::copy_from_slice(&reason.as_bytes()[..reason.len().min(REASON_BYTES_MAX)]);
+        let words =
+            Bytes::copy_from_slice(&reason.as_bytes()[..reason.len().min(REASON_BYTES_MAX)]);
         self.connection.close(now, VarInt::from_u32(code.number()), words);
         if !std::mem::replace(&mut self.closed, true) {
             // The connection tells nobody that it was closed from here.
