@@ -149,3 +149,29 @@ pub const STREAMS_MAX: u32 = 32;
 /// Bytes of one flight of the handshake. Stops a length prefix from allocating more than a flight
 /// can need.
 pub const FLIGHT_BYTES_MAX: usize = 4096;
+/// Addresses remembered for one channel. Stops trackers and members from filling memory.
+pub const CANDIDATES_MAX: usize = 2048;
+
+/// Addresses remembered from one tracker or one member. Stops one of them from crowding out the others.
+pub const CANDIDATES_PER_SOURCE_MAX: usize = MEMBERS_MAX * PEER_ADDRESSES_MAX;
+
+/// Who told of one address, at most. Stops members from multiplying the table's size.
+pub const SOURCES_PER_CANDIDATE_MAX: usize = 16;
+
+/// Dials in flight at once in a node, in one channel, and on the word of one source. Stops false
+/// addresses from making a node flood the network, and from holding all its dials.
+pub const DIALS_MAX: usize = 16;
+/// See [`DIALS_MAX`].
+pub const DIALS_PER_CHANNEL_MAX: usize = 8;
+/// See [`DIALS_MAX`].
+pub const DIALS_PER_SOURCE_MAX: usize = 6;
+/// Dials in flight towards one peer at several addresses.
+pub const DIALS_PER_PEER_MAX: usize = 2;
+
+/// Addresses saved for the next run.
+pub const LAST_KNOWN_MAX: usize = 64;
+
+const _: () =
+    assert!(CANDIDATES_PER_SOURCE_MAX < CANDIDATES_MAX, "one source must not own the table");
+const _: () =
+    assert!(DIALS_PER_SOURCE_MAX < DIALS_PER_CHANNEL_MAX, "a dial is left for the others");

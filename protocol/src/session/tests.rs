@@ -100,7 +100,14 @@ impl Side {
     fn closed(&self) -> Option<Close> {
         self.out.iter().find_map(|output| match output {
             Output::Close(why) => Some(*why),
-            _ => None,
+            Output::SendFrame(_)
+            | Output::AskContactBook { .. }
+            | Output::Up(_)
+            | Output::SharedChanged(_)
+            | Output::Renamed(_)
+            | Output::Deliver(_)
+            | Output::Mix { .. }
+            | Output::ForceKeyUpdate => None,
         })
     }
 }
@@ -178,7 +185,7 @@ fn say(channel: Option<ChannelId>) -> Frame {
 }
 
 fn peers(channel: ChannelId) -> Frame {
-    Frame::Peers(Peers { channel, added: vec![], removed: vec![] })
+    Frame::Peers(Peers { channel, full: false, added: vec![], removed: vec![] })
 }
 
 /// A dialler whose listener is played by the test, up in RED and GREEN.

@@ -76,6 +76,9 @@ pub struct PeerRecord {
 pub struct Peers {
     /// The channel, one that both sides proved.
     pub channel: ChannelId,
+    /// Whether this is the whole list: everything said before is void. The first on a link is.
+    #[serde(default)]
+    pub full: bool,
     /// Members the sender is linked with now and was not before, or reaches elsewhere now; at most
     /// [`PEER_RECORDS_PER_FRAME_MAX`].
     #[serde(deserialize_with = "list::<_, _, PEER_RECORDS_PER_FRAME_MAX>")]

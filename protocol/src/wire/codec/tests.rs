@@ -34,6 +34,7 @@ fn peers() -> Peers {
     let addresses = vec![address("[2a00::1]:51413"), address("10.0.0.7:6881")];
     Peers {
         channel: ChannelId([5; 32]),
+        full: true,
         added: vec![PeerRecord { peer: PeerId([6; 32]), addresses }],
         removed: vec![PeerId([7; 32])],
     }
@@ -179,7 +180,7 @@ fn the_longest_lists_of_peers_are_read_and_one_more_is_not() {
     let most = PEER_RECORDS_PER_FRAME_MAX;
     let added = vec![record(PEER_ADDRESSES_MAX); most];
     let removed = vec![PeerId([0xff; 32]); most];
-    let full = Peers { channel: ChannelId([0xff; 32]), added, removed };
+    let full = Peers { channel: ChannelId([0xff; 32]), full: true, added, removed };
     check_read(&Frame::Peers(full));
     check_refused(&Frame::Peers(Peers { added: vec![record(1); most + 1], ..peers() }));
     check_refused(&Frame::Peers(Peers { added: vec![record(PEER_ADDRESSES_MAX + 1)], ..peers() }));
