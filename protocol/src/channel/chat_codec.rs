@@ -226,3 +226,197 @@ impl<'a> Entries<'a> {
         self.0.into_iter().map(|(key, value)| (key.to_vec(), value.into())).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::bencode::DecodeError;
+    use crate::channel::test_files::{any_file, vectors};
+    use crate::channel::{AddressError, ChannelKeys};
+    use crate::identity::NameError;
+
+    #[test]
+    fn every_vector_is_read_and_written_back_byte_for_byte() {
+        let vectors = vectors();
+        assert_eq!(vectors.len(), 4);
+        for vector in &vectors {
+            let file = ChatFile::from_bytes(&vector.file).expect(&vector.about);
+            assert_eq!(*file.to_bytes(), vector.file, "{}", vector.about);
+            assert_eq!(file.is_member(), !vector.about.starts_with("seeder"));
+        }
+    }
+
+    #[test]
+    fn the_vectors_say_what_their_titles_say() {
+        let vectors = vectors();
+        let file = |at: usize| ChatFile::from_bytes(&vectors[at].file).unwrap();
+        let keys =
+            ChannelKeys::member(ChannelSecret(Secret::new(std::array::from_fn(|i| i as u8))));
+        for at in 0..4 {
+            assert_eq!(file(at).keys().id(), keys.id());
+        }
+        let (least, full, seeder, future) = (file(0), file(1), file(2), file(3));
+        assert!(least.tiers().is_empty() && least.nodes().is_empty() && least.founder().is_none());
+        assert_eq!(least.rotation(), Rotation::Daily);
+        assert_eq!(full.rotation(), Rotation::Fixed);
+        assert_eq!(full.name().as_str(), "Zoë & friends");
+        assert_eq!(full.tiers().iter().map(Vec::len).collect::<Vec<_>>(), [2, 1]);
+        assert_eq!(full.nodes()[1].to_string(), "[2001:db8::1]:6882");
+        assert!(full.founder().is_some());
+        assert_eq!(full.seed_only(), seeder);
+        assert_eq!(future.kind(), Kind::Closed);
+        assert!(!future.kind().is_supported() && full.kind().is_supported());
+        assert_eq!(future.tiers(), [["http://127.0.0.1:6969/announce"]]);
+    }
+
+    #[test]
+    fn a_seed_only_file_leaves_out_what_this_version_does_not_know() {
+        let future = ChatFile::from_bytes(&vectors()[3].file).unwrap();
+        let seeder = ChatFile::from_bytes(&future.seed_only().to_bytes()).unwrap();
+        assert!(seeder.unknown.is_empty() && seeder.unknown_in_channel.is_empty());
+        assert!(!future.unknown.is_empty() && !future.unknown_in_channel.is_empty());
+    }
+
+    /// A small file with changed entries; `None` takes one out.
+    fn altered(root: &[(&str, Option<&str>)], channel: &[(&str, Option<&str>)]) -> Vec<u8> {
+        fn dict(base: &[(&str, &str)], changes: &[(&str, Option<&str>)]) -> String {
+            let mut entries: BTreeMap<&str, &str> = base.iter().copied().collect();
+            for (key, value) in changes {
+                match value {
+                    Some(value) => entries.insert(key, value),
+                    None => entries.remove(key),
+                };
+            }
+            let entry = |(key, value): (&&str, &&str)| format!("{}:{key}{value}", key.len());
+            format!("d{}e", entries.iter().map(entry).collect::<String>())
+        }
+        let secret = format!("32:{}", "s".repeat(32));
+        let channel = dict(
+            &[("kind", "4:open"), ("rotation", "5:daily"), ("secret", &secret), ("version", "i1e")],
+            channel,
+        );
+        dict(&[("name", "4:team"), ("channel", &channel)], root).into_bytes()
+    }
+
+    #[track_caller]
+    fn check(bytes: &[u8], expected: ChatFileError) {
+        assert_eq!(ChatFile::from_bytes(bytes), Err(expected), "{}", bytes.escape_ascii());
+    }
+
+    #[test]
+    fn a_missing_or_misplaced_key_is_named() {
+        assert!(ChatFile::from_bytes(&altered(&[], &[])).is_ok());
+        let key = format!("32:{}", "k".repeat(32));
+        for name in ["name", "channel"] {
+            check(&altered(&[(name, None)], &[]), ChatFileError::Missing(name));
+        }
+        for name in ["kind", "rotation", "secret", "version"] {
+            check(&altered(&[], &[(name, None)]), ChatFileError::Missing(name));
+        }
+        let seed = [("secret", None), ("seed", Some(key.as_str()))];
+        check(&altered(&[], &seed), ChatFileError::Missing("public"));
+        check(&altered(&[], &seed[1..]), wrong("secret", "the only key"));
+        check(&altered(&[], &[("rotation", Some("5:fixed"))]), ChatFileError::Missing("infohash"));
+        let expected = "absent where the rotation is daily";
+        let infohash = format!("20:{}", "i".repeat(20));
+        check(&altered(&[("infohash", Some(&infohash))], &[]), wrong("infohash", expected));
+    }
+
+    #[test]
+    fn a_value_of_another_form_is_named() {
+        check(&altered(&[("name", Some("i1e"))], &[]), wrong("name", "text in UTF-8"));
+        check(&altered(&[("name", Some("1:\t"))], &[]), NameError::Forbidden('\t').into());
+        check(&altered(&[("channel", Some("le"))], &[]), wrong("channel", "a dictionary"));
+        check(b"le", wrong("file", "a dictionary"));
+        check(&altered(&[], &[("secret", Some("3:abc"))]), wrong("secret", "32 bytes"));
+        check(&altered(&[("infohash", Some("3:abc"))], &[]), wrong("infohash", "20 bytes"));
+        check(&altered(&[], &[("version", Some("1:1"))]), wrong("version", "a number"));
+        check(&altered(&[], &[("kind", Some("5:secte"))]), ChatFileError::NewerValue("kind"));
+        check(&altered(&[], &[("rotation", Some("1:x"))]), ChatFileError::NewerValue("rotation"));
+        let zero = format!("32:{}", "\0".repeat(32));
+        let usable = "a usable Ed25519 public key";
+        check(&altered(&[], &[("founder", Some(&zero))]), wrong("founder", usable));
+        let tiers = wrong("announce-list", "a list of lists of URLs");
+        for form in ["i1e", "l1:ae", "lli1eee", "llleee"] {
+            check(&altered(&[("announce-list", Some(form))], &[]), tiers.clone());
+        }
+        let nodes = wrong("nodes", "a list of pairs of host and port");
+        for form in ["i1e", "l1:ae", "ll1:aee", "ll1:ai1ei1eee", "ll1:ai65536eee", "lli1ei1eee"] {
+            check(&altered(&[("nodes", Some(form))], &[]), nodes.clone());
+        }
+        let host = ChatFileError::Node(AddressError::Host);
+        check(&altered(&[("nodes", Some("ll3:a bi1eee"))], &[]), host);
+        let scheme = ChatFileError::Tracker(AddressError::Scheme);
+        check(&altered(&[("announce", Some("3:a:1"))], &[]), scheme.clone());
+        check(&altered(&[("announce-list", Some("ll3:a:1ee"))], &[]), scheme);
+    }
+
+    #[test]
+    fn a_newer_version_says_so_whatever_else_it_changed() {
+        let bytes = altered(&[], &[("version", Some("i2e")), ("secret", None), ("kind", None)]);
+        check(&bytes, ChatFileError::Version(2));
+        let message = ChatFileError::Version(2).to_string();
+        assert!(message.contains("update"), "{message}");
+    }
+
+    #[test]
+    fn an_infohash_of_another_key_is_refused() {
+        let mut bytes = vectors()[1].file.clone();
+        let at = bytes.windows(11).position(|window| window == b"8:infohash2").unwrap() + 13;
+        bytes[at] ^= 1;
+        check(&bytes, ChatFileError::Infohash);
+    }
+
+    #[test]
+    fn empty_lists_are_kept_as_they_are() {
+        for list in ["le", "llelee"] {
+            let bytes = altered(&[("announce-list", Some(list)), ("nodes", Some("le"))], &[]);
+            let file = ChatFile::from_bytes(&bytes).expect(list);
+            assert_eq!(*file.to_bytes(), bytes);
+            assert!(file.tiers().is_empty() && file.nodes().is_empty());
+        }
+    }
+
+    #[test]
+    fn a_file_in_another_form_is_refused() {
+        check(&vec![b'd'; CHAT_FILE_BYTES_MAX + 1], ChatFileError::TooLarge);
+        check(b"", DecodeError::Truncated.into());
+        check(b"hello", DecodeError::Malformed { at: 0 }.into());
+        check(&[altered(&[], &[]), b"\n".to_vec()].concat(), DecodeError::TrailingBytes.into());
+        check(b"d4:name4:team4:name4:teame", ChatFileError::NotCanonical);
+        check(b"d4:name4:team1:a1:be", ChatFileError::NotCanonical);
+    }
+
+    #[test]
+    fn every_file_cut_short_is_refused() {
+        for vector in vectors() {
+            for len in 0..vector.file.len() {
+                check(&vector.file[..len], DecodeError::Truncated.into());
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
+        #[test]
+        fn what_is_written_reads_back(file in any_file()) {
+            let bytes = file.to_bytes();
+            prop_assert_eq!(ChatFile::from_bytes(&bytes), Ok(file));
+        }
+
+        #[test]
+        fn a_changed_byte_is_refused_or_makes_another_file_that_is_written_back(
+            vector in 0..4_usize, at in any::<prop::sample::Index>(), byte in any::<u8>(),
+        ) {
+            let mut bytes = vectors()[vector].file.clone();
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+            if let Ok(file) = ChatFile::from_bytes(&bytes) {
+                prop_assert_eq!(&*file.to_bytes(), &bytes);
+            }
+        }
+    }
+}

@@ -10,8 +10,14 @@ mod chat_codec;
 mod chat_file;
 mod epoch;
 mod keys;
+mod link;
+mod name;
+#[cfg(test)]
+mod test_files;
 
 pub use address::{AddressError, NodeAddress};
 pub use chat_file::{ChatFile, ChatFileError, Kind};
 pub use epoch::{EPOCH_OVERLAP, Epoch, Rotation};
 pub use keys::{ChannelKeys, ChannelPublicKey, ChannelSecret, GateKeys, SeedKey};
+pub use link::ChannelLinkError;
+pub use name::{OpenName, OpenNameError};
