@@ -7,7 +7,7 @@
 //! 3. [`noise`], [`quic`]: how two nodes prove that they know the channel's key, and the link that follows.
 //! 4. [`wire`], [`session`]: what two peers say to each other on a link, and its first words.
 //! 5. [`tracker`], [`mesh`], [`chat`]: finding peers, wanting peers, talking to them.
-//! 6. [`at_rest`]: what lies on disk in a profile.
+//! 6. [`contact`], [`at_rest`]: whom we trust, and what lies on disk in a profile.
 //!
 //! The contract of a machine is in [`machine`].
 
@@ -15,6 +15,7 @@ pub mod at_rest;
 pub mod bencode;
 pub mod channel;
 pub mod chat;
+pub mod contact;
 pub mod crypto;
 pub mod id;
 pub mod identity;

@@ -52,3 +52,7 @@ pub const PEER_ADDRESSES_MAX: usize = 4;
 
 /// Receipts in one frame.
 pub const RECEIPTS_PER_FRAME_MAX: usize = 256;
+
+/// Contacts in the book, those only seen included. Stops a member who makes up identities from
+/// filling the disk: beyond it the one seen longest ago makes room, never one a person added.
+pub const CONTACTS_MAX: usize = 4096;
