@@ -234,10 +234,13 @@ pub fn safety_words(one: &PeerId, other: &PeerId) -> String {
 
 #[cfg(test)]
 mod tests {
+    use data_encoding::HEXLOWER;
     use proptest::prelude::*;
 
     use super::*;
     use crate::crypto::Rng;
+
+    const VECTORS: &str = include_str!("../../docs/spec/vectors/identity.json");
 
     fn identity(seed: u8) -> Identity {
         Identity::from_seed(Secret::new([seed; 32]))
@@ -260,6 +263,23 @@ mod tests {
     #[test]
     fn an_identity_does_not_print_its_seed() {
         assert_eq!(format!("{:?}", identity(1)), "Identity { key: SigningKey(_) }");
+    }
+
+    #[test]
+    fn ids_cards_and_safety_words_are_those_computed_independently() {
+        let vectors: serde_json::Value = serde_json::from_str(VECTORS).unwrap();
+        let mut ids = Vec::new();
+        for vector in vectors["identities"].as_array().unwrap() {
+            let text = |key: &str| vector[key].as_str().unwrap();
+            let seed = HEXLOWER.decode(text("seed").as_bytes()).unwrap();
+            let identity = Identity::from_seed(Secret::new(seed.try_into().unwrap()));
+            assert_eq!(HEXLOWER.encode(&identity.peer_id().0), text("public"));
+            assert_eq!(identity.peer_id().to_string(), text("peer_id"));
+            assert_eq!(identity.card(name(text("name"))).to_string(), text("card"));
+            ids.push(identity.peer_id());
+        }
+        let words = safety_words(&ids[0], &ids[1]);
+        assert_eq!(Some(words.as_str()), vectors["safety_words"].as_str());
     }
 
     #[test]

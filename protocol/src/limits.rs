@@ -21,6 +21,13 @@ pub const FRAME_DEPTH_MAX: usize = 16;
 /// Bytes of a `.chat` file. Stops a hostile file from filling memory.
 pub const CHAT_FILE_BYTES_MAX: usize = 256 * 1024;
 
+/// Trackers, and tiers of them, in a `.chat` file. Stops one file from making every reader of it
+/// load a multitude of hosts.
+pub const CHAT_TRACKERS_MAX: usize = 64;
+
+/// DHT nodes in a `.chat` file. Stops the same through name look-ups and datagrams.
+pub const CHAT_NODES_MAX: usize = 64;
+
 /// Nesting accepted by the bencode decoder. Stops a bomb that overflows the stack.
 pub const BENCODE_DEPTH_MAX: usize = 32;
 

@@ -59,6 +59,19 @@ pub enum Rotation {
 }
 
 impl Rotation {
+    /// The word for it in files and links.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Fixed => "fixed",
+            Daily => "daily",
+        }
+    }
+
+    pub(super) fn from_word(word: &str) -> Option<Self> {
+        [Fixed, Daily].into_iter().find(|rotation| rotation.as_str() == word)
+    }
+
     /// The epochs to announce and look up at `unix_time`: the present one, then a neighbour within
     /// [`EPOCH_OVERLAP`], if any.
     #[must_use]

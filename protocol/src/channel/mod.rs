@@ -1,7 +1,23 @@
 //! What a channel is: its secret, what derives from it, and how it is passed on.
+//!
+//! - `keys`, `epoch`: the key schedule, and when the infohash changes.
+//! - `chat_file`, `chat_codec`, `link`: the `.chat` file, as bytes and as one line of text.
+//! - `name`: open channels that are found by a name alone.
+//! - `address`: where to ask for a channel.
 
+mod address;
+mod chat_codec;
+mod chat_file;
 mod epoch;
 mod keys;
+mod link;
+mod name;
+#[cfg(test)]
+mod test_files;
 
+pub use address::{AddressError, NodeAddress};
+pub use chat_file::{ChatFile, ChatFileError, Kind};
 pub use epoch::{EPOCH_OVERLAP, Epoch, Rotation};
 pub use keys::{ChannelKeys, ChannelPublicKey, ChannelSecret, GateKeys, SeedKey};
+pub use link::ChannelLinkError;
+pub use name::{OpenName, OpenNameError};

@@ -1,0 +1,347 @@
+//! What a `.chat` file says: a channel's name, its key, and where to ask for its members.
+//!
+//! It holds a secret: whoever gets a copy is a member (or, of a seed-only one, a seeder). How it
+//! is written as bytes stands in `chat_codec`, as one line in `link`.
+
+use std::collections::BTreeMap;
+
+use super::address::{self, AddressError, NodeAddress};
+use super::epoch::{Epoch, Rotation};
+use super::keys::{ChannelKeys, ChannelPublicKey, ChannelSecret, SeedKey};
+use crate::bencode::{DecodeError, OwnedValue};
+use crate::crypto::Rng;
+use crate::id::{InfoHash, PeerId};
+use crate::identity::{DisplayName, NameError};
+use crate::limits::{CHAT_FILE_BYTES_MAX, CHAT_NODES_MAX, CHAT_TRACKERS_MAX};
+
+/// Who may be in a channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Whoever holds the channel secret.
+    Open,
+    /// Whoever was given a ticket as well.
+    Closed,
+    /// Two contacts.
+    Pair,
+    /// Contacts selected by the founder.
+    Group,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Open, Self::Closed, Self::Pair, Self::Group];
+
+    /// The word for it in files and links.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Closed => "closed",
+            Self::Pair => "pair",
+            Self::Group => "group",
+        }
+    }
+
+    /// Whether this version can join such a channel.
+    #[must_use]
+    pub const fn is_supported(self) -> bool {
+        matches!(self, Self::Open)
+    }
+
+    pub(super) fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == word)
+    }
+}
+
+/// Why bytes, text or parts do not make a `.chat` file; each says what to do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ChatFileError {
+    /// More than [`CHAT_FILE_BYTES_MAX`].
+    #[error("larger than {CHAT_FILE_BYTES_MAX} bytes: this is not a .chat file")]
+    TooLarge,
+    /// Not bencode.
+    #[error("not a .chat file, or a damaged one ({0}): ask for it again")]
+    Bencode(#[from] DecodeError),
+    /// Dictionaries that are not written in their one form.
+    #[error("keys are out of order or repeated: the file was altered; ask for it again")]
+    NotCanonical,
+    /// A key that must be there is not.
+    #[error("\"{0}\" is missing: not a .chat file, or a damaged one; ask for it again")]
+    Missing(&'static str),
+    /// A value of another type or length, or one that contradicts another.
+    #[error("\"{key}\" must be {expected}: the file was altered; ask for it again")]
+    Wrong {
+        /// Which value.
+        key: &'static str,
+        /// What it must be.
+        expected: &'static str,
+    },
+    /// Another version of the format.
+    #[error("made for another version of bitchat (format {0}, this is 1): update to use it")]
+    Version(i64),
+    /// Not a [`Kind`] of channel, or not a [`Rotation`].
+    #[error("\"{0}\" has a value that this version does not know: update to use it")]
+    NewerValue(&'static str),
+    /// The channel's name cannot be shown.
+    #[error("channel name: {0}")]
+    Name(#[from] NameError),
+    /// A tracker's address is not one.
+    #[error("tracker address: {0}")]
+    Tracker(#[source] AddressError),
+    /// A DHT node's address is not one.
+    #[error("node address: {0}")]
+    Node(#[source] AddressError),
+    /// More trackers or nodes than allowed.
+    #[error("more than {max} {what}: remove some")]
+    TooMany {
+        /// What there is too much of.
+        what: &'static str,
+        /// How many are allowed.
+        max: usize,
+    },
+    /// The infohash that the file names is not derived from its key.
+    #[error("the infohash is not that of the key: the file was altered; ask for it again")]
+    Infohash,
+}
+
+/// The key in a `.chat` file: a member's, or a seeder's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Key {
+    Member(ChannelSecret),
+    Seeder(SeedKey, ChannelPublicKey),
+}
+
+/// A `.chat` file. What it prints for debugging contains no secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChatFile {
+    pub(super) name: DisplayName,
+    // The two are kept as they stand in the file, so that it is written back byte for byte.
+    pub(super) announce: Option<String>,
+    pub(super) announce_list: Option<Vec<Vec<String>>>,
+    pub(super) nodes: Option<Vec<NodeAddress>>,
+    pub(super) kind: Kind,
+    pub(super) rotation: Rotation,
+    pub(super) key: Key,
+    pub(super) founder: Option<PeerId>,
+    pub(super) unknown: BTreeMap<Vec<u8>, OwnedValue>,
+    pub(super) unknown_in_channel: BTreeMap<Vec<u8>, OwnedValue>,
+}
+
+impl ChatFile {
+    /// Makes a new open channel with a secret of its own.
+    ///
+    /// `tiers` are tracker URLs in the order of preference (BEP 12); both lists may be empty.
+    ///
+    /// # Errors
+    ///
+    /// [`ChatFileError::Tracker`] or [`ChatFileError::TooMany`].
+    pub fn new_open(
+        name: DisplayName,
+        tiers: Vec<Vec<String>>,
+        nodes: Vec<NodeAddress>,
+        rotation: Rotation,
+        rng: &mut Rng,
+    ) -> Result<Self, ChatFileError> {
+        let key = Key::Member(ChannelSecret::generate(rng));
+        Self::assemble(name, tiers, nodes, rotation, key)
+    }
+
+    pub(super) fn assemble(
+        name: DisplayName,
+        mut tiers: Vec<Vec<String>>,
+        nodes: Vec<NodeAddress>,
+        rotation: Rotation,
+        key: Key,
+    ) -> Result<Self, ChatFileError> {
+        tiers.retain(|tier| !tier.is_empty());
+        let announce = tiers.first().and_then(|tier| tier.first()).cloned();
+        let several = tiers.iter().map(Vec::len).sum::<usize>() > 1;
+        let file = Self {
+            name,
+            announce,
+            announce_list: several.then_some(tiers),
+            nodes: Some(nodes).filter(|nodes| !nodes.is_empty()),
+            kind: Kind::Open,
+            rotation,
+            key,
+            founder: None,
+            unknown: BTreeMap::new(),
+            unknown_in_channel: BTreeMap::new(),
+        };
+        file.check_addresses()?;
+        Ok(file)
+    }
+
+    pub(super) fn check_addresses(&self) -> Result<(), ChatFileError> {
+        let tiers = self.announce_list.as_deref().unwrap_or_default();
+        let trackers = || tiers.iter().flatten().chain(&self.announce);
+        let max = CHAT_TRACKERS_MAX;
+        if tiers.len() > max || tiers.iter().flatten().count() > max {
+            return Err(ChatFileError::TooMany { what: "trackers", max });
+        }
+        let max = CHAT_NODES_MAX;
+        if self.nodes.as_ref().is_some_and(|nodes| nodes.len() > max) {
+            return Err(ChatFileError::TooMany { what: "nodes", max });
+        }
+        trackers().try_for_each(|url| address::check_tracker(url)).map_err(ChatFileError::Tracker)
+    }
+
+    /// The same channel for a seeder: without the channel secret, and without what this version
+    /// does not know, as that may be meant for members only.
+    #[must_use]
+    pub fn seed_only(&self) -> Self {
+        let keys = self.keys();
+        Self {
+            key: Key::Seeder(keys.seed_key().clone(), keys.public_key()),
+            unknown: BTreeMap::new(),
+            unknown_in_channel: BTreeMap::new(),
+            ..self.clone()
+        }
+    }
+
+    /// Names the founder.
+    #[must_use]
+    pub fn with_founder(self, founder: PeerId) -> Self {
+        Self { founder: Some(founder), ..self }
+    }
+
+    /// The channel's name.
+    #[must_use]
+    pub const fn name(&self) -> &DisplayName {
+        &self.name
+    }
+
+    /// Who may be in the channel.
+    #[must_use]
+    pub const fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Whether the channel's infohash changes.
+    #[must_use]
+    pub const fn rotation(&self) -> Rotation {
+        self.rotation
+    }
+
+    /// Who made the channel, if the file says so. Anybody who had the file may have written it.
+    #[must_use]
+    pub const fn founder(&self) -> Option<PeerId> {
+        self.founder
+    }
+
+    /// Whether the file makes its holder a member, and not just a seeder.
+    #[must_use]
+    pub const fn is_member(&self) -> bool {
+        matches!(self.key, Key::Member(_))
+    }
+
+    /// Derives the channel's keys.
+    #[must_use]
+    pub fn keys(&self) -> ChannelKeys {
+        match &self.key {
+            Key::Member(secret) => ChannelKeys::member(secret.clone()),
+            Key::Seeder(seed, public) => ChannelKeys::seeder(seed.clone(), *public),
+        }
+    }
+
+    /// Tracker URLs in tiers, in the order of preference. As BEP 12 has it, `announce` counts only
+    /// where `announce-list` names nobody.
+    #[must_use]
+    pub fn tiers(&self) -> Vec<Vec<String>> {
+        let mut tiers = self.announce_list.clone().unwrap_or_default();
+        tiers.retain(|tier| !tier.is_empty());
+        if tiers.is_empty() {
+            tiers.extend(self.announce.clone().map(|url| vec![url]));
+        }
+        tiers
+    }
+
+    /// DHT nodes to begin with.
+    #[must_use]
+    pub fn nodes(&self) -> &[NodeAddress] {
+        self.nodes.as_deref().unwrap_or_default()
+    }
+
+    pub(super) fn fixed_infohash(&self) -> Option<InfoHash> {
+        match self.rotation {
+            Rotation::Fixed => Some(self.keys().infohash(Epoch::FIXED)),
+            Rotation::Daily => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::Secret;
+
+    fn new(tiers: &[&[&str]], nodes: Vec<NodeAddress>) -> Result<ChatFile, ChatFileError> {
+        let owned = |tier: &&[&str]| tier.iter().map(|url| (*url).to_owned()).collect();
+        let name = DisplayName::new("team").unwrap();
+        let tiers = tiers.iter().map(owned).collect();
+        ChatFile::new_open(name, tiers, nodes, Rotation::Daily, &mut Rng::from_seed([1; 32]))
+    }
+
+    #[test]
+    fn a_new_channel_has_a_secret_of_its_own() {
+        let mut rng = Rng::from_seed([1; 32]);
+        let mut make = || {
+            let name = DisplayName::new("team").unwrap();
+            ChatFile::new_open(name, vec![], vec![], Rotation::Daily, &mut rng).unwrap()
+        };
+        let (one, other) = (make(), make());
+        assert_ne!(one.keys().id(), other.keys().id());
+        assert_ne!(one.keys().secret(), other.keys().secret());
+    }
+
+    #[test]
+    fn tiers_come_back_in_their_order_without_empty_ones() {
+        let file = new(&[&[], &["udp://a:1", "udp://b:1"], &["udp://c:1"]], vec![]).unwrap();
+        assert_eq!(file.tiers(), [vec!["udp://a:1", "udp://b:1"], vec!["udp://c:1"]]);
+        assert_eq!(file.announce.as_deref(), Some("udp://a:1"));
+        let file = new(&[&["udp://a:1"]], vec![]).unwrap();
+        assert_eq!(file.tiers(), [["udp://a:1"]]);
+        assert_eq!(file.announce_list, None);
+        assert!(new(&[], vec![]).unwrap().tiers().is_empty());
+    }
+
+    #[test]
+    fn bad_addresses_and_too_many_of_them_are_refused() {
+        let scheme = ChatFileError::Tracker(AddressError::Scheme);
+        assert_eq!(new(&[&["udp://a:1"], &["a:1"]], vec![]), Err(scheme));
+        let urls = ["udp://a:1"; CHAT_TRACKERS_MAX + 1];
+        assert!(new(&[&urls[1..]], vec![]).is_ok());
+        let too_many = ChatFileError::TooMany { what: "trackers", max: CHAT_TRACKERS_MAX };
+        assert_eq!(new(&[&urls], vec![]), Err(too_many));
+        let node = NodeAddress::new("a", 1).unwrap();
+        let too_many = ChatFileError::TooMany { what: "nodes", max: CHAT_NODES_MAX };
+        assert!(new(&[], vec![node.clone(); CHAT_NODES_MAX]).is_ok());
+        assert_eq!(new(&[], vec![node; CHAT_NODES_MAX + 1]), Err(too_many));
+    }
+
+    #[test]
+    fn a_seed_only_file_is_the_same_channel_without_its_secret() {
+        let member = new(&[&["udp://a:1"]], vec![]).unwrap().with_founder(PeerId([1; 32]));
+        let seeder = member.seed_only();
+        assert!(member.is_member() && !seeder.is_member());
+        assert_eq!(seeder.keys().id(), member.keys().id());
+        assert_eq!(seeder.keys().public_key(), member.keys().public_key());
+        assert!(seeder.keys().secret().is_none() && seeder.keys().read_key().is_none());
+        assert_eq!(seeder.tiers(), member.tiers());
+        assert_eq!(seeder.founder(), member.founder());
+        assert_eq!(seeder.seed_only(), seeder);
+    }
+
+    #[test]
+    fn no_key_is_printed() {
+        let mut file = new(&[], vec![]).unwrap();
+        for key in [
+            Key::Member(ChannelSecret(Secret::new([0x5a; 32]))),
+            Key::Seeder(SeedKey(Secret::new([0x5a; 32])), ChannelPublicKey([1; 32])),
+        ] {
+            file.key = key;
+            let text = format!("{file:?}");
+            assert!(text.contains("(_)") && !text.contains("90, 90"), "{text}");
+        }
+    }
+}
