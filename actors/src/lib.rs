@@ -4,6 +4,7 @@
 //!
 //! 1. [`supervision`]: who starts whom, and what happens when an actor ends.
 //! 2. [`clock`], [`entropy`], [`driver`]: time, randomness, and how a machine is driven.
+//! 3. [`vault`], [`contact_book`], [`channel_book`]: what is kept on disk.
 
 pub mod channel_book;
 pub mod chat_desk;
@@ -13,3 +14,4 @@ pub mod driver;
 pub mod entropy;
 pub mod mesh_manager;
 pub mod supervision;
+pub mod vault;

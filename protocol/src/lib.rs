@@ -8,6 +8,8 @@
 //! 4. [`wire`], [`session`]: what two peers say to each other on a link, and its first words.
 //! 5. [`scope`], [`tracker`], [`mesh`], [`chat`]: finding peers, wanting peers, talking to them.
 //! 6. [`at_rest`]: what lies on disk in a profile.
+//! 5. [`tracker`], [`mesh`], [`chat`]: finding peers, wanting peers, talking to them.
+//! 6. [`contact`], [`at_rest`]: whom we trust, and what lies on disk in a profile.
 //!
 //! The contract of a machine is in [`machine`].
 
@@ -15,6 +17,7 @@ pub mod at_rest;
 pub mod bencode;
 pub mod channel;
 pub mod chat;
+pub mod contact;
 pub mod crypto;
 pub mod id;
 pub mod identity;

@@ -175,3 +175,6 @@ const _: () =
     assert!(CANDIDATES_PER_SOURCE_MAX < CANDIDATES_MAX, "one source must not own the table");
 const _: () =
     assert!(DIALS_PER_SOURCE_MAX < DIALS_PER_CHANNEL_MAX, "a dial is left for the others");
+/// Contacts in the book, those only seen included. Stops a member who makes up identities from
+/// filling the disk: beyond it the one seen longest ago makes room, never one a person added.
+pub const CONTACTS_MAX: usize = 4096;
