@@ -12,6 +12,8 @@ pub mod clock;
 pub mod contact_book;
 pub mod driver;
 pub mod entropy;
+pub mod http_fetch;
 pub mod mesh_manager;
+pub mod resolver;
 pub mod supervision;
 pub mod vault;

@@ -21,6 +21,7 @@ use std::time::Duration;
 use super::peers::PeerSieve;
 use crate::bencode::{self, Value};
 use crate::limits::{TRACKER_ID_BYTES_MAX, TRACKER_INTERVAL_MAX, TRACKER_MESSAGE_BYTES_MAX};
+use crate::text::escape_for_terminal;
 
 /// What a tracker says to an announce.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,7 +41,7 @@ pub struct Accepted {
     pub min_interval: Option<Duration>,
     /// Its own word, to be sent back in later announces.
     pub tracker_id: Option<Vec<u8>>,
-    /// A warning to be shown, without control characters.
+    /// A warning to be shown; harmless to a terminal.
     pub warning: Option<String>,
     /// Our own address as the tracker sees it: a hint and no proof.
     pub external_ip: Option<IpAddr>,
@@ -53,7 +54,7 @@ pub struct Accepted {
 /// The bad answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refused {
-    /// Why, without control characters.
+    /// Why; harmless to a terminal.
     pub reason: String,
     /// The pause before asking again makes sense, if the tracker names one.
     pub retry_after: Option<Duration>,
@@ -95,24 +96,15 @@ pub fn decode(body: &[u8], mut sieve: PeerSieve<'_>) -> Result<Reply, bencode::D
     }))
 }
 
-/// Makes a tracker's words fit to be shown on one line: printable, in reading order, not too long.
+/// Makes a tracker's words fit to be shown on one line: harmless to a terminal, and not too long.
 #[must_use]
 pub fn plain_text(bytes: &[u8]) -> String {
-    let mut text: String = String::from_utf8_lossy(&bytes[..bytes.len().min(4096)])
-        .chars()
-        .filter(|char| !char.is_control() && !is_invisible(*char))
-        .collect();
+    let bytes = &bytes[..bytes.len().min(TRACKER_MESSAGE_BYTES_MAX)];
+    let mut text = escape_for_terminal(&String::from_utf8_lossy(bytes)).into_owned();
     while text.len() > TRACKER_MESSAGE_BYTES_MAX {
         text.pop();
     }
     text
-}
-
-/// Whether a character has no shape of its own but changes how its neighbours are shown.
-const fn is_invisible(char: char) -> bool {
-    matches!(char,
-        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 fn bytes<'a>(value: &Value<'a>, key: &str) -> Option<&'a [u8]> {
@@ -249,7 +241,7 @@ mod tests {
 
     #[test]
     fn a_trackers_words_cannot_command_the_terminal() {
-        assert_eq!(plain_text(b"a\x1b[31mb\r\n\x07c"), "a[31mbc");
+        assert_eq!(plain_text(b"a\x1b[31mb\r\nc"), "a\u{fffd}[31mb\u{23ce}c");
         assert_eq!(plain_text("a\u{202e}b\u{200b}c".as_bytes()), "abc");
         assert_eq!(plain_text(b"\xff\xfe"), "\u{fffd}\u{fffd}");
         let long = plain_text("\u{e9}".repeat(40_000).as_bytes());

@@ -376,7 +376,7 @@ impl Announcer {
             return;
         };
         if !peers.is_empty() {
-            let (channel, tracker) = (status.channel, status.tracker.clone());
+            let (channel, tracker) = (status.channel, key.tracker_number());
             let event = Event::PeersFound { channel, peers, tracker };
             self.outputs.push_back(Output::Event(event));
         }

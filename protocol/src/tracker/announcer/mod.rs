@@ -205,8 +205,8 @@ pub enum Event {
         channel: ChannelId,
         /// Where they are said to be.
         peers: Vec<SocketAddr>,
-        /// The tracker's address; it may contain a key of the user's.
-        tracker: String,
+        /// Tells trackers of one run apart.
+        tracker: u32,
     },
     /// A tracker has answered or failed.
     StatusChanged(TrackerStatus),
@@ -235,6 +235,8 @@ pub struct TrackerStatus {
     pub infohash: InfoHash,
     /// The tracker's address, without a user name; it may contain a key of the user's.
     pub tracker: String,
+    /// The tracker's host and port: enough for a log.
+    pub host: String,
     /// Its tier, from 0.
     pub tier: usize,
     /// The IP version.

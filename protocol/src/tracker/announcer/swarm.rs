@@ -24,6 +24,13 @@ impl Key {
     pub(super) const fn family(self) -> Family {
         self.family
     }
+
+    /// A number for the tracker, the same over both IP versions.
+    pub(super) fn tracker_number(self) -> u32 {
+        let number = self.swarm.wrapping_mul(TRACKERS_PER_CHANNEL_MAX as u64);
+        // Wraps after a hundred million channels.
+        (number.wrapping_add(self.tracker as u64) & u64::from(u32::MAX)) as u32
+    }
 }
 
 /// Where a swarm is in its life.
@@ -292,6 +299,7 @@ impl Swarm {
             channel: self.channel,
             infohash: self.infohash,
             tracker: tracker.url.to_string(),
+            host: tracker.url.host_and_port(),
             tier,
             family,
             under_way: endpoint.attempt.is_some(),
