@@ -45,3 +45,20 @@ pub const PEER_ADDRESSES_MAX: usize = 4;
 
 /// Receipts in one frame.
 pub const RECEIPTS_PER_FRAME_MAX: usize = 256;
+
+/// Members named in one `Peers` frame, added and removed counted apart. Stops one frame from
+/// costing more work than a whole channel is worth.
+pub const PEER_RECORDS_PER_FRAME_MAX: usize = MEMBERS_MAX;
+
+const _: () =
+    assert!(PEER_RECORDS_PER_FRAME_MAX * 256 <= FRAME_BYTES_MAX, "records must fit a frame");
+
+/// Frames, and their bytes, held while the contact book judges a peer. Stops a peer that is about
+/// to be refused from filling memory.
+pub const FRAMES_HELD_MAX: usize = 256;
+/// See [`FRAMES_HELD_MAX`].
+pub const FRAMES_HELD_BYTES_MAX: usize = 1024 * 1024;
+
+/// Renewals of a link's keys that may wait for an answer. Stops a peer from making us compute key
+/// shares without end.
+pub const RENEW_OFFERS_OPEN_MAX: usize = 3;
