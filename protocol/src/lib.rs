@@ -7,8 +7,6 @@
 //! 3. [`noise`], [`quic`]: how two nodes prove that they know the channel's key, and the link that follows.
 //! 4. [`wire`], [`session`]: what two peers say to each other on a link, and its first words.
 //! 5. [`scope`], [`tracker`], [`mesh`], [`chat`]: finding peers, wanting peers, talking to them.
-//! 6. [`at_rest`]: what lies on disk in a profile.
-//! 5. [`tracker`], [`mesh`], [`chat`]: finding peers, wanting peers, talking to them.
 //! 6. [`contact`], [`at_rest`]: whom we trust, and what lies on disk in a profile.
 //!
 //! The contract of a machine is in [`machine`].

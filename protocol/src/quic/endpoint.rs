@@ -238,7 +238,12 @@ impl Endpoint {
         ecn: Option<Ecn>,
         data: BytesMut,
     ) -> Option<Routed> {
-        let Ok(admission) = self.admit(&data, unix) else { return None };
+        let (admission, repeated) = match self.admit(&data, unix) {
+            Verdict::Drop => return None,
+            Verdict::Engine => (None, false),
+            Verdict::Repeated => (None, true),
+            Verdict::First(admission) => (Some(admission), false),
+        };
         self.admitted.set(admission.as_ref());
         self.answer.clear();
         let ecn = ecn.map(Ecn::inner);
@@ -259,6 +264,8 @@ impl Endpoint {
             None => {
                 if admission.is_some() {
                     self.counters.unauthentic += 1;
+                } else if repeated {
+                    self.counters.replayed += 1;
                 } else {
                     self.counters.no_link += 1;
                 }
@@ -267,33 +274,28 @@ impl Endpoint {
         }
     }
 
-    /// Judges a datagram before the engine sees it. `Ok(None)`: the engine may look for a link.
-    fn admit(&mut self, data: &[u8], unix: Duration) -> Result<Option<Admission>, ()> {
+    /// Judges a datagram before the engine sees it.
+    fn admit(&mut self, data: &[u8], unix: Duration) -> Verdict {
         if !header::is_long(data) {
-            return Ok(None);
+            return Verdict::Engine;
         }
         let Some(LongHeader { version, is_retry, initial }) = header::read(data) else {
             self.counters.foreign += 1;
-            return Err(());
+            return Verdict::Drop;
         };
         if version != VERSION || is_retry {
             self.counters.foreign += 1;
-            return Err(());
+            return Verdict::Drop;
         }
-        let Some((cid, token)) = initial else { return Ok(None) };
+        let Some((cid, token)) = initial else { return Verdict::Engine };
         // Further Initial packets of a handshake carry the id that the listener chose.
-        let Ok(cid) = <FirstCid>::try_from(cid) else { return Ok(None) };
+        let Ok(cid) = <FirstCid>::try_from(cid) else { return Verdict::Engine };
         match self.gate.judge(&cid, token, unix) {
-            Ok((channel, keys)) => Ok(Some(Admission { channel, keys })),
-            // A repetition of a first packet whose link is there is routed to it; the engine finds
-            // no keys for one whose link is gone.
-            Err(Refusal::Replayed) => {
-                self.counters.replayed += 1;
-                Ok(None)
-            }
+            Ok((channel, keys)) => Verdict::First(Admission { channel, keys }),
+            Err(Refusal::Replayed) => Verdict::Repeated,
             Err(refusal) => {
                 self.count(refusal);
-                Err(())
+                Verdict::Drop
             }
         }
     }
@@ -376,6 +378,19 @@ impl Endpoint {
         let drained = quinn_proto::EndpointEvent::drained();
         let _ = self.engine.handle_event(ConnectionHandle(id.0), drained);
     }
+}
+
+/// What is done with a datagram.
+#[derive(Debug)]
+enum Verdict {
+    Drop,
+    /// The engine may find a link for it.
+    Engine,
+    /// A first packet once more: the engine may find the link that its first copy began, and has
+    /// no keys for one whose link is gone.
+    Repeated,
+    /// It may begin a link.
+    First(Admission),
 }
 
 /// What the gate let in.

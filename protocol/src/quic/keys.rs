@@ -331,9 +331,8 @@ mod tests {
         let plain = pair(1).next(None);
         let mixed = pair(1).next(Some(&Secret::new([9; 32])));
         let other = pair(1).next(Some(&Secret::new([8; 32])));
-        let all = [&pair(1).dialler, &plain.dialler, &mixed.dialler, &other.dialler]
-            .map(Secret::expose)
-            .to_vec();
+        let base = pair(1);
+        let all = [&base, &plain, &mixed, &other].map(|pair| *pair.dialler.expose());
         let distinct: std::collections::HashSet<_> = all.iter().collect();
         assert_eq!(distinct.len(), 4);
     }
