@@ -22,14 +22,15 @@ use actix::{
 };
 use bitchat_protocol::crypto::{Rng, Secret};
 use bitchat_protocol::id::{ChannelId, PeerId};
-use bitchat_protocol::quic::{CloseCode, CloseReason, Established, Role};
-use bitchat_protocol::session::{self, Decision, Input, Output, Session};
+use bitchat_protocol::contact::Admission;
+use bitchat_protocol::quic::{CloseCode, CloseReason, Established};
+use bitchat_protocol::session::{self, Close, Decision, Input, Output, Role, Session};
 use bitchat_protocol::wire::Frame;
 use bytes::Bytes;
 
 use crate::contact_book::AdmitPeer;
 use crate::driver::{Drive, Driver};
-use crate::entropy;
+use crate::{clock, entropy};
 use crate::peer_supervisor::{
     DeliverFrames, LinkEnded, LinkKey, PeerRefused, PeerRenamed, PeerUp, SharedChannelsChanged,
 };
@@ -227,27 +228,51 @@ impl CryptoSession {
     }
 
     fn ask_contact_book(&self, peer: PeerId, name: String, ctx: &mut Context<Self>) {
-        let link = self.config.link;
         let question = self.offices.admit.send(AdmitPeer { peer, name });
         ctx.spawn(question.into_actor(self).map(move |answer, session, ctx| {
             // A contact book that is restarting knows nobody: better no link than a wrong one.
             let decision = match answer {
-                Ok(admission) => {
-                    if let Some(refusal) = admission.refusal() {
-                        session.offices.refused.do_send(PeerRefused {
-                            link,
-                            peer,
-                            refusal: refusal.clone(),
-                        });
-                        Decision::Refuse
-                    } else {
-                        Decision::Accept
-                    }
+                Ok(Admission::Accept { name }) => {
+                    session.display_name = name;
+                    Decision::Accept
+                }
+                Ok(Admission::Refuse(refusal)) => {
+                    session.offices.refused.do_send(PeerRefused { peer, refusal });
+                    Decision::Refuse
                 }
                 Err(_) => Decision::Refuse,
             };
             session.take(Input::ContactDecision(decision), ctx);
         }));
+    }
+
+    /// A peer that takes the name of somebody else is judged like a new one.
+    fn ask_about_rename(&self, name: String, ctx: &mut Context<Self>) {
+        let State::Established { peer, .. } = self.state else { return };
+        let link = self.config.link;
+        let question = self.offices.admit.send(AdmitPeer { peer, name });
+        ctx.spawn(question.into_actor(self).map(move |answer, session, _| match answer {
+            Ok(Admission::Accept { name }) => {
+                session.offices.renamed.do_send(PeerRenamed { link, name });
+            }
+            Ok(Admission::Refuse(refusal)) => {
+                session.offices.refused.do_send(PeerRefused { peer, refusal });
+                session.close(CloseCode::Refused, String::new());
+            }
+            Err(_) => {}
+        }));
+    }
+}
+
+const fn close_code(why: Close) -> CloseCode {
+    match why {
+        Close::SelfDial => CloseCode::SelfDial,
+        Close::HelloTimeout => CloseCode::Timeout,
+        Close::Violation => CloseCode::Violation,
+        Close::Refused => CloseCode::Refused,
+        Close::ChannelLeft => CloseCode::Leaving,
+        Close::Overloaded => CloseCode::Overloaded,
+        Close::RenewalFailed => CloseCode::Renewal,
     }
 }
 
@@ -290,7 +315,7 @@ impl Drive for CryptoSession {
             }
             Output::Close(why) => {
                 self.flush();
-                self.close(why.code(), why.to_string());
+                self.close(close_code(why), why.to_string());
             }
         }
     }
@@ -342,7 +367,7 @@ impl Handler<SessionEstablished> for CryptoSession {
             observed: self.config.remote,
             renewal_interval: self.config.renewal_interval,
         };
-        let machine = Session::new(config, generation, Rng::from_seed(entropy::seed()));
+        let machine = Session::new(clock::now(), config, generation, Rng::from_seed(entropy::seed()));
         let session = Box::new(Driver::new(machine));
         self.state = State::Established { peer: established.peer, session };
         self.settle(ctx);

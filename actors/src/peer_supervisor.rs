@@ -22,15 +22,15 @@ use actix::{
     Actor, ActorFutureExt as _, Addr, AsyncContext, Context, Handler, Message, Recipient,
     WrapFuture as _,
 };
-use bitchat_protocol::contact::{Admission, Refusal};
+use bitchat_protocol::contact::Refusal;
 use bitchat_protocol::id::{ChannelId, PeerId};
 use bitchat_protocol::limits::LINKS_MAX;
-use bitchat_protocol::quic::{self, CloseCode, CloseReason, Link, LinkId, Role};
+use bitchat_protocol::quic::{self, CloseCode, CloseReason, Link, LinkId};
 use bitchat_protocol::session::PeerInfo;
 use bitchat_protocol::wire::Frame;
 
 use crate::contact_book::AdmitPeer;
-use crate::crypto_session::{self, CryptoSession, LinkClosed, ProofKeys, SetChannels, SetName};
+use crate::crypto_session::{self, CryptoSession, ProofKeys, SetChannels, SetName};
 use crate::directory::{Directory, DirectoryWriter, Route};
 use crate::peer_transport::{self, CloseLink, PeerTransport, SendFrames, Streams};
 use crate::supervision::{self, Exit, StopHandle};
@@ -425,7 +425,7 @@ impl PeerSupervisor {
         match std::mem::replace(&mut pair.stage, Stage::Ended) {
             Stage::Opening => {
                 if let Some(attempt) = attempt {
-                    let own = matches!(reason, CloseReason::SelfDial);
+                    let own = reason.is_self();
                     self.tell_mesh(LinkNews::DialFailed { attempt, own });
                 }
             }
@@ -627,10 +627,10 @@ impl Handler<PairExited> for PeerSupervisor {
 
     fn handle(&mut self, exited: PairExited, _: &mut Self::Context) {
         let PairExited { link, part, exit } = exited;
-        if exit.is_panic() {
+        if matches!(exit, Exit::Panicked(_)) {
             tracing::error!(?link, ?part, %exit, "a peer's actor failed; its link is given up");
         }
-        self.end(link, &CloseReason::Failed);
+        self.end(link, &CloseReason::Local(CloseCode::Failed));
         let Some(pair) = self.pairs.get_mut(&link) else { return };
         match part {
             Part::Session => {
@@ -644,7 +644,7 @@ impl Handler<PairExited> for PeerSupervisor {
                 pair.transport = None;
                 // A transport that ended by itself has told the endpoint, which may have given the
                 // slot to another link since.
-                if exit.is_panic() {
+                if matches!(exit, Exit::Panicked(_)) {
                     self.offices.abandon.do_send(Abandon(pair.id));
                 }
                 if let Some((_, stop)) = &pair.session {
