@@ -11,7 +11,7 @@
 //! | [`SendDatagram`] | tracker announcer | sends a datagram that belongs to no link |
 //! | [`NoteObserved`] | peer supervisor | remembers where a member sees us |
 //! | [`SubscribeIncoming`], [`SubscribeTracker`] | later actors | introduce themselves |
-//! | [`FindLocalPort`], [`CountDrops`] | anybody | queries |
+//! | [`FindLocalPort`], [`ListOwnAddresses`], [`CountDrops`] | anybody | queries |
 //!
 //! Owns: the sockets and the [`Endpoint`] (channel gate, routing of packets to links).
 //! Lost on a crash: every link. The mesh redials.
@@ -170,6 +170,11 @@ pub struct NoteObserved(pub SocketAddr);
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "u16")]
 pub struct FindLocalPort;
+
+/// Where we are reached on our own interfaces.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "Vec<SocketAddr>")]
+pub struct ListOwnAddresses;
 
 /// What was dropped so far.
 #[derive(Debug, Clone, Copy, Message)]
@@ -379,11 +384,14 @@ impl UdpPort {
         }
     }
 
-    fn refresh_own_addresses(&mut self) {
+    fn own_addresses(&self) -> Vec<SocketAddr> {
         let port = self.local_port();
         let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
-        let exact = interfaces.iter().map(|interface| SocketAddr::new(interface.ip(), port));
-        let own = OwnAddresses::new(exact, self.observed.iter().copied());
+        interfaces.iter().map(|interface| SocketAddr::new(interface.ip(), port)).collect()
+    }
+
+    fn refresh_own_addresses(&mut self) {
+        let own = OwnAddresses::new(self.own_addresses(), self.observed.iter().copied());
         self.endpoint.set_own_addresses(own);
     }
 
@@ -598,6 +606,14 @@ impl Handler<FindLocalPort> for UdpPort {
 
     fn handle(&mut self, _: FindLocalPort, _: &mut Self::Context) -> Self::Result {
         MessageResult(self.local_port())
+    }
+}
+
+impl Handler<ListOwnAddresses> for UdpPort {
+    type Result = MessageResult<ListOwnAddresses>;
+
+    fn handle(&mut self, _: ListOwnAddresses, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.own_addresses())
     }
 }
 

@@ -40,8 +40,7 @@ use crate::wire::{Delivered, Frame, Say};
 /// What the driver tells the machine.
 #[derive(Debug)]
 pub enum Input {
-    /// A member of a channel is linked. Said again for one already linked, it means that what was
-    /// on its way may be lost.
+    /// A member of a channel is linked.
     MemberUp {
         /// The channel.
         channel: ChannelId,
@@ -55,8 +54,10 @@ pub enum Input {
         /// Who.
         peer: PeerId,
     },
-    /// A peer is linked, in whatever channels; the same again as for `MemberUp`.
+    /// A peer is linked, in whatever channels.
     PeerUp(PeerId),
+    /// Another link carries what is sent to a peer: what was on its way may be lost.
+    Rerouted(PeerId),
     /// A peer is linked no longer.
     PeerDown(PeerId),
     /// We are no longer in a channel: what it is still owed is forgotten.
@@ -298,7 +299,7 @@ impl Chat {
                 return;
             }
             flow.pass(number);
-            if message.owed.contains(&peer) {
+            if message.owed.contains(&peer) && !flow.is_sent(number) {
                 flow.sent(number, message.said.text.len());
                 let frame = Frame::Say(Say::clone(&message.said));
                 self.outputs.push_back(Output::Send { to: peer, frame });
@@ -306,9 +307,9 @@ impl Chat {
         }
     }
 
-    /// Starts over with a peer: what was on its way may be lost.
-    fn restart(&mut self, peer: PeerId) {
-        self.peers.insert(peer, Flow::default());
+    /// Looks through all that a peer may be owed once more.
+    fn look_again(&mut self, peer: PeerId) {
+        self.peers.entry(peer).or_default().rewind();
         self.pump(peer);
     }
 
@@ -319,7 +320,7 @@ impl Chat {
                 message.owed.insert(peer);
             }
         }
-        self.restart(peer);
+        self.look_again(peer);
     }
 
     fn member_down(&mut self, channel: ChannelId, peer: &PeerId) {
@@ -396,7 +397,11 @@ impl Machine for Chat {
         match input {
             Input::MemberUp { channel, peer } => self.member_up(channel, peer),
             Input::MemberDown { channel, peer } => self.member_down(channel, &peer),
-            Input::PeerUp(peer) => self.restart(peer),
+            Input::PeerUp(peer) => self.look_again(peer),
+            Input::Rerouted(peer) => {
+                self.peers.remove(&peer);
+                self.look_again(peer);
+            }
             Input::PeerDown(peer) => {
                 self.peers.remove(&peer);
             }

@@ -116,6 +116,16 @@ fn a_lost_link_has_what_is_owed_sent_again_on_the_next() {
 }
 
 #[test]
+fn another_link_with_the_same_peer_has_what_is_on_its_way_sent_again() {
+    let mut chat = chat(0);
+    up(&mut chat, 1);
+    say(&mut chat, "hello");
+    drain(&mut chat);
+    assert_eq!(sent_to(&give(&mut chat, Input::PeerUp(peer(1)))), []);
+    assert_eq!(sent_to(&give(&mut chat, Input::Rerouted(peer(1)))), [peer(1)]);
+}
+
+#[test]
 fn a_receipt_of_somebody_who_was_not_sent_it_counts_for_nothing() {
     let mut chat = chat(0);
     up(&mut chat, 1);
