@@ -1,1 +1,0 @@
-//! The people we know and how far we trust their keys.
