@@ -6,11 +6,37 @@
 //! | [`Tell`] | console | says a text to one peer alone |
 //! | [`CountUndelivered`] | console | how many messages nobody has yet |
 //! | [`Subscribe`] | console | asks for every [`Notice`] from now on |
+//! | [`ChatNews`] | peer supervisor | what peers say, and who is there |
+//! | [`MemberNews`] | mesh manager | who is there in which channel |
+//! | [`ChannelEvent`] | channel book | which channels are open |
+//!
+//! Owns: the [`Chat`] machine. Lost on a crash: what nobody has taken yet, and which messages were
+//! heard (a repetition would be shown twice).
+//! Spec: `docs/spec/07-chat.md`.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use actix::{Message, Recipient};
+use actix::{Actor, AsyncContext as _, Context, Handler, Message, MessageResult, Recipient};
+use bitchat_protocol::chat::{self, Audience, Chat, Input, Output};
+use bitchat_protocol::contact::Refusal;
+use bitchat_protocol::crypto::Rng;
 use bitchat_protocol::id::{ChannelId, MessageId, PeerId};
+use bitchat_protocol::wire;
+use bytes::Bytes;
+
+use crate::channel_book::{self, ChannelEvent};
+use crate::directory::Directory;
+use crate::driver::{Drive, Driver};
+use crate::mesh_manager::{MemberNews, SubscribeMembers};
+use crate::peer_supervisor::{ChatNews, PeerRefused, SubscribeChat};
+use crate::{clock, entropy};
+
+/// Messages waiting at most, on top of one per sender.
+pub const MAILBOX: usize = 256;
+
+/// Names of peers remembered after their link has ended.
+const NAMES_MAX: usize = 1024;
 
 /// Says `text` in `channel`; answered with the message's id once it is held for delivery.
 #[derive(Debug, Message)]
@@ -47,31 +73,14 @@ pub struct CountUndelivered;
 pub struct Subscribe(pub Recipient<Notice>);
 
 /// Why a text was not taken.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SayError {
-    /// No text at all.
-    #[error("an empty message is not sent")]
-    Empty,
-    /// Longer than a message may be.
-    #[error("the message has {len} bytes, and at most {max} are allowed")]
-    TooLong {
-        /// Its bytes.
-        len: usize,
-        /// Allowed bytes.
-        max: usize,
-    },
+    /// The text, or who is to hear it, is not fit.
+    #[error(transparent)]
+    Refused(#[from] chat::SayError),
     /// The channel is not open on this node.
     #[error("this channel is not open here")]
     NoSuchChannel,
-    /// There is no link with that peer.
-    #[error("not linked with that peer now")]
-    NotLinked,
-    /// Too much is waiting for somebody to take it.
-    #[error("{waiting} messages wait for somebody to take them; nothing more is accepted before")]
-    OutboxFull {
-        /// Messages waiting.
-        waiting: usize,
-    },
 }
 
 /// What the console tells a person.
@@ -129,4 +138,243 @@ pub enum Notice {
         /// Exit code that a one-shot run should end with if nothing else happened: 4 for a key conflict.
         code: Option<u8>,
     },
+}
+
+/// Whom a chat desk talks to; all are started before it.
+#[derive(Debug)]
+pub struct Offices {
+    /// Peer supervisor.
+    pub peers: Recipient<SubscribeChat>,
+    /// Mesh manager.
+    pub members: Recipient<SubscribeMembers>,
+    /// Channel book.
+    pub channels: Recipient<channel_book::Subscribe>,
+}
+
+/// The actor.
+pub struct ChatDesk {
+    driver: Driver<Chat>,
+    offices: Offices,
+    directory: Directory,
+    open: BTreeSet<ChannelId>,
+    names: BTreeMap<PeerId, Arc<str>>,
+    listeners: Vec<Recipient<Notice>>,
+    /// Frames of this round, to be sent in one message for each peer.
+    outgoing: BTreeMap<PeerId, Vec<Bytes>>,
+}
+
+impl std::fmt::Debug for ChatDesk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ChatDesk").field("open", &self.open).finish_non_exhaustive()
+    }
+}
+
+impl ChatDesk {
+    /// Begins with nothing said.
+    #[must_use]
+    pub fn new(offices: Offices, directory: Directory) -> Self {
+        Self {
+            driver: Driver::new(Chat::new(Rng::from_seed(entropy::seed()))),
+            offices,
+            directory,
+            open: BTreeSet::new(),
+            names: BTreeMap::new(),
+            listeners: Vec::new(),
+            outgoing: BTreeMap::new(),
+        }
+    }
+
+    fn say(
+        &mut self,
+        audience: Audience,
+        id: Option<MessageId>,
+        text: String,
+        ctx: &mut Context<Self>,
+    ) -> Result<MessageId, SayError> {
+        let unix_ms = u64::try_from(clock::unix().as_millis()).unwrap_or(u64::MAX);
+        let said = self.driver.machine_mut().say(audience, id, unix_ms, text);
+        self.settle(ctx);
+        self.flush();
+        Ok(said?)
+    }
+
+    fn take(&mut self, input: Input, ctx: &mut Context<Self>) {
+        self.input(input, ctx);
+        self.flush();
+    }
+
+    fn flush(&mut self) {
+        for (peer, frames) in std::mem::take(&mut self.outgoing) {
+            // What cannot be sent now is owed still, and sent on the peer's next link.
+            if self.directory.send(&peer, frames).is_err() {
+                tracing::debug!(peer = %peer.short(), "could not be sent to");
+            }
+        }
+    }
+
+    fn notify(&self, notice: &Notice) {
+        for listener in &self.listeners {
+            listener.do_send(notice.clone());
+        }
+    }
+
+    /// The name to show; remembered, as it is needed after the link has ended, too.
+    fn name(&mut self, peer: &PeerId) -> Arc<str> {
+        if let Some(name) = self.directory.name(peer) {
+            if self.names.len() >= NAMES_MAX {
+                self.names.pop_first();
+            }
+            self.names.insert(*peer, Arc::clone(&name));
+            return name;
+        }
+        self.names.get(peer).cloned().unwrap_or_else(|| Arc::from(peer.short()))
+    }
+
+    fn on_refused(&self, refused: &PeerRefused) {
+        let PeerRefused { peer, refusal } = refused;
+        let Refusal::KeyConflict { name, known } = refusal else { return };
+        let text = format!(
+            "somebody calls itself {name} but has another key than your contact {name}: \
+             {peer} came, {known} is known. It was turned away. If {name} really has a new key, \
+             make sure of it by another way, then remove the contact and add the new card."
+        );
+        self.notify(&Notice::Warning { text, code: Some(4) });
+    }
+}
+
+impl Drive for ChatDesk {
+    type Machine = Chat;
+
+    fn driver(&mut self) -> &mut Driver<Chat> {
+        &mut self.driver
+    }
+
+    fn perform(&mut self, output: Output, _: &mut Context<Self>) {
+        match output {
+            Output::Send { to, frame } => {
+                let body = Bytes::from(wire::encode(&frame));
+                self.outgoing.entry(to).or_default().push(body);
+            }
+            Output::Heard { from, said } => {
+                let name = self.name(&from);
+                let wire::Say { channel, id, unix_ms, text } = said;
+                self.notify(&Notice::Heard { channel, from, name, id, unix_ms, text });
+            }
+            Output::Delivered { id, channel, by } => {
+                let name = self.name(&by);
+                self.notify(&Notice::Delivered { id, channel, by, name });
+            }
+            Output::GivenUp { id, owed } => {
+                let text = format!(
+                    "message {id} is no longer kept for {} members that have not taken it",
+                    owed.len(),
+                );
+                self.notify(&Notice::Warning { text, code: None });
+            }
+        }
+    }
+}
+
+impl Actor for ChatDesk {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(MAILBOX);
+        let own = ctx.address();
+        self.offices.channels.do_send(channel_book::Subscribe(own.clone().recipient()));
+        self.offices.peers.do_send(SubscribeChat(own.clone().recipient()));
+        self.offices.members.do_send(SubscribeMembers(own.recipient()));
+    }
+}
+
+impl Handler<Say> for ChatDesk {
+    type Result = MessageResult<Say>;
+
+    fn handle(&mut self, message: Say, ctx: &mut Self::Context) -> Self::Result {
+        let Say { channel, text, id } = message;
+        if !self.open.contains(&channel) {
+            return MessageResult(Err(SayError::NoSuchChannel));
+        }
+        MessageResult(self.say(Audience::Channel(channel), id, text, ctx))
+    }
+}
+
+impl Handler<Tell> for ChatDesk {
+    type Result = MessageResult<Tell>;
+
+    fn handle(&mut self, message: Tell, ctx: &mut Self::Context) -> Self::Result {
+        let Tell { peer, text, id } = message;
+        MessageResult(self.say(Audience::Peer(peer), id, text, ctx))
+    }
+}
+
+impl Handler<CountUndelivered> for ChatDesk {
+    type Result = MessageResult<CountUndelivered>;
+
+    fn handle(&mut self, _: CountUndelivered, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.driver.machine().undelivered())
+    }
+}
+
+impl Handler<Subscribe> for ChatDesk {
+    type Result = ();
+
+    fn handle(&mut self, Subscribe(listener): Subscribe, _: &mut Self::Context) {
+        self.listeners.push(listener);
+    }
+}
+
+impl Handler<ChannelEvent> for ChatDesk {
+    type Result = ();
+
+    fn handle(&mut self, event: ChannelEvent, ctx: &mut Self::Context) {
+        match event {
+            ChannelEvent::Opened(channel) => {
+                self.open.insert(channel.keys.id());
+            }
+            ChannelEvent::Closed(id) => {
+                self.open.remove(&id);
+                self.take(Input::ChannelClosed(id), ctx);
+            }
+        }
+    }
+}
+
+impl Handler<ChatNews> for ChatDesk {
+    type Result = ();
+
+    fn handle(&mut self, news: ChatNews, ctx: &mut Self::Context) {
+        match news {
+            ChatNews::Frames { from, frames } => {
+                self.take(Input::FramesReceived { from, frames }, ctx);
+            }
+            ChatNews::Rerouted(peer) => self.take(Input::Rerouted(peer), ctx),
+            ChatNews::PeerUp(peer) => {
+                self.name(&peer);
+                self.take(Input::PeerUp(peer), ctx);
+            }
+            ChatNews::PeerDown(peer) => self.take(Input::PeerDown(peer), ctx),
+            ChatNews::Refused(refused) => self.on_refused(&refused),
+        }
+    }
+}
+
+impl Handler<MemberNews> for ChatDesk {
+    type Result = ();
+
+    fn handle(&mut self, news: MemberNews, ctx: &mut Self::Context) {
+        match news {
+            MemberNews::Up { channel, peer } => {
+                let name = self.name(&peer);
+                self.notify(&Notice::MemberUp { channel, peer, name });
+                self.take(Input::MemberUp { channel, peer }, ctx);
+            }
+            MemberNews::Down { channel, peer } => {
+                let name = self.name(&peer);
+                self.notify(&Notice::MemberDown { channel, peer, name });
+                self.take(Input::MemberDown { channel, peer }, ctx);
+            }
+            MemberNews::Closed(channel) => self.take(Input::ChannelClosed(channel), ctx),
+        }
+    }
 }

@@ -2,25 +2,54 @@
 //!
 //! | message | from | what it does |
 //! |---|---|---|
+//! | [`ChannelEvent`] | channel book | a channel is open, or no longer |
+//! | [`LinkNews`] | peer supervisor | links, and what members say of theirs |
+//! | [`PeersDiscovered`] | tracker announcer | where members may be |
 //! | [`ListMembers`] | console | the members of a channel and each one's view of the mesh |
+//! | [`SubscribeMembers`], [`SubscribeAnnouncer`] | later actors | introduce themselves; told what stands |
+//!
+//! Owns: the [`Mesh`] machine, and which infohashes are announced.
+//! Lost on a crash: candidates and back-offs; links stay, and are told again by the peer supervisor.
+//! Spec: `docs/spec/06-mesh.md`.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::Message;
+use actix::{
+    Actor, ActorFutureExt as _, AsyncContext as _, Context, Handler, Message, MessageResult,
+    Recipient, WrapFuture as _,
+};
+use bitchat_protocol::channel::Epoch;
+use bitchat_protocol::crypto::Rng;
 use bitchat_protocol::id::{ChannelId, PeerId};
+use bitchat_protocol::mesh::{
+    self, CloseReason, DialFailure, DownReason, Event, Input, Mesh, Output, Source,
+};
+use bitchat_protocol::quic::CloseCode;
+use bitchat_protocol::wire::{self, Frame};
+use bytes::Bytes;
 
-/// How much of a channel's mesh stands, seen from one member.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Completeness {
-    /// Linked with every member known.
-    Full,
-    /// Linked with some.
-    Partial,
-    /// Linked with none.
-    None,
-}
+use crate::channel_book::{self, ChannelEvent, OpenedChannel, SaveLastKnown};
+use crate::directory::Directory;
+use crate::driver::{Drive, Driver};
+use crate::peer_supervisor::{Dial, EndLink, LinkKey, LinkNews, SetOwnChannels, SubscribeMesh};
+use crate::tracker_announcer::{Announce, PeersDiscovered, Withdraw};
+use crate::udp_port::{AddChannel, FindLocalPort, ListOwnAddresses, RemoveChannel};
+use crate::{clock, entropy};
+
+pub use bitchat_protocol::mesh::Completeness;
+
+/// Messages waiting at most, on top of one per sender.
+pub const MAILBOX: usize = 256;
+
+/// Between a change of the members and saving where they are: several come together.
+const SAVE_DELAY: Duration = Duration::from_secs(5);
+
+/// The longest wait before the announced infohashes are looked at again: a clock that was set is
+/// noticed so late.
+const EPOCH_CHECK_MAX: Duration = Duration::from_secs(600);
 
 /// One member of a channel.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,7 +58,9 @@ pub struct Member {
     pub peer: PeerId,
     /// The display name to show.
     pub name: Arc<str>,
-    /// Where the link goes; `None`: known from others, not linked with us.
+    /// Whether it is linked with us; else it is known from others.
+    pub linked: bool,
+    /// Where the link goes, or where others say that it is.
     pub address: Option<SocketAddr>,
     /// Smoothed round-trip time of the link.
     pub rtt: Option<Duration>,
@@ -50,10 +81,371 @@ pub struct ListMembers {
 }
 
 /// The answer to [`ListMembers`].
-#[derive(Debug, Clone, PartialEq, Eq, actix::MessageResponse)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Members {
     /// Our own view.
     pub mesh: Completeness,
     /// The others.
     pub members: Vec<Member>,
+}
+
+/// A member of a channel came or went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
+#[rtype(result = "()")]
+pub enum MemberNews {
+    /// It is linked now.
+    Up {
+        /// The channel.
+        channel: ChannelId,
+        /// Who.
+        peer: PeerId,
+    },
+    /// It is linked no longer.
+    Down {
+        /// The channel.
+        channel: ChannelId,
+        /// Who.
+        peer: PeerId,
+    },
+    /// We are in the channel no longer.
+    Closed(ChannelId),
+}
+
+/// The chat desk introduces itself; it is told of every member that is linked.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct SubscribeMembers(pub Recipient<MemberNews>);
+
+/// The tracker announcer introduces itself; it is told what to announce.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct SubscribeAnnouncer {
+    /// Begins to announce.
+    pub announce: Recipient<Announce>,
+    /// Ends it.
+    pub withdraw: Recipient<Withdraw>,
+}
+
+/// Whom a mesh manager talks to; all are started before it.
+#[derive(Debug)]
+pub struct Offices {
+    /// Channel book: what is open.
+    pub channels: Recipient<channel_book::Subscribe>,
+    /// Channel book: keeps where members were.
+    pub last_known: Recipient<SaveLastKnown>,
+    /// UDP port: opens the gate.
+    pub add: Recipient<AddChannel>,
+    /// UDP port: shuts it.
+    pub remove: Recipient<RemoveChannel>,
+    /// UDP port: which one it is.
+    pub port: Recipient<FindLocalPort>,
+    /// UDP port: where we are ourselves.
+    pub own: Recipient<ListOwnAddresses>,
+    /// Peer supervisor: begins links.
+    pub dial: Recipient<Dial>,
+    /// Peer supervisor: ends them.
+    pub end: Recipient<EndLink>,
+    /// Peer supervisor: proves channels.
+    pub own_channels: Recipient<SetOwnChannels>,
+    /// Peer supervisor: tells of links.
+    pub links: Recipient<SubscribeMesh>,
+}
+
+/// The actor.
+pub struct MeshManager {
+    driver: Driver<Mesh>,
+    offices: Offices,
+    directory: Directory,
+    channels: BTreeMap<ChannelId, Arc<OpenedChannel>>,
+    port: Option<u16>,
+    announcer: Option<SubscribeAnnouncer>,
+    announced: BTreeSet<(ChannelId, Epoch)>,
+    members: BTreeSet<(ChannelId, PeerId)>,
+    chat: Option<Recipient<MemberNews>>,
+    to_save: BTreeSet<ChannelId>,
+}
+
+impl std::fmt::Debug for MeshManager {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MeshManager").field("channels", &self.channels.len()).finish_non_exhaustive()
+    }
+}
+
+impl MeshManager {
+    /// Begins in no channel.
+    #[must_use]
+    pub fn new(config: mesh::Config, offices: Offices, directory: Directory) -> Self {
+        let machine = Mesh::new(clock::now(), config, Rng::from_seed(entropy::seed()));
+        Self {
+            driver: Driver::new(machine),
+            offices,
+            directory,
+            channels: BTreeMap::new(),
+            port: None,
+            announcer: None,
+            announced: BTreeSet::new(),
+            members: BTreeSet::new(),
+            chat: None,
+            to_save: BTreeSet::new(),
+        }
+    }
+
+    fn open(&mut self, channel: Arc<OpenedChannel>, ctx: &mut Context<Self>) {
+        let id = channel.keys.id();
+        self.offices.add.do_send(AddChannel { id, gate: channel.keys.gate().clone() });
+        let last_known = channel.last_known.clone();
+        self.channels.insert(id, channel);
+        self.prove_channels();
+        self.input(Input::JoinChannel { channel: id, last_known }, ctx);
+        self.announce();
+    }
+
+    fn close(&mut self, id: ChannelId, ctx: &mut Context<Self>) {
+        self.channels.remove(&id);
+        self.offices.remove.do_send(RemoveChannel(id));
+        self.prove_channels();
+        self.input(Input::LeaveChannel(id), ctx);
+        self.announced.retain(|(channel, _)| *channel != id);
+        if let Some(announcer) = &self.announcer {
+            announcer.withdraw.do_send(Withdraw { channel: id, infohash: None });
+        }
+        self.tell_chat(MemberNews::Closed(id));
+    }
+
+    fn prove_channels(&self) {
+        let proofs = self.channels.values().map(|channel| {
+            (channel.keys.id(), channel.keys.proof().clone())
+        });
+        self.offices.own_channels.do_send(SetOwnChannels(Arc::new(proofs.collect())));
+    }
+
+    /// Announces what is to be announced now and is not, and withdraws the rest.
+    fn announce(&mut self) {
+        let (Some(announcer), Some(port)) = (&self.announcer, self.port) else { return };
+        let now = clock::unix();
+        let wanted: BTreeSet<(ChannelId, Epoch)> = self
+            .channels
+            .values()
+            .flat_map(|channel| {
+                let epochs = channel.rotation.announced_epochs(now);
+                epochs.into_iter().map(|epoch| (channel.keys.id(), epoch))
+            })
+            .collect();
+        for (id, epoch) in wanted.difference(&self.announced) {
+            if let Some(channel) = self.channels.get(id) {
+                announcer.announce.do_send(Announce {
+                    channel: *id,
+                    infohash: channel.keys.infohash(*epoch),
+                    tiers: channel.trackers.clone(),
+                    port,
+                });
+            }
+        }
+        for (id, epoch) in self.announced.difference(&wanted) {
+            if let Some(channel) = self.channels.get(id) {
+                let infohash = Some(channel.keys.infohash(*epoch));
+                announcer.withdraw.do_send(Withdraw { channel: *id, infohash });
+            }
+        }
+        self.announced = wanted;
+    }
+
+    fn check_epochs_later(&self, ctx: &mut Context<Self>) {
+        let now = clock::unix();
+        let change = self
+            .channels
+            .values()
+            .filter_map(|channel| channel.rotation.next_change(now))
+            .map(|at| at.saturating_sub(now))
+            .min();
+        let wait = change.unwrap_or(EPOCH_CHECK_MAX).min(EPOCH_CHECK_MAX);
+        ctx.run_later(wait.max(Duration::from_secs(1)), |mesh, ctx| {
+            mesh.announce();
+            mesh.check_epochs_later(ctx);
+        });
+    }
+
+    fn save_later(&mut self, channel: ChannelId, ctx: &mut Context<Self>) {
+        if self.to_save.is_empty() {
+            ctx.run_later(SAVE_DELAY, |mesh, _| mesh.save());
+        }
+        self.to_save.insert(channel);
+    }
+
+    fn save(&mut self) {
+        for id in std::mem::take(&mut self.to_save) {
+            let addresses = self.driver.machine().known_addresses(&id);
+            if !addresses.is_empty() {
+                self.offices.last_known.do_send(SaveLastKnown { id, addresses });
+            }
+        }
+    }
+
+    fn tell_chat(&self, news: MemberNews) {
+        if let Some(chat) = &self.chat {
+            chat.do_send(news);
+        }
+    }
+
+    fn on_event(&mut self, event: Event, ctx: &mut Context<Self>) {
+        match event {
+            Event::MemberUp { channel, peer } => {
+                self.members.insert((channel, peer));
+                self.tell_chat(MemberNews::Up { channel, peer });
+                self.save_later(channel, ctx);
+            }
+            Event::MemberDown { channel, peer } => {
+                self.members.remove(&(channel, peer));
+                self.tell_chat(MemberNews::Down { channel, peer });
+            }
+            Event::View { channel, mine } => {
+                tracing::debug!(channel = %channel.short(), ?mine, "mesh");
+            }
+        }
+    }
+}
+
+impl Drive for MeshManager {
+    type Machine = Mesh;
+
+    fn driver(&mut self) -> &mut Driver<Mesh> {
+        &mut self.driver
+    }
+
+    fn perform(&mut self, output: Output, ctx: &mut Context<Self>) {
+        match output {
+            Output::Dial { attempt, channel, address, expect } => {
+                self.offices.dial.do_send(Dial { attempt, channel, address, expect });
+            }
+            Output::CloseLink { link, reason } => {
+                let code = match reason {
+                    CloseReason::Duplicate | CloseReason::Superseded => CloseCode::Duplicate,
+                    CloseReason::Left => CloseCode::Leaving,
+                    CloseReason::TooMany => CloseCode::Overloaded,
+                    CloseReason::Blocked => CloseCode::Refused,
+                };
+                self.offices.end.do_send(EndLink { link: LinkKey(link), code });
+            }
+            Output::SendPeers { peer, frame } => {
+                let body = Bytes::from(wire::encode(&Frame::Peers(frame)));
+                // A peer that cannot be sent to now is about to be told as down.
+                let _ = self.directory.send(&peer, vec![body]);
+            }
+            Output::Event(event) => self.on_event(event, ctx),
+        }
+    }
+}
+
+impl Actor for MeshManager {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(MAILBOX);
+        let own = ctx.address();
+        let port = self.offices.port.send(FindLocalPort);
+        let addresses = self.offices.own.send(ListOwnAddresses);
+        ctx.wait(async { (port.await.ok(), addresses.await.unwrap_or_default()) }
+            .into_actor(self)
+            .map(move |(port, addresses), mesh, ctx| {
+                mesh.port = port;
+                mesh.input(Input::OwnAddresses(addresses), ctx);
+                mesh.offices.links.do_send(SubscribeMesh(own.clone().recipient()));
+                mesh.offices.channels.do_send(channel_book::Subscribe(own.recipient()));
+            }));
+        self.check_epochs_later(ctx);
+    }
+}
+
+impl Handler<ChannelEvent> for MeshManager {
+    type Result = ();
+
+    fn handle(&mut self, event: ChannelEvent, ctx: &mut Self::Context) {
+        match event {
+            ChannelEvent::Opened(channel) => self.open(channel, ctx),
+            ChannelEvent::Closed(id) => self.close(id, ctx),
+        }
+    }
+}
+
+impl Handler<LinkNews> for MeshManager {
+    type Result = ();
+
+    fn handle(&mut self, news: LinkNews, ctx: &mut Self::Context) {
+        let input = match news {
+            LinkNews::Up { link, peer, incarnation, attempt, address, shared } => Input::LinkUp {
+                link: link.0,
+                peer,
+                incarnation,
+                attempt,
+                address,
+                channels: shared,
+            },
+            LinkNews::SharedChanged { link, shared } => {
+                Input::SharedChanged { link: link.0, channels: shared }
+            }
+            LinkNews::Down { link, left } => Input::LinkDown {
+                link: link.0,
+                reason: if left { DownReason::Expected } else { DownReason::Lost },
+            },
+            LinkNews::DialFailed { attempt, own } => Input::DialFailed {
+                attempt,
+                why: if own { DialFailure::Ourselves } else { DialFailure::Failed },
+            },
+            LinkNews::Peers { from, peers } => Input::PeersReceived { from, frame: peers },
+        };
+        self.input(input, ctx);
+    }
+}
+
+impl Handler<PeersDiscovered> for MeshManager {
+    type Result = ();
+
+    fn handle(&mut self, found: PeersDiscovered, ctx: &mut Self::Context) {
+        let PeersDiscovered { channel, peers, source } = found;
+        let source = Source::Tracker(source);
+        self.input(Input::AddressesFound { channel, addresses: peers, source }, ctx);
+    }
+}
+
+impl Handler<ListMembers> for MeshManager {
+    type Result = MessageResult<ListMembers>;
+
+    fn handle(&mut self, ListMembers { channel }: ListMembers, _: &mut Self::Context) -> Self::Result {
+        let machine = self.driver.machine();
+        let members = machine.members(&channel).into_iter().map(|member| Member {
+            peer: member.peer,
+            name: self
+                .directory
+                .name(&member.peer)
+                .unwrap_or_else(|| Arc::from(member.peer.short())),
+            linked: member.linked,
+            address: member.address,
+            rtt: self.directory.rtt(&member.peer),
+            connected_with: member.connected_with,
+            not_connected_with: member.not_connected_with,
+            mesh: member.mesh,
+        });
+        MessageResult(Members { mesh: machine.view(&channel), members: members.collect() })
+    }
+}
+
+impl Handler<SubscribeMembers> for MeshManager {
+    type Result = ();
+
+    fn handle(&mut self, SubscribeMembers(chat): SubscribeMembers, _: &mut Self::Context) {
+        for (channel, peer) in &self.members {
+            chat.do_send(MemberNews::Up { channel: *channel, peer: *peer });
+        }
+        self.chat = Some(chat);
+    }
+}
+
+impl Handler<SubscribeAnnouncer> for MeshManager {
+    type Result = ();
+
+    fn handle(&mut self, announcer: SubscribeAnnouncer, _: &mut Self::Context) {
+        self.announcer = Some(announcer);
+        self.announced.clear();
+        self.announce();
+    }
 }

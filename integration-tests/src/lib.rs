@@ -1,1 +1,4 @@
-//! Placeholder.
+//! What the integration tests share: real trackers, and nodes in processes of their own.
+
+pub mod node;
+pub mod tracker;

@@ -1,1 +1,16 @@
-//! Placeholder.
+//! The program `bitchat`: files, environment, terminal. It knows no rule of the protocol and talks to
+//! actors by message only.
+//!
+//! Crate map, in reading order:
+//!
+//! 1. [`cli`]: the command line, one file per noun.
+//! 2. [`settings`], [`paths`], [`logging`], [`output`], [`exit`]: what holds for every command.
+
+pub mod cli;
+pub mod exit;
+pub mod logging;
+pub mod output;
+pub mod paths;
+pub mod settings;
+
+mod suggest;

@@ -1,2 +1,9 @@
-//! Placeholder.
-fn main() {}
+//! The binary `bitchat`: arguments, settings, log, then the command.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    bitchat_node::cli::main(bitchat_node::cli::Arguments::parse()).into()
+}

@@ -6,7 +6,7 @@
 //! 2. [`bencode`], [`uri`], [`identity`], [`channel`]: who we are and what a channel is.
 //! 3. [`noise`], [`quic`]: how two nodes prove that they know the channel's key, and the link that follows.
 //! 4. [`wire`], [`session`]: what two peers say to each other on a link, and its first words.
-//! 5. [`tracker`], [`mesh`], [`chat`]: finding peers, wanting peers, talking to them.
+//! 5. [`scope`], [`tracker`], [`mesh`], [`chat`]: finding peers, wanting peers, talking to them.
 //! 6. [`contact`], [`at_rest`]: whom we trust, and what lies on disk in a profile.
 //!
 //! The contract of a machine is in [`machine`].
@@ -24,6 +24,7 @@ pub mod machine;
 pub mod mesh;
 pub mod noise;
 pub mod quic;
+pub mod scope;
 pub mod session;
 pub mod text;
 pub mod tracker;

@@ -51,6 +51,41 @@ pub const LINKS_MAX: usize = 1024;
 /// How far a sender's clock may be from ours in the first packet's time slot, in each direction.
 pub const CLOCK_SKEW_MAX: Duration = Duration::from_secs(60);
 
+/// Bytes of a tracker's address. Stops a hostile `.chat` file from making endless requests.
+pub const TRACKER_URL_BYTES_MAX: usize = 2048;
+
+/// Trackers of one channel. Stops a hostile `.chat` file from making a node announce to everybody.
+pub const TRACKERS_PER_CHANNEL_MAX: usize = 32;
+
+/// Announces under way at once, over all channels. Bounds sockets and buffers; others wait.
+pub const ANNOUNCES_MAX: usize = 64;
+
+/// Bytes of an HTTP tracker's response head. Stops an endless header.
+pub const HTTP_HEAD_BYTES_MAX: usize = 16 * 1024;
+
+/// Bytes of an HTTP tracker's body, before and after decompression. Stops endless bodies and
+/// decompression bombs; libtorrent's bound too.
+pub const HTTP_BODY_BYTES_MAX: usize = 1024 * 1024;
+
+/// Addresses kept of one tracker's answer. Stops a list of ten thousand from becoming as many dials.
+pub const TRACKER_PEERS_MAX: usize = 500;
+
+/// Ports kept per IP address in one tracker's answer, unless it is a loopback address. Stops a
+/// tracker from aiming every member's dials at one victim; still leaves room for a household.
+pub const TRACKER_PORTS_PER_IP_MAX: usize = 4;
+
+/// Bytes of a tracker's `tracker id`, which is repeated in every later request.
+pub const TRACKER_ID_BYTES_MAX: usize = 256;
+
+/// Bytes of a tracker's message that are kept, to be shown.
+pub const TRACKER_MESSAGE_BYTES_MAX: usize = 200;
+
+/// IP addresses kept of one name. Stops a name with a thousand addresses from filling memory.
+pub const RESOLVED_ADDRESSES_MAX: usize = 16;
+
+/// Longest pause that a tracker can impose. Stops an interval of centuries from silencing a channel.
+pub const TRACKER_INTERVAL_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
 const _: () = assert!(MESSAGE_BYTES_MAX + 1024 <= FRAME_BYTES_MAX, "a message must fit a frame");
 const _: () = assert!(MEMBERS_MAX <= LINKS_MAX, "every member must be linkable");
 
@@ -60,6 +95,86 @@ pub const PEER_ADDRESSES_MAX: usize = 4;
 /// Receipts in one frame.
 pub const RECEIPTS_PER_FRAME_MAX: usize = 256;
 
+/// Messages of ours that somebody is still owed. Bounds what a peer that never acknowledges makes
+/// us hold.
+pub const OUTBOX_MESSAGES_MAX: usize = 1024;
+
+/// Bytes of their texts.
+pub const OUTBOX_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Bytes of texts on their way to one peer without a receipt. Stops a peer that reads nothing from
+/// filling its link's queue.
+pub const CHAT_WINDOW_BYTES: usize = 256 * 1024;
+
+/// Message ids remembered per author, to tell a repetition.
+pub const IDS_REMEMBERED_MAX: usize = 4096;
+
+/// Authors whose ids are remembered. Stops a member with many identities.
+pub const AUTHORS_REMEMBERED_MAX: usize = 256;
+/// Members named in one `Peers` frame, added and removed counted apart. Stops one frame from
+/// costing more work than a whole channel is worth.
+pub const PEER_RECORDS_PER_FRAME_MAX: usize = MEMBERS_MAX;
+
+const _: () =
+    assert!(PEER_RECORDS_PER_FRAME_MAX * 256 <= FRAME_BYTES_MAX, "records must fit a frame");
+
+/// Frames, and their bytes, held while the contact book judges a peer. Stops a peer that is about
+/// to be refused from filling memory.
+pub const FRAMES_HELD_MAX: usize = 256;
+/// See [`FRAMES_HELD_MAX`].
+pub const FRAMES_HELD_BYTES_MAX: usize = 1024 * 1024;
+
+/// Renewals of a link's keys that may wait for an answer. Stops a peer from making us compute key
+/// shares without end.
+pub const RENEW_OFFERS_OPEN_MAX: usize = 3;
+
+/// Bytes of frames that wait for a peer to take them. Stops a peer that reads nothing from filling
+/// memory; above what the chat's window and the mesh may have on their way.
+pub const CONTROL_QUEUE_BYTES_MAX: usize = 1024 * 1024;
+
+const _: () = assert!(CHAT_WINDOW_BYTES + 2 * MESSAGE_BYTES_MAX < CONTROL_QUEUE_BYTES_MAX);
+
+/// First packets remembered against replay, for two to three minutes each. Reached only by members,
+/// as only authenticated packets are remembered.
+pub const FIRST_PACKETS_REMEMBERED_MAX: usize = 16 * 1024;
+
+/// Links that a peer opened and whose handshake is not done. Bounds what a member who never
+/// finishes a handshake makes us hold.
+pub const HALF_OPEN_LINKS_MAX: usize = 128;
+
+/// Streams beside the control stream that a peer may have open. Stops one peer from holding
+/// buffers without end.
+pub const STREAMS_MAX: u32 = 32;
+
+/// Bytes of one flight of the handshake. Stops a length prefix from allocating more than a flight
+/// can need.
+pub const FLIGHT_BYTES_MAX: usize = 4096;
+/// Addresses remembered for one channel. Stops trackers and members from filling memory.
+pub const CANDIDATES_MAX: usize = 2048;
+
+/// Addresses remembered from one tracker or one member. Stops one of them from crowding out the others.
+pub const CANDIDATES_PER_SOURCE_MAX: usize = MEMBERS_MAX * PEER_ADDRESSES_MAX;
+
+/// Who told of one address, at most. Stops members from multiplying the table's size.
+pub const SOURCES_PER_CANDIDATE_MAX: usize = 16;
+
+/// Dials in flight at once in a node, in one channel, and on the word of one source. Stops false
+/// addresses from making a node flood the network, and from holding all its dials.
+pub const DIALS_MAX: usize = 16;
+/// See [`DIALS_MAX`].
+pub const DIALS_PER_CHANNEL_MAX: usize = 8;
+/// See [`DIALS_MAX`].
+pub const DIALS_PER_SOURCE_MAX: usize = 6;
+/// Dials in flight towards one peer at several addresses.
+pub const DIALS_PER_PEER_MAX: usize = 2;
+
+/// Addresses saved for the next run.
+pub const LAST_KNOWN_MAX: usize = 64;
+
+const _: () =
+    assert!(CANDIDATES_PER_SOURCE_MAX < CANDIDATES_MAX, "one source must not own the table");
+const _: () =
+    assert!(DIALS_PER_SOURCE_MAX < DIALS_PER_CHANNEL_MAX, "a dial is left for the others");
 /// Contacts in the book, those only seen included. Stops a member who makes up identities from
 /// filling the disk: beyond it the one seen longest ago makes room, never one a person added.
 pub const CONTACTS_MAX: usize = 4096;

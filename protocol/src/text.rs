@@ -1,1 +1,86 @@
-//! (being written)
+//! Text of peers made safe for a terminal.
+//!
+//! A message is anybody's bytes. Shown as they are, control characters move the cursor, change
+//! colours and titles or answer for the keyboard, and bidirectional overrides make one name look
+//! like another. They are dropped or shown as visible marks; what is left cannot leave its line.
+
+use std::borrow::Cow;
+
+/// Shown in place of a character that must not reach the terminal.
+const REPLACEMENT: char = '\u{fffd}';
+
+/// What a message may look like on a terminal: line breaks become `⏎`, tabs a space, control
+/// characters `U+FFFD`; invisible and direction-changing characters are dropped.
+#[must_use]
+pub fn escape_for_terminal(text: &str) -> Cow<'_, str> {
+    if text.chars().all(is_plain) {
+        return Cow::Borrowed(text);
+    }
+    let mut safe = String::with_capacity(text.len());
+    let mut characters = text.chars().peekable();
+    while let Some(character) = characters.next() {
+        match character {
+            '\r' if characters.peek() == Some(&'\n') => {}
+            '\n' | '\r' | '\u{2028}' | '\u{2029}' => safe.push('⏎'),
+            '\t' => safe.push(' '),
+            other if is_plain(other) => safe.push(other),
+            other if other.is_control() => safe.push(REPLACEMENT),
+            _ => {}
+        }
+    }
+    Cow::Owned(safe)
+}
+
+/// A character that takes its place on the line and does nothing else.
+const fn is_plain(character: char) -> bool {
+    !matches!(character,
+        '\0'..='\u{1f}' | '\u{7f}'..='\u{9f}' // C0, DEL, C1: cursor, colours, escape sequences
+        | '\u{ad}'                    // soft hyphen: invisible
+        | '\u{61c}'                   // Arabic letter mark
+        | '\u{180e}'                  // Mongolian vowel separator: invisible
+        | '\u{200b}'..='\u{200c}'     // zero width space and non-joiner: two names that look alike
+        | '\u{200e}'..='\u{200f}'     // left-to-right and right-to-left mark
+        | '\u{2028}'..='\u{202e}'     // line and paragraph separators, embeddings, overrides
+        | '\u{2060}'..='\u{206f}'     // word joiner, isolates, deprecated format characters
+        | '\u{feff}'                  // byte order mark
+        | '\u{fff9}'..='\u{fffb}'     // interlinear annotation
+        | '\u{e0000}'..='\u{e007f}'   // tags: text that nobody sees
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(input: &str, expected: &str) {
+        assert_eq!(escape_for_terminal(input), expected);
+    }
+
+    #[test]
+    fn ordinary_text_of_any_script_is_left_alone() {
+        for text in ["hello", "Grüße, Ωmega", "שלום", "👩‍👩‍👧 family", "नमस्ते"]
+        {
+            assert!(matches!(escape_for_terminal(text), Cow::Borrowed(same) if same == text));
+        }
+    }
+
+    #[test]
+    fn escape_sequences_lose_their_escape() {
+        check("\u{1b}[31mred\u{1b}[0m", "\u{fffd}[31mred\u{fffd}[0m");
+        check("\u{9b}2J", "\u{fffd}2J");
+        check("bell\u{7}", "bell\u{fffd}");
+    }
+
+    #[test]
+    fn a_message_stays_on_its_line() {
+        check("one\r\ntwo\nthree\rfour\u{2028}five", "one⏎two⏎three⏎four⏎five");
+        check("a\tb", "a b");
+    }
+
+    #[test]
+    fn direction_changes_and_invisible_characters_are_dropped() {
+        check("al\u{202e}ice\u{2069}", "alice");
+        check("a\u{200b}lice\u{feff}\u{e0041}", "alice");
+    }
+}

@@ -7,6 +7,7 @@ pub mod aead;
 pub mod dh;
 pub mod hash;
 pub mod kem;
+pub mod packet;
 pub mod password;
 mod rng;
 mod secret;

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::bounded::list;
 use crate::id::{ChannelId, MessageId};
+use crate::limits::RECEIPTS_PER_FRAME_MAX;
 
 /// A message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -13,13 +15,14 @@ pub struct Say {
     pub id: MessageId,
     /// The author's clock, milliseconds since 1970.
     pub unix_ms: u64,
-    /// At most [`crate::limits::MESSAGE_BYTES_MAX`] bytes.
+    /// 1 to [`crate::limits::MESSAGE_BYTES_MAX`] bytes.
     pub text: String,
 }
 
 /// The sender has taken these messages in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Delivered {
-    /// At most [`crate::limits::RECEIPTS_PER_FRAME_MAX`] ids of messages that the receiver sent.
+    /// At most [`RECEIPTS_PER_FRAME_MAX`] ids of messages that the receiver sent.
+    #[serde(deserialize_with = "list::<_, _, RECEIPTS_PER_FRAME_MAX>")]
     pub ids: Vec<MessageId>,
 }

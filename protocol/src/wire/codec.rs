@@ -1,24 +1,128 @@
-//! (being written)
+//! Frames to bytes and back.
+//!
+//! ```text
+//! body   = kind u8 || fields
+//! fields = one MessagePack map, field name -> value; byte strings as `bin`, lists as arrays
+//!
+//! kind   1 Hello           4 Peers      7 RenewOffer
+//!        2 SharedChannels  5 Say        8 RenewAnswer
+//!        3 Rename          6 Delivered  9 RenewConfirm
+//! ```
+//!
+//! A field that is missing, doubled, of the wrong type or out of bounds makes the whole frame
+//! malformed; one that is not known is skipped. Nothing may follow the map. A frame is never hashed
+//! or signed by re-encoding it: MessagePack has several encodings of one number.
+
+use rmp_serde::Deserializer;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
 use super::Frame;
+use crate::crypto::kem::{KEM_CIPHERTEXT_BYTES, KEM_PUBLIC_BYTES};
+use crate::limits::{FRAME_BYTES_MAX, FRAME_DEPTH_MAX, MESSAGE_BYTES_MAX, NAME_BYTES_MAX};
+
+const HELLO: u8 = 1;
+const SHARED_CHANNELS: u8 = 2;
+const RENAME: u8 = 3;
+const PEERS: u8 = 4;
+const SAY: u8 = 5;
+const DELIVERED: u8 = 6;
+const RENEW_OFFER: u8 = 7;
+const RENEW_ANSWER: u8 = 8;
+const RENEW_CONFIRM: u8 = 9;
+
 /// Why a body is not a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
-    /// Not the fields of its kind.
-    #[error("malformed frame")]
-    Malformed,
+    /// Not even a kind.
+    #[error("empty frame")]
+    Empty,
+    /// Longer than any frame may be.
+    #[error("frame of {bytes} bytes, at most {max} are allowed", max = FRAME_BYTES_MAX)]
+    Oversized {
+        /// Bytes of the body.
+        bytes: usize,
+    },
+    /// Not the fields of its kind, or a field out of its bounds.
+    #[error("malformed frame of kind {kind}")]
+    Malformed {
+        /// The first byte.
+        kind: u8,
+    },
 }
-/// Writes a frame's body.
+
+/// Writes a frame's body. The caller keeps every field within its bounds.
 #[must_use]
 pub fn encode(frame: &Frame) -> Vec<u8> {
-    let _ = frame;
-    Vec::new()
+    match frame {
+        Frame::Hello(hello) => body(HELLO, hello),
+        Frame::SharedChannels(shared) => body(SHARED_CHANNELS, shared),
+        Frame::Rename(rename) => body(RENAME, rename),
+        Frame::Peers(peers) => body(PEERS, peers),
+        Frame::Say(say) => body(SAY, say),
+        Frame::Delivered(delivered) => body(DELIVERED, delivered),
+        Frame::RenewOffer(offer) => body(RENEW_OFFER, offer),
+        Frame::RenewAnswer(answer) => body(RENEW_ANSWER, answer),
+        Frame::RenewConfirm(confirm) => body(RENEW_CONFIRM, confirm),
+    }
 }
+
+fn body<T: Serialize>(kind: u8, fields: &T) -> Vec<u8> {
+    let mut body = vec![kind];
+    let mut serializer = rmp_serde::Serializer::new(&mut body).with_struct_map();
+    fields.serialize(&mut serializer).expect("our types of frames all have a MessagePack form");
+    body
+}
+
 /// Reads a frame's body; `None`: a kind that is not known.
 ///
 /// # Errors
 ///
-/// See [`DecodeError`].
+/// See [`DecodeError`]; each means that the peer breaks the protocol.
 pub fn decode(body: &[u8]) -> Result<Option<Frame>, DecodeError> {
-    let _ = body;
-    Err(DecodeError::Malformed)
+    let (&kind, rest) = body.split_first().ok_or(DecodeError::Empty)?;
+    if body.len() > FRAME_BYTES_MAX {
+        return Err(DecodeError::Oversized { bytes: body.len() });
+    }
+    let frame = match kind {
+        HELLO => fields(rest).map(Frame::Hello),
+        SHARED_CHANNELS => fields(rest).map(Frame::SharedChannels),
+        RENAME => fields(rest).map(Frame::Rename),
+        PEERS => fields(rest).map(Frame::Peers),
+        SAY => fields(rest).map(Frame::Say),
+        DELIVERED => fields(rest).map(Frame::Delivered),
+        RENEW_OFFER => fields(rest).map(Frame::RenewOffer),
+        RENEW_ANSWER => fields(rest).map(Frame::RenewAnswer),
+        RENEW_CONFIRM => fields(rest).map(Frame::RenewConfirm),
+        _ => return Ok(None),
+    };
+    frame.filter(in_bounds).map(Some).ok_or(DecodeError::Malformed { kind })
 }
+
+/// Reads exactly one map with bounded nesting.
+fn fields<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
+    // The derived readers also take a bare array of values; the protocol does not.
+    let is_map = matches!(bytes.first(), Some(0x80..=0x8f | 0xde | 0xdf));
+    let mut deserializer = Deserializer::new(bytes);
+    deserializer.set_max_depth(FRAME_DEPTH_MAX);
+    let value = T::deserialize(&mut deserializer).ok()?;
+    (is_map && deserializer.get_ref().is_empty()).then_some(value)
+}
+
+/// Checks what the types cannot: lists are bounded while they are read, see `super::bounded`.
+fn in_bounds(frame: &Frame) -> bool {
+    match frame {
+        Frame::Hello(hello) => hello.name.len() <= NAME_BYTES_MAX,
+        Frame::Rename(rename) => rename.name.len() <= NAME_BYTES_MAX,
+        Frame::Say(say) => (1..=MESSAGE_BYTES_MAX).contains(&say.text.len()),
+        Frame::RenewOffer(offer) => offer.kem.len() == KEM_PUBLIC_BYTES,
+        Frame::RenewAnswer(answer) => answer.kem.len() == KEM_CIPHERTEXT_BYTES,
+        Frame::SharedChannels(_)
+        | Frame::Peers(_)
+        | Frame::Delivered(_)
+        | Frame::RenewConfirm(_) => true,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::WireAddress;
+use super::bounded::list;
+use crate::limits::CHANNELS_MAX;
 
 /// Shows that the sender knows a channel's key, to a receiver who knows it too: a MAC over the
 /// handshake hash and the sender's role under the channel's proof key. To anybody else it is noise.
@@ -23,7 +25,9 @@ pub struct Hello {
     pub capabilities: u64,
     /// Where the sender sees the receiver.
     pub observed: Option<WireAddress>,
-    /// One proof per channel the sender is in, in random order, the link's own channel included.
+    /// One proof per channel the sender is in, in random order, the link's own channel included;
+    /// at most [`CHANNELS_MAX`].
+    #[serde(deserialize_with = "list::<_, _, CHANNELS_MAX>")]
     pub proofs: Vec<ChannelProof>,
 }
 
@@ -31,6 +35,7 @@ pub struct Hello {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SharedChannels {
     /// As in [`Hello::proofs`].
+    #[serde(deserialize_with = "list::<_, _, CHANNELS_MAX>")]
     pub proofs: Vec<ChannelProof>,
 }
 

@@ -9,6 +9,7 @@
 //! does not decode closes the link: it cannot come from an honest peer, as the link is
 //! authenticated.
 
+mod bounded;
 mod chat;
 mod codec;
 mod hello;

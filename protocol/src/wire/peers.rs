@@ -1,11 +1,14 @@
 //! Peer exchange: whom the sender is linked with in a channel, told as changes.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use serde::de::Error as _;
+use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::bounded::list;
 use crate::id::{ChannelId, PeerId};
+use crate::limits::{PEER_ADDRESSES_MAX, PEER_RECORDS_PER_FRAME_MAX};
 
 /// A socket address on the wire: 4 or 16 bytes of IP, then the port, big-endian.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -31,18 +34,30 @@ impl Serialize for WireAddress {
 
 impl<'de> Deserialize<'de> for WireAddress {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let bytes: &serde_bytes::Bytes = Deserialize::deserialize(deserializer)?;
-        let (ip, port) = bytes
-            .split_last_chunk::<2>()
-            .ok_or_else(|| D::Error::custom("an address has 6 or 18 bytes"))?;
+        deserializer.deserialize_bytes(AddressVisitor)
+    }
+}
+
+struct AddressVisitor;
+
+impl Visitor<'_> for AddressVisitor {
+    type Value = WireAddress;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an address of 6 or 18 bytes")
+    }
+
+    fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<WireAddress, E> {
+        let wrong_len = || E::invalid_length(bytes.len(), &self);
+        let (ip, port) = bytes.split_last_chunk::<2>().ok_or_else(wrong_len)?;
         let ip = if let Ok(octets) = <[u8; 4]>::try_from(ip) {
             IpAddr::V4(Ipv4Addr::from(octets))
         } else if let Ok(octets) = <[u8; 16]>::try_from(ip) {
             IpAddr::V6(Ipv6Addr::from(octets))
         } else {
-            return Err(D::Error::custom("an address has 6 or 18 bytes"));
+            return Err(wrong_len());
         };
-        Ok(Self(SocketAddr::new(ip, u16::from_be_bytes(*port))))
+        Ok(WireAddress(SocketAddr::new(ip, u16::from_be_bytes(*port))))
     }
 }
 
@@ -51,7 +66,8 @@ impl<'de> Deserialize<'de> for WireAddress {
 pub struct PeerRecord {
     /// Who.
     pub peer: PeerId,
-    /// Where, best first; at most [`crate::limits::PEER_ADDRESSES_MAX`].
+    /// Where, best first; at most [`PEER_ADDRESSES_MAX`].
+    #[serde(deserialize_with = "list::<_, _, PEER_ADDRESSES_MAX>")]
     pub addresses: Vec<WireAddress>,
 }
 
@@ -60,8 +76,14 @@ pub struct PeerRecord {
 pub struct Peers {
     /// The channel, one that both sides proved.
     pub channel: ChannelId,
-    /// Members the sender is linked with now and was not before.
+    /// Whether this is the whole list: everything said before is void. The first on a link is.
+    #[serde(default)]
+    pub full: bool,
+    /// Members the sender is linked with now and was not before, or reaches elsewhere now; at most
+    /// [`PEER_RECORDS_PER_FRAME_MAX`].
+    #[serde(deserialize_with = "list::<_, _, PEER_RECORDS_PER_FRAME_MAX>")]
     pub added: Vec<PeerRecord>,
-    /// Members the sender is linked with no longer.
+    /// Members the sender is linked with no longer; at most [`PEER_RECORDS_PER_FRAME_MAX`].
+    #[serde(deserialize_with = "list::<_, _, PEER_RECORDS_PER_FRAME_MAX>")]
     pub removed: Vec<PeerId>,
 }

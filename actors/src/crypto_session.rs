@@ -1,0 +1,415 @@
+//! Who the peer of one link is, and which keys: knows no address, survives a change of carrier.
+//!
+//! | message | from | what it does |
+//! |---|---|---|
+//! | [`TransportReady`] | peer transport | how to reach the transport |
+//! | [`SessionEstablished`] | peer transport | the handshake is done: the peer has proven its key |
+//! | [`FramesReceived`] | peer transport | a batch of frames |
+//! | [`LinkClosed`] | peer transport | the link has ended |
+//! | [`SetChannels`], [`SetName`] | peer supervisor | what we are in, and what we are called, changed |
+//!
+//! Owns: the [`Session`] machine (hello, channel proofs, renewal).
+//! Lost on a crash: the link, as the pair is never restarted.
+//! Spec: `docs/spec/05-session.md`.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{
+    Actor, ActorContext as _, ActorFutureExt as _, AsyncContext, Context, Handler, Message,
+    Recipient, WrapFuture as _,
+};
+use bitchat_protocol::crypto::{Rng, Secret};
+use bitchat_protocol::id::{ChannelId, PeerId};
+use bitchat_protocol::contact::Admission;
+use bitchat_protocol::quic::{CloseCode, CloseReason, Established};
+use bitchat_protocol::session::{self, Close, Decision, Input, Output, Role, Session};
+use bitchat_protocol::wire::Frame;
+use bytes::Bytes;
+
+use crate::contact_book::AdmitPeer;
+use crate::driver::{Drive, Driver};
+use crate::{clock, entropy};
+use crate::peer_supervisor::{
+    DeliverFrames, LinkEnded, LinkKey, PeerRefused, PeerRenamed, PeerUp, SharedChannelsChanged,
+};
+use crate::peer_transport::{CloseLink, MixSecret, SendFrames, Streams, UpdateKeys};
+
+/// Messages waiting at most, on top of one per sender.
+pub const MAILBOX: usize = 64;
+
+/// How to reach the transport of this link.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct TransportReady {
+    /// Takes frames.
+    pub frames: Recipient<SendFrames>,
+    /// Takes fresh secrets.
+    pub mix: Recipient<MixSecret>,
+    /// Moves on to the next keys.
+    pub update: Recipient<UpdateKeys>,
+    /// Ends the link.
+    pub close: Recipient<CloseLink>,
+    /// Moves bulk data.
+    pub streams: Streams,
+}
+
+/// The handshake is done: the peer has proven its key and the channel's.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct SessionEstablished {
+    /// Who and which keys.
+    pub established: Established,
+    /// The generation of keys in use.
+    pub generation: u64,
+}
+
+/// A batch of frames, in order.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct FramesReceived {
+    /// The generation of keys in use.
+    pub generation: u64,
+    /// Their bodies.
+    pub frames: Vec<Bytes>,
+}
+
+/// The link has ended.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub struct LinkClosed(pub CloseReason);
+
+/// The channels we are in, with the proof key of each.
+pub type ProofKeys = Arc<Vec<(ChannelId, Secret<32>)>>;
+
+/// The channels we are in changed.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub struct SetChannels(pub ProofKeys);
+
+/// Our display name changed.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub struct SetName(pub Arc<str>);
+
+/// What a session is told at its birth.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Us.
+    pub own_peer: PeerId,
+    /// Our display name.
+    pub own_name: Arc<str>,
+    /// Of this run.
+    pub incarnation: [u8; 8],
+    /// The link.
+    pub link: LinkKey,
+    /// Who dialled.
+    pub role: Role,
+    /// The channel whose key opened the link.
+    pub channel: ChannelId,
+    /// Where the peer is.
+    pub remote: SocketAddr,
+    /// The channels we are in.
+    pub channels: ProofKeys,
+    /// Between two renewals of the keys.
+    pub renewal_interval: Duration,
+}
+
+/// Whom a session talks to; all of them live longer than it.
+#[derive(Debug)]
+pub struct Offices {
+    /// Judges who may be linked with.
+    pub admit: Recipient<AdmitPeer>,
+    /// Told that the peer is there.
+    pub up: Recipient<PeerUp>,
+    /// Told that the peer may not be there.
+    pub refused: Recipient<PeerRefused>,
+    /// Told that the shared channels changed.
+    pub shared: Recipient<SharedChannelsChanged>,
+    /// Told of the peer's new name.
+    pub renamed: Recipient<PeerRenamed>,
+    /// Takes frames that are not the session's own.
+    pub deliver: Recipient<DeliverFrames>,
+    /// Told when the link has ended.
+    pub ended: Recipient<LinkEnded>,
+}
+
+/// The actor.
+pub struct CryptoSession {
+    config: Config,
+    offices: Offices,
+    display_name: Arc<str>,
+    transport: Option<TransportReady>,
+    outgoing: Vec<Bytes>,
+    delivered: Vec<Frame>,
+    state: State,
+}
+
+enum State {
+    /// The handshake is not done.
+    Handshaking,
+    /// The peer has proven who it is.
+    Established { peer: PeerId, session: Box<Driver<Session>> },
+}
+
+impl std::fmt::Debug for CryptoSession {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CryptoSession").field("link", &self.config.link).finish_non_exhaustive()
+    }
+}
+
+impl CryptoSession {
+    /// Makes the session of one link.
+    #[must_use]
+    pub fn new(config: Config, offices: Offices) -> Self {
+        let display_name = Arc::from("");
+        Self {
+            config,
+            offices,
+            display_name,
+            transport: None,
+            outgoing: Vec::new(),
+            delivered: Vec::new(),
+            state: State::Handshaking,
+        }
+    }
+
+    /// Gives the machine an input, then sends and delivers in one message each what came of it.
+    fn take(&mut self, input: Input, ctx: &mut Context<Self>) {
+        if matches!(self.state, State::Established { .. }) {
+            self.input(input, ctx);
+            self.flush();
+        }
+    }
+
+    fn flush(&mut self) {
+        let frames = std::mem::take(&mut self.outgoing);
+        self.send(frames);
+        let delivered = std::mem::take(&mut self.delivered);
+        self.deliver(delivered);
+    }
+
+    fn send(&self, frames: Vec<Bytes>) {
+        if let Some(transport) = &self.transport
+            && !frames.is_empty()
+        {
+            // The session's own frames are few and bounded by its machine.
+            transport.frames.do_send(SendFrames(frames));
+        }
+    }
+
+    fn deliver(&self, frames: Vec<Frame>) {
+        let State::Established { peer, .. } = &self.state else { return };
+        if frames.is_empty() {
+            return;
+        }
+        let batch = DeliverFrames { link: self.config.link, from: *peer, frames };
+        if self.offices.deliver.try_send(batch).is_err() {
+            self.close(CloseCode::Overloaded, "too much at once".to_owned());
+        }
+    }
+
+    fn close(&self, code: CloseCode, reason: String) {
+        if let Some(transport) = &self.transport {
+            transport.close.do_send(CloseLink { code, reason });
+        }
+    }
+
+    fn report_up(&self, info: session::PeerInfo) {
+        let Some(transport) = &self.transport else { return };
+        self.offices.up.do_send(PeerUp {
+            link: self.config.link,
+            info,
+            name: Arc::clone(&self.display_name),
+            frames: transport.frames.clone(),
+            streams: transport.streams.clone(),
+        });
+    }
+
+    fn ask_contact_book(&self, peer: PeerId, name: String, ctx: &mut Context<Self>) {
+        let question = self.offices.admit.send(AdmitPeer { peer, name });
+        ctx.spawn(question.into_actor(self).map(move |answer, session, ctx| {
+            // A contact book that is restarting knows nobody: better no link than a wrong one.
+            let decision = match answer {
+                Ok(Admission::Accept { name }) => {
+                    session.display_name = name;
+                    Decision::Accept
+                }
+                Ok(Admission::Refuse(refusal)) => {
+                    session.offices.refused.do_send(PeerRefused { peer, refusal });
+                    Decision::Refuse
+                }
+                Err(_) => Decision::Refuse,
+            };
+            session.take(Input::ContactDecision(decision), ctx);
+        }));
+    }
+
+    /// A peer that takes the name of somebody else is judged like a new one.
+    fn ask_about_rename(&self, name: String, ctx: &mut Context<Self>) {
+        let State::Established { peer, .. } = self.state else { return };
+        let link = self.config.link;
+        let question = self.offices.admit.send(AdmitPeer { peer, name });
+        ctx.spawn(question.into_actor(self).map(move |answer, session, _| match answer {
+            Ok(Admission::Accept { name }) => {
+                session.offices.renamed.do_send(PeerRenamed { link, name });
+            }
+            Ok(Admission::Refuse(refusal)) => {
+                session.offices.refused.do_send(PeerRefused { peer, refusal });
+                session.close(CloseCode::Refused, String::new());
+            }
+            Err(_) => {}
+        }));
+    }
+}
+
+const fn close_code(why: Close) -> CloseCode {
+    match why {
+        Close::SelfDial => CloseCode::SelfDial,
+        Close::HelloTimeout => CloseCode::Timeout,
+        Close::Violation => CloseCode::Violation,
+        Close::Refused => CloseCode::Refused,
+        Close::ChannelLeft => CloseCode::Leaving,
+        Close::Overloaded => CloseCode::Overloaded,
+        Close::RenewalFailed => CloseCode::Renewal,
+    }
+}
+
+impl Drive for CryptoSession {
+    type Machine = Session;
+
+    fn driver(&mut self) -> &mut Driver<Session> {
+        match &mut self.state {
+            State::Established { session, .. } => session,
+            State::Handshaking => unreachable!("inputs are given after the handshake only"),
+        }
+    }
+
+    fn perform(&mut self, output: Output, ctx: &mut Context<Self>) {
+        let link = self.config.link;
+        match output {
+            Output::SendFrame(body) => {
+                if self.outgoing.is_empty() {
+                    // Also flushes what a timer made.
+                    ctx.notify(Flush);
+                }
+                self.outgoing.push(Bytes::from(body));
+            }
+            Output::Deliver(frame) => self.delivered.push(frame),
+            Output::AskContactBook { peer, name } => self.ask_contact_book(peer, name, ctx),
+            Output::Up(info) => self.report_up(info),
+            Output::SharedChanged(shared) => {
+                self.offices.shared.do_send(SharedChannelsChanged { link, shared });
+            }
+            Output::Renamed(name) => self.ask_about_rename(name, ctx),
+            Output::Mix { generation, secret } => {
+                if let Some(transport) = &self.transport {
+                    transport.mix.do_send(MixSecret { generation, secret });
+                }
+            }
+            Output::ForceKeyUpdate => {
+                if let Some(transport) = &self.transport {
+                    transport.update.do_send(UpdateKeys);
+                }
+            }
+            Output::Close(why) => {
+                self.flush();
+                self.close(close_code(why), why.to_string());
+            }
+        }
+    }
+}
+
+/// Sends what the machine wanted sent outside of a batch of inputs.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+struct Flush;
+
+impl Handler<Flush> for CryptoSession {
+    type Result = ();
+
+    fn handle(&mut self, _: Flush, _: &mut Self::Context) {
+        self.flush();
+    }
+}
+
+impl Actor for CryptoSession {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(MAILBOX);
+    }
+}
+
+impl Handler<TransportReady> for CryptoSession {
+    type Result = ();
+
+    fn handle(&mut self, ready: TransportReady, _: &mut Self::Context) {
+        self.transport = Some(ready);
+    }
+}
+
+impl Handler<SessionEstablished> for CryptoSession {
+    type Result = ();
+
+    fn handle(&mut self, message: SessionEstablished, ctx: &mut Self::Context) {
+        let SessionEstablished { established, generation } = message;
+        let config = session::Config {
+            own_peer: self.config.own_peer,
+            name: self.config.own_name.to_string(),
+            incarnation: self.config.incarnation,
+            role: self.config.role.into(),
+            channel: self.config.channel,
+            handshake_hash: established.handshake_hash,
+            peer: established.peer,
+            channels: self.config.channels.to_vec(),
+            observed: self.config.remote,
+            renewal_interval: self.config.renewal_interval,
+        };
+        let machine = Session::new(clock::now(), config, generation, Rng::from_seed(entropy::seed()));
+        let session = Box::new(Driver::new(machine));
+        self.state = State::Established { peer: established.peer, session };
+        self.settle(ctx);
+        self.flush();
+    }
+}
+
+impl Handler<FramesReceived> for CryptoSession {
+    type Result = ();
+
+    fn handle(&mut self, message: FramesReceived, ctx: &mut Self::Context) {
+        let FramesReceived { generation, frames } = message;
+        for body in frames {
+            self.input(Input::FrameReceived { generation, body }, ctx);
+        }
+        self.flush();
+    }
+}
+
+impl Handler<LinkClosed> for CryptoSession {
+    type Result = ();
+
+    fn handle(&mut self, LinkClosed(reason): LinkClosed, ctx: &mut Self::Context) {
+        self.offices.ended.do_send(LinkEnded { link: self.config.link, reason });
+        ctx.stop();
+    }
+}
+
+impl Handler<SetChannels> for CryptoSession {
+    type Result = ();
+
+    fn handle(&mut self, SetChannels(channels): SetChannels, ctx: &mut Self::Context) {
+        self.config.channels = Arc::clone(&channels);
+        self.take(Input::ChannelsChanged(channels.to_vec()), ctx);
+    }
+}
+
+impl Handler<SetName> for CryptoSession {
+    type Result = ();
+
+    fn handle(&mut self, SetName(name): SetName, ctx: &mut Self::Context) {
+        self.config.own_name = Arc::clone(&name);
+        self.take(Input::Renamed(name.to_string()), ctx);
+    }
+}

@@ -1,0 +1,692 @@
+//! One pair of actors per link, on demand and bounded; who is linked, and by which link.
+//!
+//! | message | from | what it does |
+//! |---|---|---|
+//! | [`Dial`] | mesh manager | begins a link |
+//! | [`IncomingLink`] | UDP port | a stranger has proven a channel's key |
+//! | [`EndLink`] | mesh manager | ends a link |
+//! | [`SetOwnChannels`], [`SetOwnName`] | mesh manager, console | told on to every session |
+//! | [`PeerUp`], [`PeerRefused`], [`SharedChannelsChanged`], [`PeerRenamed`], [`DeliverFrames`] | crypto sessions | told on to the offices |
+//! | [`SubscribeMesh`], [`SubscribeChat`] | later actors | introduce themselves; told of every live link |
+//!
+//! Owns: the pairs, and the writing half of the [`Directory`].
+//! Lost on a crash: every link. The mesh redials.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use actix::{
+    Actor, ActorFutureExt as _, Addr, AsyncContext, Context, Handler, Message, Recipient,
+    WrapFuture as _,
+};
+use bitchat_protocol::contact::Refusal;
+use bitchat_protocol::id::{ChannelId, PeerId};
+use bitchat_protocol::limits::LINKS_MAX;
+use bitchat_protocol::quic::{self, CloseCode, CloseReason, Link, LinkId};
+use bitchat_protocol::session::PeerInfo;
+use bitchat_protocol::wire::Frame;
+
+use crate::contact_book::AdmitPeer;
+use crate::crypto_session::{self, CryptoSession, ProofKeys, SetChannels, SetName};
+use crate::directory::{Directory, DirectoryWriter, Route};
+use crate::peer_transport::{self, CloseLink, PeerTransport, SendFrames, Streams};
+use crate::supervision::{self, Exit, StopHandle};
+use crate::udp_port::{
+    Abandon, Attach, CarryPackets, Connect, HandleLinkEvents, NoteObserved, SubscribeIncoming,
+};
+
+/// Messages waiting at most, on top of one per sender.
+pub const MAILBOX: usize = 256;
+
+/// Names one link of this run; never used twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LinkKey(pub u64);
+
+/// Begins a link; answered by [`LinkNews::Up`] or [`LinkNews::DialFailed`].
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub struct Dial {
+    /// The caller's name for this attempt.
+    pub attempt: u64,
+    /// The channel whose key opens the link.
+    pub channel: ChannelId,
+    /// Where.
+    pub address: SocketAddr,
+    /// Who must answer, if that is known.
+    pub expect: Option<PeerId>,
+}
+
+/// A link that a stranger began and whose first packet proved a channel's key.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct IncomingLink(pub Box<Link>);
+
+/// Ends a link.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub struct EndLink {
+    /// Which.
+    pub link: LinkKey,
+    /// Why, for the peer's program.
+    pub code: CloseCode,
+}
+
+/// The channels we are in, with the proof key of each.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub struct SetOwnChannels(pub ProofKeys);
+
+/// Our display name.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub struct SetOwnName(pub Arc<str>);
+
+/// A session has heard the peer's hello and admitted it.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct PeerUp {
+    /// The link.
+    pub link: LinkKey,
+    /// Who and what it said.
+    pub info: PeerInfo,
+    /// The name to show.
+    pub name: Arc<str>,
+    /// Takes frames for it.
+    pub frames: Recipient<SendFrames>,
+    /// Moves bulk data.
+    pub streams: Streams,
+}
+
+/// A peer was turned away.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub struct PeerRefused {
+    /// Who.
+    pub peer: PeerId,
+    /// Why.
+    pub refusal: Refusal,
+}
+
+/// The channels shared on a link changed.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub struct SharedChannelsChanged {
+    /// The link.
+    pub link: LinkKey,
+    /// All of them.
+    pub shared: Vec<ChannelId>,
+}
+
+/// A peer calls itself otherwise now; the name to show.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub struct PeerRenamed {
+    /// The link.
+    pub link: LinkKey,
+    /// Escaped and admitted.
+    pub name: Arc<str>,
+}
+
+/// Frames for the offices, in order.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct DeliverFrames {
+    /// The link they came over.
+    pub link: LinkKey,
+    /// Who sent them.
+    pub from: PeerId,
+    /// None of them the session's own.
+    pub frames: Vec<Frame>,
+}
+
+/// A link has ended; from its session.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub struct LinkEnded {
+    /// Which.
+    pub link: LinkKey,
+    /// Why.
+    pub reason: CloseReason,
+}
+
+/// One of a pair's actors is gone.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct PairExited {
+    /// The pair's link.
+    pub link: LinkKey,
+    /// Which of the two.
+    pub part: Part,
+    /// How.
+    pub exit: Exit,
+}
+
+/// The two actors of a pair.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// The crypto session.
+    Session,
+    /// The peer transport.
+    Transport,
+}
+
+/// What the mesh manager is told.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub enum LinkNews {
+    /// A link stands and its peer is admitted.
+    Up {
+        /// The link.
+        link: LinkKey,
+        /// Who.
+        peer: PeerId,
+        /// Of the peer's program.
+        incarnation: [u8; 8],
+        /// The attempt, when we dialled.
+        attempt: Option<u64>,
+        /// Where the link goes.
+        address: SocketAddr,
+        /// Shared channels.
+        shared: Vec<ChannelId>,
+    },
+    /// The shared channels changed.
+    SharedChanged {
+        /// The link.
+        link: LinkKey,
+        /// All of them.
+        shared: Vec<ChannelId>,
+    },
+    /// A link that was up has ended.
+    Down {
+        /// The link.
+        link: LinkKey,
+        /// Whether the peer said goodbye.
+        left: bool,
+    },
+    /// An attempt came to nothing.
+    DialFailed {
+        /// Which.
+        attempt: u64,
+        /// The address is our own.
+        own: bool,
+    },
+    /// A member told whom it is linked with.
+    Peers {
+        /// Who.
+        from: PeerId,
+        /// What.
+        peers: bitchat_protocol::wire::Peers,
+    },
+}
+
+/// What the chat desk is told.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub enum ChatNews {
+    /// Messages and receipts.
+    Frames {
+        /// Who sent them.
+        from: PeerId,
+        /// In order.
+        frames: Vec<Frame>,
+    },
+    /// What was queued for this peer may be lost: its sending moved to another link.
+    Rerouted(PeerId),
+    /// A peer is linked, in whatever channels.
+    PeerUp(PeerId),
+    /// A peer is linked no longer.
+    PeerDown(PeerId),
+    /// A peer was turned away.
+    Refused(PeerRefused),
+}
+
+/// The mesh manager introduces itself; it is told of every live link.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct SubscribeMesh(pub Recipient<LinkNews>);
+
+/// The chat desk introduces itself.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct SubscribeChat(pub Recipient<ChatNews>);
+
+/// What a supervisor of peers is told at its birth.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Us.
+    pub own_peer: PeerId,
+    /// Our display name.
+    pub own_name: Arc<str>,
+    /// Of this run.
+    pub incarnation: [u8; 8],
+    /// Between two renewals of a link's keys.
+    pub renewal_interval: Duration,
+}
+
+/// Whom a supervisor of peers talks to.
+#[derive(Debug)]
+pub struct Offices {
+    /// UDP port.
+    pub connect: Recipient<Connect>,
+    /// UDP port.
+    pub attach: Recipient<Attach>,
+    /// UDP port.
+    pub abandon: Recipient<Abandon>,
+    /// UDP port.
+    pub endpoint: Recipient<HandleLinkEvents>,
+    /// UDP port.
+    pub carry: Recipient<CarryPackets>,
+    /// UDP port.
+    pub observed: Recipient<NoteObserved>,
+    /// UDP port.
+    pub incoming: Recipient<SubscribeIncoming>,
+    /// Contact book.
+    pub admit: Recipient<AdmitPeer>,
+}
+
+/// The actor.
+pub struct PeerSupervisor {
+    config: Config,
+    offices: Offices,
+    directory: DirectoryWriter,
+    channels: ProofKeys,
+    pairs: HashMap<LinkKey, Pair>,
+    next_link: u64,
+    mesh: Option<Recipient<LinkNews>>,
+    chat: Option<Recipient<ChatNews>>,
+}
+
+struct Pair {
+    id: LinkId,
+    attempt: Option<u64>,
+    address: SocketAddr,
+    rtt_micros: Arc<AtomicU64>,
+    session: Option<(Addr<CryptoSession>, StopHandle)>,
+    transport: Option<(Addr<PeerTransport>, StopHandle)>,
+    stage: Stage,
+}
+
+enum Stage {
+    Opening,
+    Up { peer: PeerId, incarnation: [u8; 8], shared: Vec<ChannelId> },
+    Ended,
+}
+
+impl std::fmt::Debug for PeerSupervisor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PeerSupervisor").field("pairs", &self.pairs.len()).finish_non_exhaustive()
+    }
+}
+
+impl PeerSupervisor {
+    /// Begins with no links: whatever `directory` still names is forgotten.
+    #[must_use]
+    pub fn new(config: Config, offices: Offices, directory: Directory) -> Self {
+        let directory = DirectoryWriter::new(directory);
+        directory.clear();
+        Self {
+            config,
+            offices,
+            directory,
+            channels: ProofKeys::default(),
+            pairs: HashMap::new(),
+            next_link: 0,
+            mesh: None,
+            chat: None,
+        }
+    }
+
+    fn start_pair(&mut self, link: Box<Link>, attempt: Option<u64>, ctx: &mut Context<Self>) {
+        let key = LinkKey(self.next_link);
+        self.next_link += 1;
+        let (id, address) = (link.id(), link.remote());
+        let rtt_micros = Arc::new(AtomicU64::new(0));
+
+        let session = CryptoSession::new(
+            self.session_config(key, &link),
+            self.session_offices(ctx),
+        );
+        let (session, stop_session) =
+            supervision::watch(session, "crypto_session", on_exit(key, Part::Session, ctx));
+        let offices = peer_transport::Offices {
+            carry: self.offices.carry.clone(),
+            endpoint: self.offices.endpoint.clone(),
+            attach: self.offices.attach.clone(),
+            established: session.clone().recipient(),
+            frames: session.clone().recipient(),
+            closed: session.clone().recipient(),
+            ready: session.clone().recipient(),
+        };
+        let transport = PeerTransport::new(link, offices, Arc::clone(&rtt_micros));
+        let (transport, stop_transport) =
+            supervision::watch(transport, "peer_transport", on_exit(key, Part::Transport, ctx));
+        let pair = Pair {
+            id,
+            attempt,
+            address,
+            rtt_micros,
+            session: Some((session, stop_session)),
+            transport: Some((transport, stop_transport)),
+            stage: Stage::Opening,
+        };
+        self.pairs.insert(key, pair);
+    }
+
+    fn session_config(&self, key: LinkKey, link: &Link) -> crypto_session::Config {
+        crypto_session::Config {
+            own_peer: self.config.own_peer,
+            own_name: Arc::clone(&self.config.own_name),
+            incarnation: self.config.incarnation,
+            link: key,
+            role: link.role(),
+            channel: link.channel(),
+            remote: link.remote(),
+            channels: Arc::clone(&self.channels),
+            renewal_interval: self.config.renewal_interval,
+        }
+    }
+
+    fn session_offices(&self, ctx: &mut Context<Self>) -> crypto_session::Offices {
+        let own = ctx.address();
+        crypto_session::Offices {
+            admit: self.offices.admit.clone(),
+            up: own.clone().recipient(),
+            refused: own.clone().recipient(),
+            shared: own.clone().recipient(),
+            renamed: own.clone().recipient(),
+            deliver: own.clone().recipient(),
+            ended: own.recipient(),
+        }
+    }
+
+    fn tell_mesh(&self, news: LinkNews) {
+        if let Some(mesh) = &self.mesh {
+            mesh.do_send(news);
+        }
+    }
+
+    fn tell_chat(&self, news: ChatNews) {
+        if let Some(chat) = &self.chat {
+            chat.do_send(news);
+        }
+    }
+
+    fn refuse(&self, link: &Link) {
+        self.offices.abandon.do_send(Abandon(link.id()));
+    }
+
+    /// Takes a link out of use; its actors finish by themselves.
+    fn end(&mut self, key: LinkKey, reason: &CloseReason) {
+        let Some(pair) = self.pairs.get_mut(&key) else { return };
+        let attempt = pair.attempt;
+        match std::mem::replace(&mut pair.stage, Stage::Ended) {
+            Stage::Opening => {
+                if let Some(attempt) = attempt {
+                    let own = reason.is_self();
+                    self.tell_mesh(LinkNews::DialFailed { attempt, own });
+                }
+            }
+            Stage::Up { peer, .. } => {
+                let taken_over = self.directory.remove(&peer, key);
+                self.tell_mesh(LinkNews::Down { link: key, left: reason.is_goodbye() });
+                if taken_over {
+                    self.tell_chat(ChatNews::Rerouted(peer));
+                } else if self.directory_lacks(&peer) {
+                    self.tell_chat(ChatNews::PeerDown(peer));
+                }
+            }
+            Stage::Ended => {}
+        }
+    }
+
+    fn directory_lacks(&self, peer: &PeerId) -> bool {
+        !self.pairs.values().any(
+            |pair| matches!(&pair.stage, Stage::Up { peer: linked, .. } if linked == peer),
+        )
+    }
+}
+
+/// Tells the supervisor when one of a pair is gone.
+fn on_exit(
+    link: LinkKey,
+    part: Part,
+    ctx: &mut Context<PeerSupervisor>,
+) -> impl FnOnce(Exit) + use<> {
+    let supervisor = ctx.address().downgrade();
+    move |exit| {
+        if let Some(supervisor) = supervisor.upgrade() {
+            supervisor.do_send(PairExited { link, part, exit });
+        }
+    }
+}
+
+impl Actor for PeerSupervisor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(MAILBOX);
+        self.offices.incoming.do_send(SubscribeIncoming(ctx.address().recipient()));
+    }
+}
+
+impl Handler<Dial> for PeerSupervisor {
+    type Result = ();
+
+    fn handle(&mut self, dial: Dial, ctx: &mut Self::Context) {
+        let Dial { attempt, channel, address, expect } = dial;
+        if self.pairs.len() >= LINKS_MAX {
+            self.tell_mesh(LinkNews::DialFailed { attempt, own: false });
+            return;
+        }
+        let dial = quic::Dial { channel, address, expect };
+        let question = self.offices.connect.send(Connect(dial));
+        ctx.spawn(question.into_actor(self).map(move |answer, office, ctx| match answer {
+            Ok(Ok(link)) => office.start_pair(link, Some(attempt), ctx),
+            Ok(Err(error)) => {
+                tracing::debug!(%address, %error, "dial refused");
+                office.tell_mesh(LinkNews::DialFailed { attempt, own: false });
+            }
+            Err(_) => office.tell_mesh(LinkNews::DialFailed { attempt, own: false }),
+        }));
+    }
+}
+
+impl Handler<IncomingLink> for PeerSupervisor {
+    type Result = ();
+
+    fn handle(&mut self, IncomingLink(link): IncomingLink, ctx: &mut Self::Context) {
+        if self.pairs.len() >= LINKS_MAX {
+            self.refuse(&link);
+        } else {
+            self.start_pair(link, None, ctx);
+        }
+    }
+}
+
+impl Handler<EndLink> for PeerSupervisor {
+    type Result = ();
+
+    fn handle(&mut self, EndLink { link, code }: EndLink, _: &mut Self::Context) {
+        if let Some(Pair { transport: Some((transport, _)), .. }) = self.pairs.get(&link) {
+            transport.do_send(CloseLink { code, reason: String::new() });
+        }
+    }
+}
+
+impl Handler<SetOwnChannels> for PeerSupervisor {
+    type Result = ();
+
+    fn handle(&mut self, SetOwnChannels(channels): SetOwnChannels, _: &mut Self::Context) {
+        self.channels = channels;
+        for (session, _) in self.pairs.values().filter_map(|pair| pair.session.as_ref()) {
+            session.do_send(SetChannels(Arc::clone(&self.channels)));
+        }
+    }
+}
+
+impl Handler<SetOwnName> for PeerSupervisor {
+    type Result = ();
+
+    fn handle(&mut self, SetOwnName(name): SetOwnName, _: &mut Self::Context) {
+        self.config.own_name = name;
+        for (session, _) in self.pairs.values().filter_map(|pair| pair.session.as_ref()) {
+            session.do_send(SetName(Arc::clone(&self.config.own_name)));
+        }
+    }
+}
+
+impl Handler<PeerUp> for PeerSupervisor {
+    type Result = ();
+
+    fn handle(&mut self, up: PeerUp, _: &mut Self::Context) {
+        let PeerUp { link, info, name, frames, streams } = up;
+        let Some(pair) = self.pairs.get_mut(&link) else { return };
+        if !matches!(pair.stage, Stage::Opening) {
+            return;
+        }
+        let (address, attempt) = (pair.address, pair.attempt);
+        let PeerInfo { peer, incarnation, shared, observed_us_at, .. } = info;
+        pair.stage = Stage::Up { peer, incarnation, shared: shared.clone() };
+        let rtt_micros = Arc::clone(&pair.rtt_micros);
+        self.directory.add(peer, name, Route { link, address, frames, streams, rtt_micros });
+        if let Some(observed) = observed_us_at {
+            self.offices.observed.do_send(NoteObserved(observed));
+        }
+        self.tell_chat(ChatNews::PeerUp(peer));
+        self.tell_mesh(LinkNews::Up { link, peer, incarnation, attempt, address, shared });
+    }
+}
+
+impl Handler<PeerRefused> for PeerSupervisor {
+    type Result = ();
+
+    fn handle(&mut self, refused: PeerRefused, _: &mut Self::Context) {
+        self.tell_chat(ChatNews::Refused(refused));
+    }
+}
+
+impl Handler<SharedChannelsChanged> for PeerSupervisor {
+    type Result = ();
+
+    fn handle(&mut self, changed: SharedChannelsChanged, _: &mut Self::Context) {
+        let SharedChannelsChanged { link, shared } = changed;
+        if let Some(Pair { stage: Stage::Up { shared: known, .. }, .. }) = self.pairs.get_mut(&link)
+        {
+            known.clone_from(&shared);
+            self.tell_mesh(LinkNews::SharedChanged { link, shared });
+        }
+    }
+}
+
+impl Handler<PeerRenamed> for PeerSupervisor {
+    type Result = ();
+
+    fn handle(&mut self, PeerRenamed { link, name }: PeerRenamed, _: &mut Self::Context) {
+        if let Some(Pair { stage: Stage::Up { peer, .. }, .. }) = self.pairs.get(&link) {
+            self.directory.rename(peer, name);
+        }
+    }
+}
+
+impl Handler<DeliverFrames> for PeerSupervisor {
+    type Result = ();
+
+    fn handle(&mut self, batch: DeliverFrames, _: &mut Self::Context) {
+        let DeliverFrames { from, frames, .. } = batch;
+        let mut said = Vec::with_capacity(frames.len());
+        for frame in frames {
+            if let Frame::Peers(peers) = frame {
+                if let Some(mesh) = &self.mesh {
+                    let _ = mesh.try_send(LinkNews::Peers { from, peers });
+                }
+            } else {
+                said.push(frame);
+            }
+        }
+        if let Some(chat) = &self.chat
+            && !said.is_empty()
+        {
+            let _ = chat.try_send(ChatNews::Frames { from, frames: said });
+        }
+    }
+}
+
+impl Handler<LinkEnded> for PeerSupervisor {
+    type Result = ();
+
+    fn handle(&mut self, LinkEnded { link, reason }: LinkEnded, _: &mut Self::Context) {
+        self.end(link, &reason);
+    }
+}
+
+impl Handler<PairExited> for PeerSupervisor {
+    type Result = ();
+
+    fn handle(&mut self, exited: PairExited, _: &mut Self::Context) {
+        let PairExited { link, part, exit } = exited;
+        if matches!(exit, Exit::Panicked(_)) {
+            tracing::error!(?link, ?part, %exit, "a peer's actor failed; its link is given up");
+        }
+        self.end(link, &CloseReason::Local(CloseCode::Failed));
+        let Some(pair) = self.pairs.get_mut(&link) else { return };
+        match part {
+            Part::Session => {
+                pair.session = None;
+                if let Some((transport, _)) = &pair.transport {
+                    let code = CloseCode::Failed;
+                    transport.do_send(CloseLink { code, reason: String::new() });
+                }
+            }
+            Part::Transport => {
+                pair.transport = None;
+                // A transport that ended by itself has told the endpoint, which may have given the
+                // slot to another link since.
+                if matches!(exit, Exit::Panicked(_)) {
+                    self.offices.abandon.do_send(Abandon(pair.id));
+                }
+                if let Some((_, stop)) = &pair.session {
+                    stop.stop();
+                }
+            }
+        }
+        if pair.session.is_none() && pair.transport.is_none() {
+            self.pairs.remove(&link);
+        }
+    }
+}
+
+impl Handler<SubscribeMesh> for PeerSupervisor {
+    type Result = ();
+
+    fn handle(&mut self, SubscribeMesh(mesh): SubscribeMesh, _: &mut Self::Context) {
+        for (link, pair) in &self.pairs {
+            if let Stage::Up { peer, incarnation, shared } = &pair.stage {
+                mesh.do_send(LinkNews::Up {
+                    link: *link,
+                    peer: *peer,
+                    incarnation: *incarnation,
+                    attempt: pair.attempt,
+                    address: pair.address,
+                    shared: shared.clone(),
+                });
+            }
+        }
+        self.mesh = Some(mesh);
+    }
+}
+
+impl Handler<SubscribeChat> for PeerSupervisor {
+    type Result = ();
+
+    fn handle(&mut self, SubscribeChat(chat): SubscribeChat, _: &mut Self::Context) {
+        for pair in self.pairs.values() {
+            if let Stage::Up { peer, .. } = &pair.stage {
+                chat.do_send(ChatNews::PeerUp(*peer));
+            }
+        }
+        self.chat = Some(chat);
+    }
+}

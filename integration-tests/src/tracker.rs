@@ -1,0 +1,166 @@
+//! A real tracker program: opentracker, over UDP and HTTP on one loopback port.
+
+use std::io::{self, Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// Where Debian puts the program.
+const PROGRAM: &str = "opentracker";
+
+/// How long the program may take to answer for the first time.
+const START_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Set where the tests must not be skipped for want of a tracker.
+const REQUIRED: &str = "BITCHAT_TESTS_REQUIRE_TRACKER";
+
+/// A loopback port for a tracker that does not run yet.
+///
+/// The program serves only infohashes that it was started with, and a channel's infohash is known
+/// only once its file, which names the tracker, is there. So the address comes first.
+#[derive(Debug, Clone, Copy)]
+pub struct Spot(SocketAddr);
+
+impl Spot {
+    /// Picks a port that is free for UDP and TCP now.
+    ///
+    /// # Panics
+    ///
+    /// When loopback has no free port.
+    #[must_use]
+    pub fn pick() -> Self {
+        let port = free_port().expect("a free port");
+        Self(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+    }
+
+    /// The announce URL over UDP.
+    #[must_use]
+    pub fn udp_url(&self) -> String {
+        format!("udp://{}/announce", self.0)
+    }
+
+    /// The announce URL over HTTP.
+    #[must_use]
+    pub fn http_url(&self) -> String {
+        format!("http://{}/announce", self.0)
+    }
+
+    /// Starts a tracker here that serves exactly these infohashes (40 hexadecimal digits each).
+    ///
+    /// `None` where the program is not installed and `BITCHAT_TESTS_REQUIRE_TRACKER` is not set:
+    /// the caller skips its story, and this says so.
+    ///
+    /// # Panics
+    ///
+    /// When the program is required and missing, or does not start.
+    #[must_use]
+    pub fn start(self, infohashes: &[String]) -> Option<Tracker> {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        match spawn(&directory, self.0, infohashes) {
+            Ok(child) => {
+                let mut tracker = Tracker { child, address: self.0, _directory: directory };
+                tracker.wait_until_it_answers();
+                Some(tracker)
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                assert!(std::env::var_os(REQUIRED).is_none(), "opentracker is not installed");
+                let notice = "skipped: opentracker is not installed";
+                let _ = writeln!(io::stderr(), "{notice}");
+                None
+            }
+            Err(error) => panic!("opentracker does not start: {error}"),
+        }
+    }
+}
+
+/// A running opentracker; ended when dropped.
+#[derive(Debug)]
+pub struct Tracker {
+    child: Child,
+    address: SocketAddr,
+    _directory: TempDir,
+}
+
+impl Tracker {
+    /// Ends the program; what it was told is gone.
+    pub fn stop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    fn wait_until_it_answers(&mut self) {
+        let began = Instant::now();
+        while !self.answers() {
+            assert!(began.elapsed() < START_TIMEOUT, "opentracker does not answer");
+            let ended = self.child.try_wait().expect("our own child");
+            assert!(ended.is_none(), "opentracker ended at once: {ended:?}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn answers(&self) -> bool {
+        let ask = || -> io::Result<bool> {
+            let mut stream = TcpStream::connect(self.address)?;
+            stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+            stream.write_all(b"GET /announce HTTP/1.0\r\n\r\n")?;
+            let mut answer = Vec::new();
+            stream.read_to_end(&mut answer)?;
+            Ok(!answer.is_empty())
+        };
+        ask().unwrap_or(false)
+    }
+}
+
+impl Drop for Tracker {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn spawn(directory: &TempDir, address: SocketAddr, infohashes: &[String]) -> io::Result<Child> {
+    let root = directory.path();
+    // The program leaves root for a user that must be able to read its files.
+    open_to_others(root)?;
+    let whitelist = root.join("whitelist");
+    std::fs::write(&whitelist, infohashes.join("\n") + "\n")?;
+    let config: PathBuf = root.join("opentracker.conf");
+    let text = format!(
+        "listen.tcp_udp {address}\naccess.whitelist whitelist\ntracker.rootdir {}\n\
+         tracker.user nobody\n",
+        root.display(),
+    );
+    std::fs::write(&config, text)?;
+    Command::new(PROGRAM)
+        .arg("-f")
+        .arg(&config)
+        .current_dir(root)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+}
+
+#[cfg(unix)]
+fn open_to_others(directory: &std::path::Path) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o755))
+}
+
+#[cfg(not(unix))]
+fn open_to_others(_: &std::path::Path) -> io::Result<()> {
+    Ok(())
+}
+
+/// A port that is free for TCP and UDP now.
+fn free_port() -> io::Result<u16> {
+    loop {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let port = listener.local_addr()?.port();
+        if UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return Ok(port);
+        }
+    }
+}

@@ -1,0 +1,745 @@
+//! Which peers to want, whom to dial next, when to give up; one machine for all channels.
+//!
+//! ```text
+//!  address told --> [candidate] --due, wanted, room--> [dialling] --link up--> [linked]
+//!                     ^  ^   |                             |                    |   |
+//!                     |  |   '-- told no more, too old --> x                    |   |
+//!                     |  '----------- back-off ------ failed                    |   |
+//!                     '---- at once (lost), 5 s (goodbye), back-off (short-lived)   |
+//!                                                                                   |
+//!  two links, one peer:  other incarnation --> close the older (the peer restarted) |
+//!                        same incarnation  --> after 500 ms close the one dialled by the higher key
+//!  member came, went --100 ms--> tell all members of that channel the change
+//! ```
+//!
+//! Wanted are all who are named by members and not linked, and whoever may be at an address that
+//! nobody named. A link serves every channel that both are in. Nothing is done for an idle peer:
+//! timers run only for what is due.
+//!
+//! Not here: how a dial is made ([`crate::quic`]), who may be linked with (the contact book),
+//! channel proofs ([`crate::session`]).
+//!
+//! Spec: `docs/spec/06-mesh.md`.
+
+mod candidates;
+mod channel;
+mod links;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+pub use self::candidates::Source;
+use self::candidates::{Ended, Pick, Wishes};
+use self::channel::Channel;
+use self::links::{Links, NewLink};
+use crate::crypto::Rng;
+use crate::id::{ChannelId, PeerId};
+use crate::limits::{
+    CHANNELS_MAX, DIALS_MAX, DIALS_PER_CHANNEL_MAX, DIALS_PER_PEER_MAX, DIALS_PER_SOURCE_MAX,
+    LAST_KNOWN_MAX,
+};
+use crate::machine::Machine;
+use crate::scope::{Scope, believable, dialable};
+use crate::wire::Peers;
+
+/// A dial without a result counts as failed after this time; the link gives up long before.
+const DIAL_DEADLINE: Duration = Duration::from_secs(30);
+/// The side with the higher key leaves the first dial to the other for this long.
+const COURTESY: Duration = Duration::from_millis(300);
+
+/// What a mesh is told at its birth.
+#[derive(Debug, Clone, Copy)]
+pub struct Config {
+    /// Us.
+    pub own_peer: PeerId,
+}
+
+/// How much of a channel's mesh stands, seen from one member.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Completeness {
+    /// Linked with every member known.
+    Full,
+    /// Linked with some.
+    Partial,
+    /// Linked with none.
+    #[default]
+    None,
+}
+
+/// Why a dial came to nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DialFailure {
+    /// No answer, or a refusal, or any other failure.
+    Failed,
+    /// The address is our own.
+    Ourselves,
+}
+
+/// Why a link ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DownReason {
+    /// One side said goodbye.
+    Expected,
+    /// It broke.
+    Lost,
+}
+
+/// What the driver tells a mesh.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// We are in a channel from now on.
+    JoinChannel {
+        /// Which.
+        channel: ChannelId,
+        /// Where members were in an earlier run: dialled at once.
+        last_known: Vec<SocketAddr>,
+    },
+    /// We are in a channel no longer.
+    LeaveChannel(ChannelId),
+    /// Members may be there.
+    AddressesFound {
+        /// Of which channel.
+        channel: ChannelId,
+        /// Where; those within no scope of their source must have been dropped before.
+        addresses: Vec<SocketAddr>,
+        /// Who says so.
+        source: Source,
+    },
+    /// Where we are reached ourselves; all of them.
+    OwnAddresses(Vec<SocketAddr>),
+    /// A link stands and its peer was admitted.
+    LinkUp {
+        /// The driver's name for it, never used twice.
+        link: u64,
+        /// Who.
+        peer: PeerId,
+        /// Of the peer's run.
+        incarnation: [u8; 8],
+        /// The attempt, when we dialled.
+        attempt: Option<u64>,
+        /// Where it goes.
+        address: SocketAddr,
+        /// The channels both are in.
+        channels: Vec<ChannelId>,
+    },
+    /// The channels shared on a link changed; all of them.
+    SharedChanged {
+        /// Which link.
+        link: u64,
+        /// The channels both are in.
+        channels: Vec<ChannelId>,
+    },
+    /// A link that was up has ended.
+    LinkDown {
+        /// Which.
+        link: u64,
+        /// How.
+        reason: DownReason,
+    },
+    /// An attempt came to nothing.
+    DialFailed {
+        /// Which.
+        attempt: u64,
+        /// Why.
+        why: DialFailure,
+    },
+    /// A member tells whom it is linked with.
+    PeersReceived {
+        /// Who.
+        from: PeerId,
+        /// What.
+        frame: Peers,
+    },
+    /// No link with this peer from now on.
+    PeerBlocked(PeerId),
+    /// Links with this peer are fine again.
+    PeerUnblocked(PeerId),
+}
+
+/// Why the mesh ends a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CloseReason {
+    /// Another link with the same peer stays.
+    Duplicate,
+    /// The two share no channel any more.
+    Left,
+    /// The peer has restarted: this link belongs to its earlier run.
+    Superseded,
+    /// The channel has all the members that a node keeps links with.
+    TooMany,
+    /// The peer was blocked.
+    Blocked,
+}
+
+/// What the driver must know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// A member of a channel is linked now.
+    MemberUp {
+        /// The channel.
+        channel: ChannelId,
+        /// Who.
+        peer: PeerId,
+    },
+    /// A member of a channel is linked no longer.
+    MemberDown {
+        /// The channel.
+        channel: ChannelId,
+        /// Who.
+        peer: PeerId,
+    },
+    /// How much of a channel's mesh stands has changed.
+    View {
+        /// The channel.
+        channel: ChannelId,
+        /// Seen from us.
+        mine: Completeness,
+    },
+}
+
+/// What a mesh wants done, or known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    /// Open a link; answered by [`Input::LinkUp`] or [`Input::DialFailed`].
+    Dial {
+        /// Names the attempt, never used twice.
+        attempt: u64,
+        /// The channel whose key opens the link.
+        channel: ChannelId,
+        /// Where.
+        address: SocketAddr,
+        /// Who must answer, if that is known.
+        expect: Option<PeerId>,
+    },
+    /// End a link; answered by [`Input::LinkDown`].
+    CloseLink {
+        /// Which.
+        link: u64,
+        /// Why.
+        reason: CloseReason,
+    },
+    /// Tell a member whom we are linked with.
+    SendPeers {
+        /// To whom.
+        peer: PeerId,
+        /// What.
+        frame: Peers,
+    },
+    /// Something to know.
+    Event(Event),
+}
+
+/// One member of a channel, as far as we know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemberView {
+    /// Who.
+    pub peer: PeerId,
+    /// Where our link goes, or where others say that it is.
+    pub address: Option<SocketAddr>,
+    /// Whether it is linked with us.
+    pub linked: bool,
+    /// Other members, ourselves left out, that it says it is linked with; of one that is not linked
+    /// with us: that say they are linked with it.
+    pub connected_with: Vec<PeerId>,
+    /// The rest of the members, ourselves left out.
+    pub not_connected_with: Vec<PeerId>,
+    /// The same in a word, ourselves counted.
+    pub mesh: Completeness,
+}
+
+/// The mesh of one node; see the module.
+#[derive(Debug)]
+pub struct Mesh {
+    own_peer: PeerId,
+    own_addresses: BTreeSet<SocketAddr>,
+    channels: BTreeMap<ChannelId, Channel>,
+    links: Links,
+    attempts: BTreeMap<u64, Attempt>,
+    /// How many dials expect a peer.
+    expected: BTreeMap<PeerId, usize>,
+    blocked: BTreeSet<PeerId>,
+    next_attempt: u64,
+    next_due: Option<Instant>,
+    now: Instant,
+    rng: Rng,
+    outputs: VecDeque<Output>,
+}
+
+#[derive(Debug)]
+struct Attempt {
+    channel: ChannelId,
+    pick: Pick,
+    deadline: Instant,
+}
+
+/// What one channel's candidates are held against.
+struct View<'a> {
+    mesh: &'a Mesh,
+    alone: bool,
+    /// Dials in flight in this channel, by source.
+    busy: BTreeMap<Source, usize>,
+}
+
+impl Wishes for View<'_> {
+    fn wants(&self, peer: &PeerId) -> bool {
+        let dials = self.mesh.expected.get(peer).copied().unwrap_or(0);
+        *peer != self.mesh.own_peer
+            && dials < DIALS_PER_PEER_MAX
+            && !self.mesh.links.is_linked(peer)
+            && !self.mesh.blocked.contains(peer)
+    }
+
+    fn is_free(&self, address: &SocketAddr) -> bool {
+        !self.mesh.own_addresses.contains(address) && !self.mesh.links.goes_to(address)
+    }
+
+    fn has_room(&self, source: &Source) -> bool {
+        self.busy.get(source).is_none_or(|dials| *dials < DIALS_PER_SOURCE_MAX)
+    }
+
+    fn alone(&self) -> bool {
+        self.alone
+    }
+}
+
+impl Mesh {
+    /// Begins in no channel, with no link.
+    #[must_use]
+    pub const fn new(now: Instant, config: Config, rng: Rng) -> Self {
+        Self {
+            own_peer: config.own_peer,
+            own_addresses: BTreeSet::new(),
+            channels: BTreeMap::new(),
+            links: Links::new(),
+            attempts: BTreeMap::new(),
+            expected: BTreeMap::new(),
+            blocked: BTreeSet::new(),
+            next_attempt: 0,
+            next_due: None,
+            now,
+            rng,
+            outputs: VecDeque::new(),
+        }
+    }
+
+    /// Lists the members of a channel: those linked with us, and those known from others.
+    #[must_use]
+    pub fn members(&self, channel: &ChannelId) -> Vec<MemberView> {
+        let channel = self.channels.get(channel);
+        channel.map(|channel| channel.member_views(|peer| self.counts(peer))).unwrap_or_default()
+    }
+
+    /// How much of a channel's mesh stands, seen from us.
+    #[must_use]
+    pub fn view(&self, channel: &ChannelId) -> Completeness {
+        self.channels.get(channel).map(|channel| channel.view).unwrap_or_default()
+    }
+
+    /// Lists where members of a channel were met, latest first: to be saved for the next run. At
+    /// most [`LAST_KNOWN_MAX`].
+    #[must_use]
+    pub fn known_addresses(&self, channel: &ChannelId) -> Vec<SocketAddr> {
+        let channel = self.channels.get(channel);
+        let mut met = channel.map(|channel| channel.candidates.met_addresses()).unwrap_or_default();
+        met.truncate(LAST_KNOWN_MAX);
+        met
+    }
+
+    /// Whether `peer` counts as a member: not ourselves, not blocked.
+    fn counts(&self, peer: &PeerId) -> bool {
+        *peer != self.own_peer && !self.blocked.contains(peer)
+    }
+
+    fn on_join(&mut self, id: ChannelId, last_known: Vec<SocketAddr>) {
+        if self.channels.len() < CHANNELS_MAX {
+            self.channels.entry(id).or_default();
+            self.on_addresses(id, last_known, Source::LastKnown);
+        }
+    }
+
+    fn on_leave(&mut self, id: ChannelId) {
+        if self.channels.remove(&id).is_none() {
+            return;
+        }
+        for key in self.links.keys() {
+            if let Some(link) = self.links.get_mut(key)
+                && link.channels.remove(&id)
+                && link.channels.is_empty()
+                && !link.closing
+            {
+                self.close(key, CloseReason::Left);
+            }
+        }
+    }
+
+    fn on_addresses(&mut self, id: ChannelId, addresses: Vec<SocketAddr>, source: Source) {
+        let Some(channel) = self.channels.get_mut(&id) else { return };
+        for address in addresses.into_iter().map(canonical) {
+            if dialable(address) && !self.own_addresses.contains(&address) {
+                channel.candidates.add(self.now, address, source, None, self.now);
+            }
+        }
+    }
+
+    fn on_link_up(&mut self, key: u64, attempt: Option<u64>, mut new: NewLink) {
+        let dialled = attempt.and_then(|attempt| self.end_attempt(attempt));
+        new.address = canonical(new.address);
+        let peer = new.peer;
+        let had_none = new.channels.is_empty();
+        new.channels.retain(|id| self.channels.contains_key(id));
+        let in_common = !had_none && !new.channels.is_empty();
+        new.channels.retain(|id| self.channels[id].has_room_for(&peer));
+        let unwanted = if self.blocked.contains(&peer) {
+            Some(CloseReason::Blocked)
+        } else if peer == self.own_peer || !in_common {
+            Some(CloseReason::Left)
+        } else if new.channels.is_empty() {
+            Some(CloseReason::TooMany)
+        } else {
+            None
+        };
+        if let Some(Attempt { channel, pick, .. }) = dialled {
+            self.note_dialled(channel, &pick, peer, unwanted.is_some());
+        }
+        let address = new.address;
+        let incarnation = new.incarnation;
+        let channels = new.channels.clone();
+        self.links.insert(self.now, key, new);
+        if let Some(reason) = unwanted {
+            return self.close(key, reason);
+        }
+        for id in &channels {
+            if let Some(channel) = self.channels.get_mut(id) {
+                channel.candidates.met(self.now, address, peer);
+            }
+        }
+        self.supersede(&peer, incarnation);
+        self.refresh_peer(peer, &channels);
+        self.tell_all(peer, &channels);
+    }
+
+    /// Notes how a dial that led to a link went.
+    fn note_dialled(&mut self, id: ChannelId, pick: &Pick, peer: PeerId, unwanted: bool) {
+        if let Some(channel) = self.channels.get_mut(&id) {
+            channel.candidates.met(self.now, pick.address, peer);
+            if unwanted {
+                channel.candidates.failed(self.now, &pick.address, &mut self.rng);
+            }
+        }
+    }
+
+    /// Closes the links of earlier runs of `peer`.
+    fn supersede(&mut self, peer: &PeerId, incarnation: [u8; 8]) {
+        let old: Vec<_> = self
+            .links
+            .of(peer)
+            .filter(|(_, link)| link.incarnation != incarnation)
+            .map(|(key, _)| key)
+            .collect();
+        old.into_iter().for_each(|key| self.close(key, CloseReason::Superseded));
+    }
+
+    fn on_shared(&mut self, key: u64, channels: Vec<ChannelId>) {
+        let Some(link) = self.links.get_mut(key) else { return };
+        let peer = link.peer;
+        let known = channels.into_iter().filter(|id| self.channels.contains_key(id));
+        let roomy = known.filter(|id| self.channels[id].has_room_for(&peer));
+        let channels: BTreeSet<_> = roomy.collect();
+        let before = std::mem::replace(&mut link.channels, channels.clone());
+        if link.closing {
+            return;
+        }
+        let address = link.address;
+        for id in channels.difference(&before) {
+            if let Some(channel) = self.channels.get_mut(id) {
+                channel.candidates.met(self.now, address, peer);
+            }
+        }
+        if channels.is_empty() {
+            self.close(key, CloseReason::Left);
+        }
+        self.refresh_peer(peer, &before.union(&channels).copied().collect());
+        self.tell_all(peer, &channels.difference(&before).copied().collect());
+    }
+
+    fn on_link_down(&mut self, key: u64, reason: DownReason) {
+        let Some(link) = self.links.remove(key) else { return };
+        let courtesy = if self.own_peer > link.peer { COURTESY } else { Duration::ZERO };
+        let ended = Ended {
+            lost: reason == DownReason::Lost && !link.closing,
+            lived: self.now.saturating_duration_since(link.up_at),
+            courtesy,
+        };
+        for id in &link.channels {
+            if let Some(channel) = self.channels.get_mut(id) {
+                channel.candidates.postpone(&link.peer, self.now + courtesy);
+                channel.candidates.ended(self.now, &link.address, ended, &mut self.rng);
+            }
+        }
+        self.refresh_peer(link.peer, &link.channels);
+        // What was in flight on this link is lost; the other link must carry it again.
+        self.tell_all(link.peer, &link.channels);
+    }
+
+    fn on_dial_failed(&mut self, attempt: u64, why: DialFailure) {
+        let Some(Attempt { channel, pick, .. }) = self.end_attempt(attempt) else { return };
+        let Some(channel) = self.channels.get_mut(&channel) else { return };
+        match why {
+            DialFailure::Failed => {
+                channel.candidates.failed(self.now, &pick.address, &mut self.rng);
+            }
+            DialFailure::Ourselves => channel.candidates.was_ourselves(self.now, &pick.address),
+        }
+    }
+
+    fn on_peers(&mut self, from: PeerId, frame: Peers) {
+        let links = self.links.of(&from).map(|(_, link)| Scope::of(link.address.ip()));
+        let Some(scope) = links.min() else { return };
+        let Some(channel) = self.channels.get_mut(&frame.channel) else { return };
+        if !channel.is_member(&from) {
+            return;
+        }
+        channel.heard(from);
+        let source = Source::PeerExchange(from);
+        let mut gone = if frame.full { channel.named_by(&from) } else { frame.removed };
+        gone.retain(|peer| frame.added.iter().all(|record| record.peer != *peer));
+        for peer in gone {
+            for address in channel.unname(&from, &peer) {
+                channel.candidates.withdraw(&address, source, peer);
+            }
+        }
+        for record in frame.added.into_iter().filter(|record| record.peer != self.own_peer) {
+            let peer = record.peer;
+            let addresses = record.addresses.into_iter().map(|address| canonical(address.0));
+            let addresses: Vec<_> = addresses
+                .filter(|address| believable(*address, scope))
+                .filter(|address| !self.own_addresses.contains(address))
+                .collect();
+            let Some(before) = channel.name(from, peer, addresses.clone()) else { continue };
+            for address in before.iter().filter(|address| !addresses.contains(address)) {
+                channel.candidates.withdraw(address, source, peer);
+            }
+            let courtesy = if self.own_peer > peer { COURTESY } else { Duration::ZERO };
+            for address in addresses {
+                let not_before = self.now + courtesy;
+                channel.candidates.add(self.now, address, source, Some(peer), not_before);
+            }
+        }
+    }
+
+    fn on_blocked(&mut self, peer: PeerId) {
+        self.blocked.insert(peer);
+        let keys: Vec<_> = self.links.of(&peer).map(|(key, _)| key).collect();
+        keys.into_iter().for_each(|key| self.close(key, CloseReason::Blocked));
+    }
+
+    /// Asks for the end of a link; from now on it does not count.
+    fn close(&mut self, key: u64, reason: CloseReason) {
+        let Some(link) = self.links.get_mut(key) else { return };
+        link.closing = true;
+        let (peer, channels) = (link.peer, link.channels.clone());
+        self.outputs.push_back(Output::CloseLink { link: key, reason });
+        self.refresh_peer(peer, &channels);
+        self.tell_all(peer, &channels);
+    }
+
+    fn tell_all(&mut self, peer: PeerId, channels: &BTreeSet<ChannelId>) {
+        for id in channels {
+            if let Some(channel) = self.channels.get_mut(id) {
+                channel.tell_all(self.now, peer);
+            }
+        }
+    }
+
+    /// Brings the membership of `peer` in `channels` in step with its links.
+    fn refresh_peer(&mut self, peer: PeerId, channels: &BTreeSet<ChannelId>) {
+        for id in channels {
+            let Some(channel) = self.channels.get_mut(id) else { continue };
+            let links = self.links.of(&peer).filter(|(_, link)| link.channels.contains(id));
+            let mut addresses: Vec<_> = links.map(|(_, link)| link.address).collect();
+            addresses.dedup();
+            let channel_id = *id;
+            let event = if addresses.is_empty() {
+                let down = Event::MemberDown { channel: channel_id, peer };
+                channel.remove_member(self.now, &peer).then_some(down)
+            } else {
+                let up = Event::MemberUp { channel: channel_id, peer };
+                channel.set_member(self.now, peer, addresses).then_some(up)
+            };
+            self.outputs.extend(event.map(Output::Event));
+        }
+    }
+
+    fn end_attempt(&mut self, attempt: u64) -> Option<Attempt> {
+        let ended = self.attempts.remove(&attempt)?;
+        if let Some(channel) = self.channels.get_mut(&ended.channel) {
+            channel.candidates.end(&ended.pick.address);
+            channel.dials = channel.dials.saturating_sub(1);
+        }
+        if let Some(peer) = ended.pick.expect
+            && let Some(dials) = self.expected.get_mut(&peer)
+        {
+            *dials -= 1;
+            if *dials == 0 {
+                self.expected.remove(&peer);
+            }
+        }
+        Some(ended)
+    }
+
+    /// Does what is due after any input: dials, views, the next timer.
+    fn settle(&mut self) {
+        while self.attempts.len() < DIALS_MAX && self.dial_next() {}
+        self.report_views();
+        let mut due = self.links.next_settlement();
+        for (id, channel) in &self.channels {
+            let candidate = channel.candidates.next_due(self.now, &self.wishes(*id, channel));
+            due = [due, channel.tell_at(), candidate].into_iter().flatten().min();
+        }
+        let deadline = self.attempts.values().map(|attempt| attempt.deadline).min();
+        self.next_due = [due, deadline].into_iter().flatten().min();
+    }
+
+    fn wishes(&self, id: ChannelId, channel: &Channel) -> View<'_> {
+        let mut busy = BTreeMap::new();
+        for attempt in self.attempts.values().filter(|attempt| attempt.channel == id) {
+            *busy.entry(attempt.pick.source).or_default() += 1;
+        }
+        View { mesh: self, alone: channel.alone(), busy }
+    }
+
+    /// Begins one dial, in the channel whose last one is longest ago.
+    fn dial_next(&mut self) -> bool {
+        let mut turns: Vec<_> = self
+            .channels
+            .iter()
+            .filter(|(_, channel)| channel.dials < DIALS_PER_CHANNEL_MAX)
+            .map(|(id, channel)| (channel.last_turn, *id))
+            .collect();
+        turns.sort_unstable();
+        turns.into_iter().any(|(_, id)| self.dial_in(id))
+    }
+
+    fn dial_in(&mut self, id: ChannelId) -> bool {
+        let Some(channel) = self.channels.get_mut(&id) else { return false };
+        let mut candidates = std::mem::take(&mut channel.candidates);
+        let pick = match self.channels.get(&id) {
+            Some(channel) => candidates.pick(self.now, &self.wishes(id, channel)),
+            None => None,
+        };
+        if let Some(pick) = &pick {
+            candidates.begin(pick);
+        }
+        if let Some(channel) = self.channels.get_mut(&id) {
+            channel.candidates = candidates;
+        }
+        pick.inspect(|pick| self.dial(id, *pick)).is_some()
+    }
+
+    fn dial(&mut self, id: ChannelId, pick: Pick) {
+        self.next_attempt += 1;
+        let attempt = self.next_attempt;
+        if let Some(channel) = self.channels.get_mut(&id) {
+            channel.dials += 1;
+            channel.last_turn = attempt;
+        }
+        if let Some(peer) = pick.expect {
+            *self.expected.entry(peer).or_default() += 1;
+        }
+        let deadline = self.now + DIAL_DEADLINE;
+        self.attempts.insert(attempt, Attempt { channel: id, pick, deadline });
+        let Pick { address, expect, .. } = pick;
+        self.outputs.push_back(Output::Dial { attempt, channel: id, address, expect });
+    }
+
+    fn report_views(&mut self) {
+        let views: Vec<_> = self
+            .channels
+            .iter()
+            .map(|(id, channel)| (*id, channel.completeness(|peer| self.counts(peer))))
+            .collect();
+        for (id, mine) in views {
+            if let Some(channel) = self.channels.get_mut(&id)
+                && channel.view != mine
+            {
+                channel.view = mine;
+                self.outputs.push_back(Output::Event(Event::View { channel: id, mine }));
+            }
+        }
+    }
+
+    fn tell(&mut self) {
+        for (id, channel) in &mut self.channels {
+            let frames = channel.tell(self.now, *id).into_iter();
+            self.outputs.extend(frames.map(|(peer, frame)| Output::SendPeers { peer, frame }));
+        }
+    }
+
+    fn expire_attempts(&mut self) {
+        let overdue = self.attempts.iter().filter(|(_, attempt)| attempt.deadline <= self.now);
+        let overdue: Vec<_> = overdue.map(|(attempt, _)| *attempt).collect();
+        for attempt in overdue {
+            self.on_dial_failed(attempt, DialFailure::Failed);
+        }
+    }
+}
+
+/// An IPv4 address mapped into IPv6 is the IPv4 address.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+impl Machine for Mesh {
+    type Input = Input;
+    type Output = Output;
+
+    fn handle_input(&mut self, now: Instant, input: Input) {
+        self.now = self.now.max(now);
+        match input {
+            Input::JoinChannel { channel, last_known } => self.on_join(channel, last_known),
+            Input::LeaveChannel(channel) => self.on_leave(channel),
+            Input::AddressesFound { channel, addresses, source } => {
+                self.on_addresses(channel, addresses, source);
+            }
+            Input::OwnAddresses(addresses) => {
+                self.own_addresses = addresses.into_iter().map(canonical).collect();
+            }
+            Input::LinkUp { link, peer, incarnation, attempt, address, channels } => {
+                let channels = channels.into_iter().collect();
+                let dialled_by_us = attempt.is_some();
+                let new = NewLink { peer, incarnation, dialled_by_us, address, channels };
+                self.on_link_up(link, attempt, new);
+            }
+            Input::SharedChanged { link, channels } => self.on_shared(link, channels),
+            Input::LinkDown { link, reason } => self.on_link_down(link, reason),
+            Input::DialFailed { attempt, why } => self.on_dial_failed(attempt, why),
+            Input::PeersReceived { from, frame } => self.on_peers(from, frame),
+            Input::PeerBlocked(peer) => self.on_blocked(peer),
+            Input::PeerUnblocked(peer) => {
+                self.blocked.remove(&peer);
+            }
+        }
+        self.settle();
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        self.now = self.now.max(now);
+        self.expire_attempts();
+        for key in self.links.settle(self.now, &self.own_peer) {
+            self.close(key, CloseReason::Duplicate);
+        }
+        self.tell();
+        self.settle();
+    }
+
+    fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        self.next_due
+    }
+}

@@ -1,0 +1,398 @@
+//! The Noise handshake in the place that QUIC has for TLS.
+//!
+//! ```text
+//! flight, each after its length as u16                    level       payload
+//! dialler  -> psk, e, e1                                  Initial     suites (length u8, bytes) || parameters
+//! listener <- e, ee, ekem1          -> Handshake keys     Initial     (none)
+//! listener <- s, es                                       Handshake   suite u8 || parameters
+//! dialler  -> s, se                 -> 1-RTT keys         Handshake   (empty)
+//! ```
+//!
+//! "Parameters" are QUIC's transport parameters (RFC 9000, section 18): sealed and authenticated
+//! with the rest. All that can fail happens while reading, as writing cannot report an error.
+//!
+//! Spec: `docs/spec/03-handshake.md`.
+
+use std::any::Any;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use quinn_proto::crypto::{
+    self as engine, ExportKeyingMaterialError, HeaderKey, KeyPair, Keys, PacketKey,
+};
+use quinn_proto::transport_parameters::TransportParameters;
+use quinn_proto::{ConnectError, ConnectionId, Side, TransportError, TransportErrorCode};
+
+use super::endpoint::VERSION;
+use super::keys::{self, Pair, Suite, SuitePreference};
+use super::link::Established;
+use super::mix::MixCell;
+use crate::crypto::sign::SigningKey;
+use crate::crypto::{Rng, Secret, hash};
+use crate::id::PeerId;
+use crate::limits::FLIGHT_BYTES_MAX;
+use crate::noise::pattern::XX_HFS_PSK0;
+use crate::noise::{HandshakeState, Role, Static};
+
+/// Codes in QUIC's range for handshake failures.
+const CODE_HANDSHAKE: u8 = 40;
+const CODE_IDENTITY: u8 = 42;
+
+const PROLOGUE: &[u8] = b"bitchat v1";
+
+/// What a dialler's session is made of.
+pub(super) struct Dialling {
+    pub(super) identity: Arc<SigningKey>,
+    pub(super) initial: Secret<32>,
+    pub(super) psk: Secret<32>,
+    pub(super) expect: Option<PeerId>,
+    pub(super) suites: SuitePreference,
+    pub(super) seed: [u8; 32],
+    pub(super) mix: MixCell,
+}
+
+/// What a listener's session is made of.
+pub(super) struct Listening {
+    pub(super) identity: Arc<SigningKey>,
+    pub(super) initial: Secret<32>,
+    pub(super) psk: Secret<32>,
+    pub(super) suites: SuitePreference,
+    pub(super) seed: [u8; 32],
+    pub(super) mix: MixCell,
+}
+
+/// Makes the engine's configuration of one dial.
+pub(super) fn client_config(dialling: Dialling) -> Arc<dyn engine::ClientConfig> {
+    Arc::new(dialling)
+}
+
+/// Makes the engine's configuration for one first packet.
+pub(super) fn server_config(listening: Listening) -> Arc<dyn engine::ServerConfig> {
+    Arc::new(listening)
+}
+
+/// Whether a link failed because somebody else answered than was expected.
+pub(super) fn is_wrong_identity(error: &TransportError) -> bool {
+    error.code == TransportErrorCode::crypto(CODE_IDENTITY)
+}
+
+impl engine::ClientConfig for Dialling {
+    fn start_session(
+        self: Arc<Self>,
+        _version: u32,
+        _server_name: &str,
+        params: &TransportParameters,
+    ) -> Result<Box<dyn engine::Session>, ConnectError> {
+        let mut session = Session::new(
+            Side::Client,
+            &self.identity,
+            &self.initial,
+            &self.psk,
+            self.suites.clone(),
+            self.seed,
+            self.mix.clone(),
+        );
+        session.expect = self.expect;
+        let offer = self.suites.encode();
+        let mut payload = vec![u8::try_from(offer.len()).unwrap_or(u8::MAX)];
+        payload.extend(offer);
+        params.write(&mut payload);
+        let written = session.write_flight(&payload);
+        debug_assert!(written.is_ok(), "the first flight uses keys of our own only");
+        Ok(Box::new(session))
+    }
+}
+
+impl engine::ServerConfig for Listening {
+    fn initial_keys(
+        &self,
+        _version: u32,
+        cid: &ConnectionId,
+    ) -> Result<Keys, engine::UnsupportedVersion> {
+        Ok(keys::initial_keys(&self.initial, cid, Side::Server))
+    }
+
+    /// Never sent: nothing is retried.
+    fn retry_tag(&self, _version: u32, _cid: &ConnectionId, _packet: &[u8]) -> [u8; 16] {
+        [0; 16]
+    }
+
+    fn start_session(
+        self: Arc<Self>,
+        _version: u32,
+        params: &TransportParameters,
+    ) -> Box<dyn engine::Session> {
+        let mut session = Session::new(
+            Side::Server,
+            &self.identity,
+            &self.initial,
+            &self.psk,
+            self.suites.clone(),
+            self.seed,
+            self.mix.clone(),
+        );
+        params.write(&mut session.own_params);
+        Box::new(session)
+    }
+}
+
+/// What the engine is to take next, in order.
+enum Step {
+    Bytes(Vec<u8>),
+    Keys(Keys),
+}
+
+/// One side's session of one link.
+struct Session {
+    side: Side,
+    initial: Secret<32>,
+    suites: SuitePreference,
+    mix: MixCell,
+    expect: Option<PeerId>,
+    noise: HandshakeState,
+    /// The listener's parameters, until it is their turn.
+    own_params: Vec<u8>,
+    /// What arrived and is not yet a whole flight.
+    partial: Vec<u8>,
+    steps: VecDeque<Step>,
+    peer_params: Option<TransportParameters>,
+    suite: Option<Suite>,
+    established: Option<(Established, Pair)>,
+}
+
+impl Session {
+    fn new(
+        side: Side,
+        identity: &SigningKey,
+        initial: &Secret<32>,
+        psk: &Secret<32>,
+        suites: SuitePreference,
+        seed: [u8; 32],
+        mix: MixCell,
+    ) -> Self {
+        let role = match side {
+            Side::Client => Role::Initiator,
+            Side::Server => Role::Responder,
+        };
+        let mut prologue = PROLOGUE.to_vec();
+        prologue.extend(VERSION.to_be_bytes());
+        let noise = HandshakeState::new(
+            &XX_HFS_PSK0,
+            role,
+            &prologue,
+            Static::identity(identity),
+            psk.clone(),
+            Rng::from_seed(seed),
+        );
+        Self {
+            side,
+            initial: initial.clone(),
+            suites,
+            mix,
+            expect: None,
+            noise,
+            own_params: Vec::new(),
+            partial: Vec::new(),
+            steps: VecDeque::new(),
+            peer_params: None,
+            suite: None,
+            established: None,
+        }
+    }
+
+    fn write_flight(&mut self, payload: &[u8]) -> Result<(), TransportError> {
+        let flight = self.noise.write_flight(payload).map_err(|_| broken())?;
+        let length = u16::try_from(flight.len()).map_err(|_| broken())?;
+        let mut bytes = length.to_be_bytes().to_vec();
+        bytes.extend(flight);
+        self.steps.push_back(Step::Bytes(bytes));
+        Ok(())
+    }
+
+    /// Takes the next whole flight out of what has arrived.
+    fn next_flight(&mut self) -> Result<Option<Vec<u8>>, TransportError> {
+        let Some((length, rest)) = self.partial.split_first_chunk::<2>() else { return Ok(None) };
+        let length = usize::from(u16::from_be_bytes(*length));
+        if length > FLIGHT_BYTES_MAX {
+            return Err(broken());
+        }
+        let Some(flight) = rest.get(..length) else { return Ok(None) };
+        let flight = flight.to_vec();
+        self.partial.drain(..2 + length);
+        Ok(Some(flight))
+    }
+
+    fn on_flight(&mut self, flight: &[u8]) -> Result<(), TransportError> {
+        if self.established.is_some() || self.noise.is_finished() {
+            return Err(broken());
+        }
+        let payload = self.noise.read_flight(flight).map_err(|_| broken())?;
+        match (self.side, self.steps_done()) {
+            (Side::Server, Progress::First) => self.on_offer(&payload),
+            (Side::Client, Progress::First) => {
+                self.push_handshake_keys();
+                Ok(())
+            }
+            (Side::Client, Progress::Second) => self.on_answer(&payload),
+            (Side::Server, Progress::Second) => self.finish(),
+        }
+    }
+
+    /// Where the handshake stands after a flight was read.
+    fn steps_done(&self) -> Progress {
+        match (self.side, self.peer_params.is_some(), self.noise.remote_static().is_some()) {
+            (Side::Server, false, _) | (Side::Client, _, false) => Progress::First,
+            (Side::Server, true, _) | (Side::Client, _, true) => Progress::Second,
+        }
+    }
+
+    /// Listener: flight 1 was read; flights 2 and 3 are written.
+    fn on_offer(&mut self, payload: &[u8]) -> Result<(), TransportError> {
+        let (count, rest) = payload.split_first().ok_or_else(broken)?;
+        let (offered, params) = rest.split_at_checked(usize::from(*count)).ok_or_else(broken)?;
+        let suite = self.suites.choose(offered).ok_or_else(broken)?;
+        self.suite = Some(suite);
+        self.read_params(params)?;
+        self.write_flight(&[])?;
+        self.push_handshake_keys();
+        let mut payload = vec![suite.byte()];
+        payload.append(&mut self.own_params);
+        self.write_flight(&payload)
+    }
+
+    /// Dialler: flight 3 was read; flight 4 is written.
+    fn on_answer(&mut self, payload: &[u8]) -> Result<(), TransportError> {
+        let (suite, params) = payload.split_first().ok_or_else(broken)?;
+        let suite = Suite::from_byte(*suite).filter(|suite| self.suites.contains(*suite));
+        self.suite = Some(suite.ok_or_else(broken)?);
+        let peer = self.remote_peer()?;
+        if self.expect.is_some_and(|expected| expected != peer) {
+            return Err(failure(CODE_IDENTITY));
+        }
+        self.read_params(params)?;
+        self.write_flight(&[])?;
+        self.finish()
+    }
+
+    fn finish(&mut self) -> Result<(), TransportError> {
+        let suite = self.suite.ok_or_else(broken)?;
+        let peer = self.remote_peer()?;
+        let split = self.noise.split();
+        let hash = split.handshake_hash;
+        let traffic = |secret: &Secret<32>| {
+            hash::derive(secret.expose(), "bitchat v1 traffic", &[&[suite.byte()], &hash])
+        };
+        let pair = Pair { dialler: traffic(&split.initiator), listener: traffic(&split.responder) };
+        self.steps.push_back(Step::Keys(pair.keys(suite, self.side)));
+        let established = Established { peer, handshake_hash: hash, suite };
+        self.established = Some((established, pair));
+        Ok(())
+    }
+
+    fn remote_peer(&self) -> Result<PeerId, TransportError> {
+        self.noise.remote_static().map(|key| PeerId(*key)).ok_or_else(broken)
+    }
+
+    fn push_handshake_keys(&mut self) {
+        let pair = Pair {
+            dialler: self.noise.derive("bitchat v1 handshake dialler"),
+            listener: self.noise.derive("bitchat v1 handshake listener"),
+        };
+        self.steps.push_back(Step::Keys(pair.keys(Suite::ChaCha20Poly1305, self.side)));
+    }
+
+    fn read_params(&mut self, mut params: &[u8]) -> Result<(), TransportError> {
+        let params = TransportParameters::read(self.side, &mut params).map_err(|_| broken())?;
+        self.peer_params = Some(params);
+        Ok(())
+    }
+}
+
+/// Which of the two flights of the other side was read.
+enum Progress {
+    First,
+    Second,
+}
+
+fn broken() -> TransportError {
+    failure(CODE_HANDSHAKE)
+}
+
+/// The reason stays empty: it would be told to the peer.
+fn failure(code: u8) -> TransportError {
+    TransportError { code: TransportErrorCode::crypto(code), frame: None, reason: String::new() }
+}
+
+impl engine::Session for Session {
+    fn initial_keys(&self, cid: &ConnectionId, side: Side) -> Keys {
+        keys::initial_keys(&self.initial, cid, side)
+    }
+
+    fn handshake_data(&self) -> Option<Box<dyn Any>> {
+        None
+    }
+
+    fn peer_identity(&self) -> Option<Box<dyn Any>> {
+        let (established, _) = self.established.as_ref()?;
+        Some(Box::new(established.clone()))
+    }
+
+    fn early_crypto(&self) -> Option<(Box<dyn HeaderKey>, Box<dyn PacketKey>)> {
+        None
+    }
+
+    fn early_data_accepted(&self) -> Option<bool> {
+        None
+    }
+
+    fn is_handshaking(&self) -> bool {
+        self.established.is_none()
+    }
+
+    fn read_handshake(&mut self, data: &[u8]) -> Result<bool, TransportError> {
+        if self.partial.len() + data.len() > 2 * FLIGHT_BYTES_MAX {
+            return Err(broken());
+        }
+        self.partial.extend_from_slice(data);
+        while let Some(flight) = self.next_flight()? {
+            self.on_flight(&flight)?;
+        }
+        Ok(false)
+    }
+
+    fn transport_parameters(&self) -> Result<Option<TransportParameters>, TransportError> {
+        Ok(self.peer_params)
+    }
+
+    /// One step a call: the engine puts bytes on the level that it had before the keys of a call.
+    fn write_handshake(&mut self, buf: &mut Vec<u8>) -> Option<Keys> {
+        match self.steps.pop_front()? {
+            Step::Keys(keys) => Some(keys),
+            Step::Bytes(bytes) => {
+                buf.extend(bytes);
+                None
+            }
+        }
+    }
+
+    fn next_1rtt_keys(&mut self) -> Option<KeyPair<Box<dyn PacketKey>>> {
+        let (Established { suite, .. }, pair) = self.established.as_mut()?;
+        let fresh = self.mix.advance();
+        *pair = pair.next(fresh.as_ref());
+        Some(pair.packet_keys(*suite, self.side))
+    }
+
+    fn is_valid_retry(&self, _: &ConnectionId, _: &[u8], _: &[u8]) -> bool {
+        false
+    }
+
+    /// Nobody needs it: what is bound to the link uses the handshake hash.
+    fn export_keying_material(
+        &self,
+        _: &mut [u8],
+        _: &[u8],
+        _: &[u8],
+    ) -> Result<(), ExportKeyingMaterialError> {
+        Err(ExportKeyingMaterialError)
+    }
+}

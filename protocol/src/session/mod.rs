@@ -1,0 +1,532 @@
+//! Who the peer of one link is, which channels both are in, and fresh keys for as long as it lives.
+//!
+//! ```text
+//!            new: send Hello                    Hello: own channel proven
+//!  (link up) ---------------> [Greeting] --------------------------------> [Asking]
+//!                                 |                      ask the contact book  |   |
+//!                                 |                                     accept |   | refuse
+//!                    10 s, self dial,                                          v   |
+//!                    violation    |      frames, renewals, channels, name [Up]-.   |
+//!                                 |                                       ^  | |   |
+//!                                 v                      violation        '--+-'   |
+//!                              [Closed] <------------------------------------'-----'
+//! ```
+//!
+//! Frames that come while the contact book is asked are held, bounded, and taken in afterwards: the
+//! peer may have accepted us first.
+//!
+//! Not here: addresses and carriers ([`crate::quic`]); what is said ([`crate::chat`]) and who is
+//! linked with whom ([`crate::mesh`]), whose frames are handed on.
+//!
+//! Spec: `docs/spec/05-session.md`.
+
+mod proofs;
+mod renewal;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use self::proofs::Channels;
+use self::renewal::{Answering, Offering, Step};
+use crate::crypto::{Rng, Secret};
+use crate::id::{ChannelId, PeerId};
+use crate::limits::{FRAMES_HELD_BYTES_MAX, FRAMES_HELD_MAX};
+use crate::machine::Machine;
+use crate::wire::{self, ChannelProof, Frame, Hello, Rename, SharedChannels, WireAddress};
+
+/// The version of the language spoken here.
+pub const VERSION: u16 = 1;
+
+/// From the handshake to an accepted hello.
+const HELLO_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Who opened the link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// The one who sent the first packet.
+    Dialler,
+    /// The one who answered it.
+    Listener,
+}
+
+impl Role {
+    const fn byte(self) -> u8 {
+        match self {
+            Self::Dialler => 0,
+            Self::Listener => 1,
+        }
+    }
+
+    const fn other(self) -> Self {
+        match self {
+            Self::Dialler => Self::Listener,
+            Self::Listener => Self::Dialler,
+        }
+    }
+}
+
+/// What a session is told at its birth, when the handshake is done.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Us.
+    pub own_peer: PeerId,
+    /// Our display name, at most [`crate::limits::NAME_BYTES_MAX`] bytes.
+    pub name: String,
+    /// Random bytes of this run of ours.
+    pub incarnation: [u8; 8],
+    /// Who dialled.
+    pub role: Role,
+    /// The channel whose key opened the link.
+    pub channel: ChannelId,
+    /// Of the handshake: unique to this link.
+    pub handshake_hash: [u8; 64],
+    /// The peer, as the handshake has proven.
+    pub peer: PeerId,
+    /// The channels we are in, with the proof key of each.
+    pub channels: Vec<(ChannelId, Secret<32>)>,
+    /// Where we see the peer; told to it.
+    pub observed: SocketAddr,
+    /// Between two renewals, give or take a tenth. Shorter: less to read for who steals the keys of
+    /// the present; longer: less work (about a millisecond each). One hour, as WireGuard and the
+    /// ancestors have it within a factor of thirty.
+    pub renewal_interval: Duration,
+}
+
+/// What the contact book says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decision {
+    /// The peer may be linked with.
+    Accept,
+    /// It may not: blocked, or its key is not the one that we know.
+    Refuse,
+}
+
+/// What the driver tells a session.
+#[derive(Debug)]
+pub enum Input {
+    /// A frame came.
+    FrameReceived {
+        /// The link's present generation of keys.
+        generation: u64,
+        /// The frame's body.
+        body: Bytes,
+    },
+    /// The contact book has answered [`Output::AskContactBook`].
+    ContactDecision(Decision),
+    /// The channels we are in changed; all of them.
+    ChannelsChanged(Vec<(ChannelId, Secret<32>)>),
+    /// Our display name changed.
+    Renamed(String),
+    /// The link moved on to this generation of keys. Optional: frames tell it too.
+    GenerationReached(u64),
+    /// An [`Output::Mix`] could not be done: that generation was derived already.
+    MixTooLate {
+        /// The one asked for.
+        generation: u64,
+    },
+}
+
+/// Who is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerInfo {
+    /// The peer, as the handshake has proven.
+    pub peer: PeerId,
+    /// The display name it gives itself; not escaped, may be empty.
+    pub name: String,
+    /// Of its run.
+    pub incarnation: [u8; 8],
+    /// Where it sees us.
+    pub observed_us_at: Option<SocketAddr>,
+    /// The channels both are in; the link's own is among them.
+    pub shared: Vec<ChannelId>,
+}
+
+/// Why a session ends its link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum Close {
+    /// The peer is ourselves.
+    #[error("this is ourselves")]
+    SelfDial,
+    /// No hello, or no decision, in time.
+    #[error("no hello in time")]
+    HelloTimeout,
+    /// The peer breaks the protocol.
+    #[error("protocol violation")]
+    Violation,
+    /// The contact book refuses the peer.
+    #[error("refused")]
+    Refused,
+    /// We are no longer in the channel that the link was opened for.
+    #[error("the channel was left")]
+    ChannelLeft,
+    /// The peer sends more than we hold while it is being judged.
+    #[error("too much at once")]
+    Overloaded,
+    /// The keys could not be renewed; a new link will have fresh ones.
+    #[error("the keys could not be renewed")]
+    RenewalFailed,
+}
+
+/// What a session wants done, or known.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Send this frame's body.
+    SendFrame(Vec<u8>),
+    /// Answer with [`Input::ContactDecision`].
+    AskContactBook {
+        /// Who.
+        peer: PeerId,
+        /// What it calls itself.
+        name: String,
+    },
+    /// The peer is there: frames may be sent to it, and come from it.
+    Up(PeerInfo),
+    /// The channels both are in changed; all of them.
+    SharedChanged(Vec<ChannelId>),
+    /// The peer calls itself so now.
+    Renamed(String),
+    /// A frame for the mesh or the chat.
+    Deliver(Frame),
+    /// Mix the secret into that generation of keys, before what is sent after this.
+    Mix {
+        /// The generation.
+        generation: u64,
+        /// The secret.
+        secret: Secret<32>,
+    },
+    /// Move on to the next generation of keys, before what is sent after this.
+    ForceKeyUpdate,
+    /// End the link; the session is over.
+    Close(Close),
+}
+
+/// The session of one link; see the module.
+#[derive(Debug)]
+pub struct Session {
+    own_peer: PeerId,
+    peer: PeerId,
+    link_channel: ChannelId,
+    handshake_hash: [u8; 64],
+    channels: Channels,
+    generation: u64,
+    renewal: Renewal,
+    state: State,
+    now: Instant,
+    rng: Rng,
+    outputs: VecDeque<Output>,
+}
+
+#[derive(Debug)]
+enum Renewal {
+    Offering(Offering),
+    Answering(Answering),
+}
+
+#[derive(Debug)]
+enum State {
+    Greeting { deadline: Instant },
+    Asking { deadline: Instant, hello: Hello, held: Vec<Frame>, held_bytes: usize },
+    Up { proofs: Vec<ChannelProof> },
+    Closed,
+}
+
+impl Session {
+    /// Starts the session of a link whose handshake is done and which is at `generation` of its keys.
+    #[must_use]
+    pub fn new(now: Instant, config: Config, generation: u64, mut rng: Rng) -> Self {
+        let channels = Channels::new(config.handshake_hash, config.role, config.channels);
+        let renewal = match config.role {
+            Role::Dialler => {
+                Renewal::Offering(Offering::new(now, config.renewal_interval, &mut rng))
+            }
+            Role::Listener => Renewal::Answering(Answering::default()),
+        };
+        let mut session = Self {
+            own_peer: config.own_peer,
+            peer: config.peer,
+            link_channel: config.channel,
+            handshake_hash: config.handshake_hash,
+            channels,
+            generation,
+            renewal,
+            state: State::Greeting { deadline: now + HELLO_DEADLINE },
+            now,
+            rng,
+            outputs: VecDeque::new(),
+        };
+        session.greet(config.name, config.incarnation, config.observed);
+        session
+    }
+
+    fn greet(&mut self, name: String, incarnation: [u8; 8], observed: SocketAddr) {
+        if self.peer == self.own_peer {
+            return self.close(Close::SelfDial);
+        }
+        let proofs = self.channels.proofs(&mut self.rng);
+        self.send(&Frame::Hello(Hello {
+            version: VERSION,
+            name,
+            incarnation,
+            capabilities: 0,
+            observed: Some(WireAddress(observed)),
+            proofs,
+        }));
+    }
+
+    fn on_frame(&mut self, body: &[u8]) -> Result<(), Close> {
+        match wire::decode(body) {
+            Ok(Some(frame)) => self.route_frame(frame, body.len()),
+            Ok(None) => Ok(()),
+            Err(_) => Err(Close::Violation),
+        }
+    }
+
+    fn route_frame(&mut self, frame: Frame, bytes: usize) -> Result<(), Close> {
+        match (&mut self.state, frame) {
+            (State::Closed, _) => Ok(()),
+            (State::Greeting { deadline }, Frame::Hello(hello)) => {
+                let deadline = *deadline;
+                self.on_hello(hello, deadline)
+            }
+            (State::Greeting { .. }, _) | (_, Frame::Hello(_)) => Err(Close::Violation),
+            (State::Asking { held, held_bytes, .. }, frame) => {
+                *held_bytes += bytes;
+                if held.len() == FRAMES_HELD_MAX || *held_bytes > FRAMES_HELD_BYTES_MAX {
+                    return Err(Close::Overloaded);
+                }
+                held.push(frame);
+                Ok(())
+            }
+            (State::Up { .. }, frame) => self.on_frame_up(frame),
+        }
+    }
+
+    fn on_hello(&mut self, hello: Hello, deadline: Instant) -> Result<(), Close> {
+        if hello.version == 0 {
+            return Err(Close::Violation);
+        }
+        self.channels.match_proofs(&hello.proofs);
+        if !self.channels.is_ours(&self.link_channel) {
+            return Err(Close::ChannelLeft);
+        }
+        if !self.channels.shared().contains(&self.link_channel) {
+            return Err(Close::Violation);
+        }
+        let name = hello.name.clone();
+        self.state = State::Asking { deadline, hello, held: Vec::new(), held_bytes: 0 };
+        self.outputs.push_back(Output::AskContactBook { peer: self.peer, name });
+        Ok(())
+    }
+
+    fn on_decision(&mut self, decision: Decision) -> Result<(), Close> {
+        let State::Asking { hello, held, .. } = &mut self.state else { return Ok(()) };
+        if decision == Decision::Refuse {
+            return Err(Close::Refused);
+        }
+        let held = std::mem::take(held);
+        let info = PeerInfo {
+            peer: self.peer,
+            name: std::mem::take(&mut hello.name),
+            incarnation: hello.incarnation,
+            observed_us_at: hello.observed.map(|address| address.0),
+            shared: self.channels.shared().to_vec(),
+        };
+        self.state = State::Up { proofs: std::mem::take(&mut hello.proofs) };
+        self.outputs.push_back(Output::Up(info));
+        held.into_iter().try_for_each(|frame| self.on_frame_up(frame))
+    }
+
+    fn on_frame_up(&mut self, frame: Frame) -> Result<(), Close> {
+        match frame {
+            Frame::Hello(_) => return Err(Close::Violation),
+            Frame::SharedChannels(shared) => self.on_proofs(shared.proofs),
+            Frame::Rename(rename) => self.outputs.push_back(Output::Renamed(rename.name)),
+            Frame::Peers(ref peers) => {
+                let channel = peers.channel;
+                self.deliver(frame, Some(channel))?;
+            }
+            Frame::Say(ref say) => {
+                let channel = say.channel;
+                self.deliver(frame, channel)?;
+            }
+            Frame::Delivered(_) => self.deliver(frame, None)?,
+            Frame::RenewOffer(offer) => match &mut self.renewal {
+                Renewal::Offering(_) => return Err(Close::Violation),
+                Renewal::Answering(answering) => answering.on_offer(offer)?,
+            },
+            Frame::RenewAnswer(answer) => match &mut self.renewal {
+                Renewal::Offering(offering) => {
+                    let hash = &self.handshake_hash;
+                    let step = offering.on_answer(self.now, self.generation, hash, &answer)?;
+                    self.perform(step);
+                }
+                Renewal::Answering(_) => return Err(Close::Violation),
+            },
+            Frame::RenewConfirm(confirm) => match &self.renewal {
+                Renewal::Offering(offering) if offering.has_offered(confirm.number) => {}
+                Renewal::Offering(_) => return Err(Close::Violation),
+                Renewal::Answering(answering) => {
+                    let step = answering.on_confirm(&confirm)?;
+                    self.perform(step);
+                }
+            },
+        }
+        self.answer_renewals()
+    }
+
+    /// Hands a frame on, unless it speaks of a channel that both have left meanwhile.
+    fn deliver(&mut self, frame: Frame, channel: Option<ChannelId>) -> Result<(), Close> {
+        let Some(channel) = channel else {
+            self.outputs.push_back(Output::Deliver(frame));
+            return Ok(());
+        };
+        if self.channels.shared().contains(&channel) {
+            self.outputs.push_back(Output::Deliver(frame));
+        } else if !self.channels.was_shared(&channel) {
+            return Err(Close::Violation);
+        }
+        Ok(())
+    }
+
+    fn on_proofs(&mut self, new: Vec<ChannelProof>) {
+        if let State::Up { proofs } = &mut self.state {
+            *proofs = new;
+            self.match_proofs();
+        }
+    }
+
+    fn on_channels(&mut self, ours: Vec<(ChannelId, Secret<32>)>) {
+        self.channels.set_ours(ours);
+        let proofs = self.channels.proofs(&mut self.rng);
+        self.send(&Frame::SharedChannels(SharedChannels { proofs }));
+        self.match_proofs();
+    }
+
+    fn match_proofs(&mut self) {
+        match &self.state {
+            State::Up { proofs } => {
+                if self.channels.match_proofs(proofs) {
+                    let shared = self.channels.shared().to_vec();
+                    self.outputs.push_back(Output::SharedChanged(shared));
+                }
+            }
+            State::Asking { hello, .. } => {
+                self.channels.match_proofs(&hello.proofs);
+            }
+            State::Greeting { .. } | State::Closed => {}
+        }
+    }
+
+    fn on_generation(&mut self, generation: u64) {
+        self.generation = self.generation.max(generation);
+        match &mut self.renewal {
+            Renewal::Offering(offering) => {
+                offering.on_generation(self.now, self.generation, &mut self.rng);
+            }
+            Renewal::Answering(_) => {}
+        }
+    }
+
+    fn answer_renewals(&mut self) -> Result<(), Close> {
+        if let Renewal::Answering(answering) = &mut self.renewal
+            && let Some(step) =
+                answering.answer(self.generation, &self.handshake_hash, &mut self.rng)?
+        {
+            self.perform(step);
+        }
+        Ok(())
+    }
+
+    fn perform(&mut self, step: Step) {
+        if let Some((generation, secret)) = step.mix {
+            self.outputs.push_back(Output::Mix { generation, secret });
+        }
+        if step.update {
+            self.outputs.push_back(Output::ForceKeyUpdate);
+        }
+        if let Some(frame) = step.frame {
+            self.send(&frame);
+        }
+    }
+
+    fn send(&mut self, frame: &Frame) {
+        self.outputs.push_back(Output::SendFrame(wire::encode(frame)));
+    }
+
+    fn close(&mut self, why: Close) {
+        self.state = State::Closed;
+        self.outputs.push_back(Output::Close(why));
+    }
+}
+
+impl Machine for Session {
+    type Input = Input;
+    type Output = Output;
+
+    fn handle_input(&mut self, now: Instant, input: Input) {
+        self.now = self.now.max(now);
+        if matches!(self.state, State::Closed) {
+            return;
+        }
+        let done = match input {
+            Input::FrameReceived { generation, body } => {
+                self.on_generation(generation);
+                self.on_frame(&body)
+            }
+            Input::ContactDecision(decision) => self.on_decision(decision),
+            Input::ChannelsChanged(ours) => {
+                self.on_channels(ours);
+                Ok(())
+            }
+            Input::Renamed(name) => {
+                self.send(&Frame::Rename(Rename { name }));
+                Ok(())
+            }
+            Input::GenerationReached(generation) => {
+                self.on_generation(generation);
+                self.answer_renewals()
+            }
+            Input::MixTooLate { .. } => Err(Close::RenewalFailed),
+        };
+        if let Err(why) = done {
+            self.close(why);
+        }
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        self.now = self.now.max(now);
+        match &self.state {
+            State::Greeting { deadline } | State::Asking { deadline, .. } => {
+                if self.now >= *deadline {
+                    self.close(Close::HelloTimeout);
+                }
+            }
+            State::Up { .. } => {
+                if let Renewal::Offering(offering) = &mut self.renewal {
+                    match offering.handle_timeout(self.now, &mut self.rng) {
+                        Ok(step) => self.perform(step),
+                        Err(why) => self.close(why),
+                    }
+                }
+            }
+            State::Closed => {}
+        }
+    }
+
+    fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        match (&self.state, &self.renewal) {
+            (State::Greeting { deadline } | State::Asking { deadline, .. }, _) => Some(*deadline),
+            (State::Up { .. }, Renewal::Offering(offering)) => Some(offering.poll_timeout()),
+            (State::Up { .. }, Renewal::Answering(_)) | (State::Closed, _) => None,
+        }
+    }
+}

@@ -1,0 +1,280 @@
+use std::net::SocketAddr;
+
+use data_encoding::HEXLOWER;
+use proptest::prelude::*;
+
+use super::super::{
+    ChannelProof, Delivered, Hello, PeerRecord, Peers, Rename, RenewAnswer, RenewConfirm,
+    RenewOffer, Say, SharedChannels, WireAddress,
+};
+use super::*;
+use crate::id::{ChannelId, MessageId, PeerId};
+use crate::limits::{
+    CHANNELS_MAX, PEER_ADDRESSES_MAX, PEER_RECORDS_PER_FRAME_MAX, RECEIPTS_PER_FRAME_MAX,
+};
+
+const VECTORS: &str = include_str!("../../../../docs/spec/vectors/frames.json");
+
+fn address(text: &str) -> WireAddress {
+    WireAddress(text.parse::<SocketAddr>().unwrap())
+}
+
+fn hello() -> Hello {
+    Hello {
+        version: 1,
+        name: "Ada ✓".into(),
+        incarnation: [1; 8],
+        capabilities: 0,
+        observed: Some(address("93.184.216.34:6881")),
+        proofs: vec![ChannelProof([2; 16]), ChannelProof([3; 16])],
+    }
+}
+
+fn peers() -> Peers {
+    let addresses = vec![address("[2a00::1]:51413"), address("10.0.0.7:6881")];
+    Peers {
+        channel: ChannelId([5; 32]),
+        full: true,
+        added: vec![PeerRecord { peer: PeerId([6; 32]), addresses }],
+        removed: vec![PeerId([7; 32])],
+    }
+}
+
+fn say() -> Say {
+    Say {
+        channel: Some(ChannelId([5; 32])),
+        id: MessageId([8; 16]),
+        unix_ms: 1_700_000_000_123,
+        text: "hello".into(),
+    }
+}
+
+fn offer() -> RenewOffer {
+    RenewOffer { number: 1, dh: [10; 32], kem: vec![11; KEM_PUBLIC_BYTES] }
+}
+
+fn answer() -> RenewAnswer {
+    RenewAnswer { number: 1, dh: [12; 32], kem: vec![13; KEM_CIPHERTEXT_BYTES], generation: 4 }
+}
+
+fn quiet_hello() -> Hello {
+    let (name, incarnation) = (String::new(), [0xff; 8]);
+    let capabilities = u64::MAX;
+    Hello { version: 1, name, incarnation, capabilities, observed: None, proofs: vec![] }
+}
+
+/// The frames of the vectors, in their order.
+fn examples() -> Vec<Frame> {
+    let to_one = Say { channel: None, id: MessageId([9; 16]), unix_ms: 0, text: "psst".into() };
+    let ids = vec![MessageId([8; 16]), MessageId([9; 16])];
+    vec![
+        Frame::Hello(hello()),
+        Frame::Hello(quiet_hello()),
+        Frame::SharedChannels(SharedChannels { proofs: vec![ChannelProof([4; 16])] }),
+        Frame::Rename(Rename { name: "Bob".into() }),
+        Frame::Peers(peers()),
+        Frame::Say(say()),
+        Frame::Say(to_one),
+        Frame::Delivered(Delivered { ids }),
+        Frame::RenewOffer(offer()),
+        Frame::RenewAnswer(answer()),
+        Frame::RenewConfirm(RenewConfirm { number: 1 }),
+    ]
+}
+
+#[track_caller]
+fn check_refused(frame: &Frame) {
+    let body = encode(frame);
+    assert_eq!(decode(&body), Err(DecodeError::Malformed { kind: body[0] }));
+}
+
+#[track_caller]
+fn check_read(frame: &Frame) {
+    assert_eq!(decode(&encode(frame)).as_ref(), Ok(&Some(frame.clone())));
+}
+
+#[test]
+fn every_frame_is_written_and_read_as_in_the_vectors() {
+    let vectors: serde_json::Value = serde_json::from_str(VECTORS).unwrap();
+    let vectors = vectors["frames"].as_array().unwrap();
+    let examples = examples();
+    assert_eq!(vectors.len(), examples.len());
+    for (vector, frame) in vectors.iter().zip(examples) {
+        let hex = vector["hex"].as_str().unwrap();
+        assert_eq!(HEXLOWER.encode(&encode(&frame)), hex, "{}", vector["name"]);
+        let body = HEXLOWER.decode(hex.as_bytes()).unwrap();
+        assert_eq!(decode(&body), Ok(Some(frame)), "{}", vector["name"]);
+    }
+}
+
+#[test]
+fn every_prefix_of_every_frame_is_refused() {
+    assert_eq!(decode(&[]), Err(DecodeError::Empty));
+    for frame in examples() {
+        let body = encode(&frame);
+        for len in 1..body.len() {
+            let refused = Err(DecodeError::Malformed { kind: body[0] });
+            assert_eq!(decode(&body[..len]), refused, "{len} bytes of {frame:?}");
+        }
+    }
+}
+
+#[test]
+fn a_byte_after_the_map_is_refused() {
+    for frame in examples() {
+        let mut body = encode(&frame);
+        body.push(0xc0);
+        assert_eq!(decode(&body), Err(DecodeError::Malformed { kind: body[0] }));
+    }
+}
+
+#[test]
+fn a_kind_that_is_not_known_is_skipped_whatever_follows() {
+    for kind in [0, 10, 255] {
+        assert_eq!(decode(&[kind, 0xc1, 0xff]), Ok(None));
+    }
+}
+
+#[test]
+fn a_field_that_is_not_known_is_ignored() {
+    // {"number": 7, "later": [{"a": nil}]}
+    let body = b"\x09\x82\xa6number\x07\xa5later\x91\x81\xa1a\xc0";
+    assert_eq!(decode(body), Ok(Some(Frame::RenewConfirm(RenewConfirm { number: 7 }))));
+}
+
+#[test]
+fn a_missing_or_doubled_field_is_refused() {
+    assert_eq!(decode(b"\x09\x80"), Err(DecodeError::Malformed { kind: 9 }));
+    let doubled = b"\x09\x82\xa6number\x07\xa6number\x07";
+    assert_eq!(decode(doubled), Err(DecodeError::Malformed { kind: 9 }));
+}
+
+#[test]
+fn fields_without_names_are_refused() {
+    assert_eq!(decode(b"\x09\x91\x07"), Err(DecodeError::Malformed { kind: 9 }));
+}
+
+#[test]
+fn the_largest_name_is_read_and_one_byte_more_is_not() {
+    check_read(&Frame::Hello(Hello { name: "n".repeat(NAME_BYTES_MAX), ..hello() }));
+    check_refused(&Frame::Hello(Hello { name: "n".repeat(NAME_BYTES_MAX + 1), ..hello() }));
+    check_read(&Frame::Rename(Rename { name: "n".repeat(NAME_BYTES_MAX) }));
+    check_refused(&Frame::Rename(Rename { name: "n".repeat(NAME_BYTES_MAX + 1) }));
+}
+
+#[test]
+fn the_longest_list_of_proofs_is_read_and_one_more_is_not() {
+    let proofs = |count| vec![ChannelProof([0xff; 16]); count];
+    check_read(&Frame::Hello(Hello { proofs: proofs(CHANNELS_MAX), ..hello() }));
+    check_refused(&Frame::Hello(Hello { proofs: proofs(CHANNELS_MAX + 1), ..hello() }));
+    check_read(&Frame::SharedChannels(SharedChannels { proofs: proofs(CHANNELS_MAX) }));
+    check_refused(&Frame::SharedChannels(SharedChannels { proofs: proofs(CHANNELS_MAX + 1) }));
+}
+
+#[test]
+fn the_longest_lists_of_peers_are_read_and_one_more_is_not() {
+    let record = |addresses| PeerRecord {
+        peer: PeerId([0xff; 32]),
+        addresses: vec![address("[2a00::1]:51413"); addresses],
+    };
+    let most = PEER_RECORDS_PER_FRAME_MAX;
+    let added = vec![record(PEER_ADDRESSES_MAX); most];
+    let removed = vec![PeerId([0xff; 32]); most];
+    let full = Peers { channel: ChannelId([0xff; 32]), full: true, added, removed };
+    check_read(&Frame::Peers(full));
+    check_refused(&Frame::Peers(Peers { added: vec![record(1); most + 1], ..peers() }));
+    check_refused(&Frame::Peers(Peers { added: vec![record(PEER_ADDRESSES_MAX + 1)], ..peers() }));
+    check_refused(&Frame::Peers(Peers { removed: vec![PeerId([1; 32]); most + 1], ..peers() }));
+}
+
+#[test]
+fn the_longest_message_is_read_and_a_longer_or_empty_one_is_not() {
+    check_read(&Frame::Say(Say { text: "x".repeat(MESSAGE_BYTES_MAX), ..say() }));
+    check_refused(&Frame::Say(Say { text: "x".repeat(MESSAGE_BYTES_MAX + 1), ..say() }));
+    check_refused(&Frame::Say(Say { text: String::new(), ..say() }));
+}
+
+#[test]
+fn the_longest_list_of_receipts_is_read_and_one_more_is_not() {
+    let ids = |count| vec![MessageId([0xff; 16]); count];
+    check_read(&Frame::Delivered(Delivered { ids: ids(RECEIPTS_PER_FRAME_MAX) }));
+    check_refused(&Frame::Delivered(Delivered { ids: ids(RECEIPTS_PER_FRAME_MAX + 1) }));
+}
+
+#[test]
+fn key_shares_of_any_other_length_are_refused() {
+    for len in [0, KEM_PUBLIC_BYTES - 1, KEM_PUBLIC_BYTES + 1] {
+        check_refused(&Frame::RenewOffer(RenewOffer { kem: vec![0; len], ..offer() }));
+    }
+    for len in [0, KEM_CIPHERTEXT_BYTES - 1, KEM_CIPHERTEXT_BYTES + 1] {
+        check_refused(&Frame::RenewAnswer(RenewAnswer { kem: vec![0; len], ..answer() }));
+    }
+}
+
+#[test]
+fn ids_and_addresses_of_any_other_length_are_refused() {
+    // {"ids": [bin of 15 or 17 bytes]}
+    for len in [15, 17] {
+        let mut body = b"\x06\x81\xa3ids\x91\xc4".to_vec();
+        body.push(len);
+        body.extend(vec![0; usize::from(len)]);
+        assert_eq!(decode(&body), Err(DecodeError::Malformed { kind: 6 }));
+    }
+    let body = encode(&Frame::Hello(Hello { proofs: vec![], ..hello() }));
+    let at = body.windows(2).position(|pair| pair == [0xc4, 6]).unwrap();
+    for len in [0, 5, 7, 17, 19] {
+        let mut wrong = body[..=at].to_vec();
+        wrong.push(len);
+        wrong.extend(vec![1; usize::from(len)]);
+        wrong.extend(&body[at + 8..]);
+        assert_eq!(decode(&wrong), Err(DecodeError::Malformed { kind: 1 }), "{len}");
+    }
+}
+
+#[test]
+fn text_that_is_not_utf_8_is_refused() {
+    assert_eq!(decode(b"\x03\x81\xa4name\xa2\xff\xff"), Err(DecodeError::Malformed { kind: 3 }));
+}
+
+#[test]
+fn a_list_that_claims_four_thousand_million_elements_is_refused() {
+    let body = b"\x06\x81\xa3ids\xdd\xff\xff\xff\xff";
+    assert_eq!(decode(body), Err(DecodeError::Malformed { kind: 6 }));
+}
+
+#[test]
+fn a_nesting_bomb_in_an_unknown_field_is_refused() {
+    let mut body = b"\x09\x82\xa6number\x07\xa5later".to_vec();
+    body.extend([0x91; 60_000]);
+    body.push(0xc0);
+    assert_eq!(decode(&body), Err(DecodeError::Malformed { kind: 9 }));
+}
+
+#[test]
+fn a_body_longer_than_any_frame_is_refused_unread() {
+    let bytes = FRAME_BYTES_MAX + 1;
+    assert_eq!(decode(&vec![10; bytes]), Err(DecodeError::Oversized { bytes }));
+}
+
+proptest! {
+    #[test]
+    fn random_bytes_never_panic(kind in 0u8..=10, bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        let body: Vec<u8> = [kind].into_iter().chain(bytes).collect();
+        let _ = decode(&body);
+    }
+
+    #[test]
+    fn a_flipped_bit_never_panics_and_what_is_read_is_in_bounds(
+        example in 0usize..11,
+        at in any::<prop::sample::Index>(),
+        bit in 0u8..8,
+    ) {
+        let mut body = encode(&examples()[example]);
+        let at = at.index(body.len());
+        body[at] ^= 1 << bit;
+        if let Ok(Some(frame)) = decode(&body) {
+            prop_assert!(in_bounds(&frame));
+            prop_assert_eq!(decode(&encode(&frame)), Ok(Some(frame)));
+        }
+    }
+}
