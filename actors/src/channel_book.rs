@@ -1,1 +1,0 @@
-//! The channels of this profile, and which of them are open now.
