@@ -4,7 +4,13 @@
 //!
 //! 1. [`supervision`]: who starts whom, and what happens when an actor ends.
 //! 2. [`clock`], [`entropy`], [`driver`]: time, randomness, and how a machine is driven.
-//! 3. [`vault`], [`contact_book`], [`channel_book`]: what is kept on disk.
+//! 3. [`root`]: the composition of the whole node.
+//! 4. [`vault`], [`contact_book`], [`channel_book`]: what is kept on disk.
+//! 5. [`udp_port`], [`resolver`], [`http_fetch`]: sockets, names, HTTP.
+//! 6. [`peer_supervisor`], [`crypto_session`], [`peer_transport`], [`directory`]: links.
+//! 7. [`mesh_manager`], [`tracker_announcer`], [`chat_desk`]: members, finding them, talking to them.
+//!
+//! The tree is drawn in `ARCHITECTURE.md`; who sends what to whom stands at the top of each file.
 
 pub mod channel_book;
 pub mod chat_desk;
@@ -19,6 +25,8 @@ pub mod mesh_manager;
 pub mod peer_supervisor;
 pub mod peer_transport;
 pub mod resolver;
+pub mod root;
 pub mod supervision;
+pub mod tracker_announcer;
 pub mod udp_port;
 pub mod vault;

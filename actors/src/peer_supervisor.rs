@@ -19,8 +19,8 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use actix::{
-    Actor, ActorFutureExt as _, Addr, AsyncContext, Context, Handler, Message, Recipient,
-    WrapFuture as _,
+    Actor, ActorContext as _, ActorFutureExt as _, Addr, AsyncContext, Context, Handler, Message,
+    Recipient, WrapFuture as _,
 };
 use bitchat_protocol::contact::Refusal;
 use bitchat_protocol::id::{ChannelId, PeerId};
@@ -33,13 +33,16 @@ use crate::contact_book::AdmitPeer;
 use crate::crypto_session::{self, CryptoSession, ProofKeys, SetChannels, SetName};
 use crate::directory::{Directory, DirectoryWriter, Route};
 use crate::peer_transport::{self, CloseLink, PeerTransport, SendFrames, Streams};
-use crate::supervision::{self, Exit, StopHandle};
+use crate::supervision::{self, Exit, Shutdown, StopHandle};
 use crate::udp_port::{
     Abandon, Attach, CarryPackets, Connect, HandleLinkEvents, NoteObserved, SubscribeIncoming,
 };
 
 /// Messages waiting at most, on top of one per sender.
 pub const MAILBOX: usize = 256;
+
+/// From telling every peer that we leave to stopping: long enough for the packets to get out.
+const GOODBYE: Duration = Duration::from_millis(100);
 
 /// Names one link of this run; never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -688,5 +691,20 @@ impl Handler<SubscribeChat> for PeerSupervisor {
             }
         }
         self.chat = Some(chat);
+    }
+}
+
+impl Handler<Shutdown> for PeerSupervisor {
+    type Result = ();
+
+    fn handle(&mut self, _: Shutdown, ctx: &mut Self::Context) {
+        for (transport, _) in self.pairs.values().filter_map(|pair| pair.transport.as_ref()) {
+            transport.do_send(CloseLink { code: CloseCode::Leaving, reason: String::new() });
+        }
+        if self.pairs.is_empty() {
+            ctx.stop();
+        } else {
+            ctx.run_later(GOODBYE, |_, ctx| ctx.stop());
+        }
     }
 }

@@ -1,0 +1,198 @@
+//! The composition of the whole node: which actors there are, in which order, and who knows whom.
+//!
+//! Order is dependency. A child is given recipients of those before it at each start, so when one
+//! is restarted, those after it are restarted too.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bitchat_protocol::mesh;
+
+use crate::channel_book::ChannelBook;
+use crate::chat_desk::{self, ChatDesk};
+use crate::contact_book::ContactBook;
+use crate::directory::Directory;
+use crate::entropy;
+use crate::http_fetch::Fetcher;
+use crate::mesh_manager::{self, MeshManager};
+use crate::peer_supervisor::{self, PeerSupervisor};
+use crate::resolver::{self, Resolver};
+use crate::supervision::{ActorSpec, ChildSpec, RestartLimit, Slot, Strategy, Supervisor};
+use crate::tracker_announcer::{self, TrackerAnnouncer};
+use crate::udp_port::{self, UdpPort};
+use crate::vault::Profile;
+
+/// What a node is told at its birth.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Who we are, and where our files are.
+    pub profile: Arc<Profile>,
+    /// The display name that peers are told; may be empty.
+    pub name: Arc<str>,
+    /// Where we listen, and how links behave.
+    pub udp: udp_port::Config,
+    /// Between two renewals of a link's keys.
+    pub renewal_interval: Duration,
+    /// How names are resolved.
+    pub resolver: resolver::Config,
+    /// How trackers are talked to; `None`: not at all.
+    pub announcer: Option<tracker_announcer::Config>,
+    /// How often actors may fail before the node gives up.
+    pub restarts: RestartLimit,
+}
+
+/// Where the actors of a node are found by those who come after them.
+#[derive(Debug, Clone, Default)]
+pub struct Offices {
+    /// People.
+    pub contact_book: Slot<ContactBook>,
+    /// Channels.
+    pub channel_book: Slot<ChannelBook>,
+    /// Sockets.
+    pub udp_port: Slot<UdpPort>,
+    /// Names.
+    pub resolver: Slot<Resolver>,
+    /// Links.
+    pub peer_supervisor: Slot<PeerSupervisor>,
+    /// Members.
+    pub mesh_manager: Slot<MeshManager>,
+    /// Trackers; empty where they are not used.
+    pub tracker_announcer: Slot<TrackerAnnouncer>,
+    /// Messages.
+    pub chat_desk: Slot<ChatDesk>,
+    /// Who is linked.
+    pub directory: Directory,
+}
+
+/// The tree of a node, not yet running; a console may be added as its last child.
+pub fn supervisor(config: Config) -> (Supervisor, Offices) {
+    let offices = Offices::default();
+    let restarts = config.restarts;
+    let config = Arc::new(config);
+    let mut tree = Supervisor::new("root", Strategy::RestForOne)
+        .limit(restarts)
+        .child(contact_book(&config, &offices))
+        .child(channel_book(&config, &offices))
+        .child(udp_port(&config, &offices))
+        .child(resolver(&config, &offices))
+        .child(peer_supervisor(&config, &offices))
+        .child(mesh_manager(&config, &offices));
+    if let Some(announcer) = &config.announcer {
+        tree = tree.child(tracker_announcer(announcer.clone(), &offices));
+    }
+    let tree = tree.child(chat_desk(&offices));
+    (tree, offices)
+}
+
+fn contact_book(config: &Arc<Config>, offices: &Offices) -> ActorSpec<ContactBook> {
+    let profile = Arc::clone(&config.profile);
+    let open = move || ContactBook::open(&profile).map_err(|error| error.to_string());
+    ChildSpec::try_actor("contact_book", open).slot(&offices.contact_book)
+}
+
+fn channel_book(config: &Arc<Config>, offices: &Offices) -> ActorSpec<ChannelBook> {
+    let profile = Arc::clone(&config.profile);
+    let open = move || ChannelBook::open(&profile).map_err(|error| error.to_string());
+    ChildSpec::try_actor("channel_book", open).slot(&offices.channel_book)
+}
+
+fn udp_port(config: &Arc<Config>, offices: &Offices) -> ActorSpec<UdpPort> {
+    let config = Arc::clone(config);
+    let bind = move || {
+        let identity = config.profile.identity().signing_key();
+        UdpPort::bind(config.udp.clone(), identity).map_err(|error| {
+            let addresses: Vec<String> = config.udp.listen.iter().map(ToString::to_string).collect();
+            format!(
+                "cannot listen on {}: {error}; choose another port with \
+                 --set network.listen_port=PORT, or end the program that has it",
+                addresses.join(" and "),
+            )
+        })
+    };
+    ChildSpec::try_actor("udp_port", bind).slot(&offices.udp_port)
+}
+
+fn resolver(config: &Arc<Config>, offices: &Offices) -> ActorSpec<Resolver> {
+    let config = config.resolver.clone();
+    ChildSpec::actor("resolver", move || Resolver::new(config.clone())).slot(&offices.resolver)
+}
+
+fn peer_supervisor(config: &Arc<Config>, offices: &Offices) -> ActorSpec<PeerSupervisor> {
+    let (config, slots) = (Arc::clone(config), offices.clone());
+    let make = move || {
+        // Another one at each start, as its links are lost: peers must not hold on to them.
+        let [a, b, c, d, e, f, g, h, ..] = entropy::seed();
+        let udp = &slots.udp_port;
+        let offices = peer_supervisor::Offices {
+            connect: udp.need()?,
+            attach: udp.need()?,
+            abandon: udp.need()?,
+            endpoint: udp.need()?,
+            carry: udp.need()?,
+            observed: udp.need()?,
+            incoming: udp.need()?,
+            admit: slots.contact_book.need()?,
+        };
+        let config = peer_supervisor::Config {
+            own_peer: config.profile.peer_id(),
+            own_name: Arc::clone(&config.name),
+            incarnation: [a, b, c, d, e, f, g, h],
+            renewal_interval: config.renewal_interval,
+        };
+        Ok(PeerSupervisor::new(config, offices, slots.directory.clone()))
+    };
+    ChildSpec::try_actor("peer_supervisor", make).slot(&offices.peer_supervisor).asked()
+}
+
+fn mesh_manager(config: &Arc<Config>, offices: &Offices) -> ActorSpec<MeshManager> {
+    let (own_peer, slots) = (config.profile.peer_id(), offices.clone());
+    let make = move || {
+        let (udp, peers) = (&slots.udp_port, &slots.peer_supervisor);
+        let offices = mesh_manager::Offices {
+            channels: slots.channel_book.need()?,
+            last_known: slots.channel_book.need()?,
+            add: udp.need()?,
+            remove: udp.need()?,
+            port: udp.need()?,
+            own: udp.need()?,
+            dial: peers.need()?,
+            end: peers.need()?,
+            own_channels: peers.need()?,
+            links: peers.need()?,
+        };
+        Ok(MeshManager::new(mesh::Config { own_peer }, offices, slots.directory.clone()))
+    };
+    ChildSpec::try_actor("mesh_manager", make).slot(&offices.mesh_manager)
+}
+
+fn tracker_announcer(
+    config: tracker_announcer::Config,
+    offices: &Offices,
+) -> ActorSpec<TrackerAnnouncer> {
+    let slots = offices.clone();
+    let make = move || {
+        let neighbours = tracker_announcer::Neighbours {
+            udp: slots.udp_port.need()?,
+            udp_answers: slots.udp_port.need()?,
+            resolver: slots.resolver.need()?,
+            peers: slots.mesh_manager.need()?,
+            mesh: slots.mesh_manager.need()?,
+            fetcher: Fetcher::new(),
+        };
+        Ok(TrackerAnnouncer::new(config.clone(), neighbours))
+    };
+    ChildSpec::try_actor("tracker_announcer", make).slot(&offices.tracker_announcer).asked()
+}
+
+fn chat_desk(offices: &Offices) -> ActorSpec<ChatDesk> {
+    let slots = offices.clone();
+    let make = move || {
+        let offices = chat_desk::Offices {
+            peers: slots.peer_supervisor.need()?,
+            members: slots.mesh_manager.need()?,
+            channels: slots.channel_book.need()?,
+        };
+        Ok(ChatDesk::new(offices, slots.directory.clone()))
+    };
+    ChildSpec::try_actor("chat_desk", make).slot(&offices.chat_desk)
+}

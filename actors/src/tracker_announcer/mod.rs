@@ -1,0 +1,362 @@
+//! Announces channels to BitTorrent trackers and passes on the peers that they name.
+//!
+//! | message | from | what it does |
+//! |---|---|---|
+//! | [`Announce`] | mesh manager | begins, or goes on with another port or other trackers |
+//! | [`Withdraw`] | mesh manager | leaves a channel, or one infohash of it |
+//! | [`WithdrawAll`] | whoever shuts the node down | leaves all, answers when the trackers know |
+//! | [`NotePort`], [`NoteOwnAddresses`] | mesh manager | where we are reached |
+//! | [`TrackerDatagram`] | UDP port | an answer of a UDP tracker, perhaps |
+//! | [`ListTrackers`] | console | how each tracker does |
+//! | [`Shutdown`] | supervisor | leaves all, then stops |
+//!
+//! Sends [`PeersDiscovered`].
+//!
+//! Owns: the [`Announcer`] machine, and the HTTP requests under way.
+//! Lost on a crash: the time of the next announce and every peer id; it announces `started` again
+//! when it is told [`Announce`] again.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+
+use actix::{
+    Actor, ActorContext as _, ActorFutureExt as _, AsyncContext as _, Context, Handler, Message,
+    MessageResult, Recipient, ResponseFuture, SpawnHandle, WrapFuture as _,
+};
+use bitchat_protocol::id::{ChannelId, InfoHash};
+use bitchat_protocol::tracker::TrackerUrl;
+use bitchat_protocol::tracker::announcer::{
+    self, Announcer, Event, HttpRequest, Input, Output, RequestId, TrackerStatus,
+};
+use tokio::sync::oneshot;
+
+use crate::driver::{Drive, Driver};
+use crate::http_fetch::Fetcher;
+use crate::mesh_manager::SubscribeAnnouncer;
+use crate::resolver::FindAddresses;
+use crate::supervision::{Outlet, Shutdown};
+use crate::udp_port::{SendDatagram, SubscribeTracker, TrackerDatagram};
+use crate::{clock, entropy};
+
+/// Messages waiting at most, on top of one per sender. Strangers can send datagrams that look like
+/// a tracker's; beyond this they are lost.
+pub const MAILBOX: usize = 256;
+
+/// The settings of a [`TrackerAnnouncer`].
+#[derive(Debug, Clone, Default)]
+pub struct Config {
+    /// Which client we look like, and over which IP versions we announce.
+    pub announcer: announcer::Config,
+}
+
+/// Whom a [`TrackerAnnouncer`] talks to; all are started before it.
+#[derive(Debug)]
+pub struct Neighbours {
+    /// Sends datagrams.
+    pub udp: Recipient<SendDatagram>,
+    /// Learns who takes trackers' answers.
+    pub udp_answers: Recipient<SubscribeTracker>,
+    /// Finds addresses of names.
+    pub resolver: Recipient<FindAddresses>,
+    /// Takes the peers that trackers name.
+    pub peers: Recipient<PeersDiscovered>,
+    /// Tells what to announce.
+    pub mesh: Recipient<SubscribeAnnouncer>,
+    /// Makes HTTP requests.
+    pub fetcher: Fetcher,
+}
+
+/// Announces a channel under an infohash from now on. Told again with the same trackers, it only
+/// takes the port; with others, it leaves and begins anew. A channel may have several infohashes.
+#[derive(Debug, Clone, PartialEq, Eq, Message)]
+#[rtype(result = "()")]
+pub struct Announce {
+    /// The channel.
+    pub channel: ChannelId,
+    /// What trackers know it by.
+    pub infohash: InfoHash,
+    /// Addresses of trackers, in tiers (BEP 12); those that make no sense are left out.
+    pub tiers: Vec<Vec<String>>,
+    /// The UDP port at which we are reached.
+    pub port: u16,
+}
+
+/// Announces a channel no longer, and tells its trackers so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
+#[rtype(result = "()")]
+pub struct Withdraw {
+    /// The channel.
+    pub channel: ChannelId,
+    /// One of its infohashes; `None`: all.
+    pub infohash: Option<InfoHash>,
+}
+
+/// Announces nothing any more; answered when all trackers have been told, at the latest after the
+/// five seconds that the worn client takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
+#[rtype(result = "()")]
+pub struct WithdrawAll;
+
+/// Our UDP port is another from now on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
+#[rtype(result = "()")]
+pub struct NotePort(pub u16);
+
+/// All addresses at which we are reached, as far as known; trackers' answers are cleaned of them.
+#[derive(Debug, Clone, PartialEq, Eq, Message)]
+#[rtype(result = "()")]
+pub struct NoteOwnAddresses(pub Vec<SocketAddr>);
+
+/// Asks how each tracker does, over each IP version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
+#[rtype(result = "Vec<TrackerStatus>")]
+pub struct ListTrackers;
+
+/// A tracker named peers of a channel. They are within the scope of the tracker and at most
+/// [`TRACKER_PEERS_MAX`](bitchat_protocol::limits::TRACKER_PEERS_MAX), but may be anybody.
+#[derive(Debug, Clone, PartialEq, Eq, Message)]
+#[rtype(result = "()")]
+pub struct PeersDiscovered {
+    /// The channel.
+    pub channel: ChannelId,
+    /// Where they are said to be.
+    pub peers: Vec<SocketAddr>,
+    /// Tells trackers apart, as long as the announcer lives.
+    pub source: u32,
+}
+
+/// The actor; see the module's documentation.
+#[derive(Debug)]
+pub struct TrackerAnnouncer {
+    driver: Driver<Announcer>,
+    udp: Outlet<SendDatagram>,
+    udp_answers: Recipient<SubscribeTracker>,
+    resolver: Recipient<FindAddresses>,
+    peers: Outlet<PeersDiscovered>,
+    mesh: Recipient<SubscribeAnnouncer>,
+    fetcher: Fetcher,
+    fetches: HashMap<RequestId, SpawnHandle>,
+    /// Who is told when everything has been left.
+    leaving: Vec<oneshot::Sender<()>>,
+    stops_when_left: bool,
+}
+
+impl TrackerAnnouncer {
+    /// Starts without a channel.
+    #[must_use]
+    pub fn new(config: Config, neighbours: Neighbours) -> Self {
+        let machine = Announcer::new(config.announcer, clock::now(), entropy::seed());
+        Self {
+            driver: Driver::new(machine),
+            udp: Outlet::new(neighbours.udp),
+            udp_answers: neighbours.udp_answers,
+            resolver: neighbours.resolver,
+            peers: Outlet::new(neighbours.peers),
+            mesh: neighbours.mesh,
+            fetcher: neighbours.fetcher,
+            fetches: HashMap::new(),
+            leaving: Vec::new(),
+            stops_when_left: false,
+        }
+    }
+}
+
+impl Actor for TrackerAnnouncer {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(MAILBOX);
+        let own = ctx.address();
+        self.udp_answers.do_send(SubscribeTracker(own.clone().recipient()));
+        let (announce, withdraw) = (own.clone().recipient(), own.recipient());
+        self.mesh.do_send(SubscribeAnnouncer { announce, withdraw });
+    }
+}
+
+impl Handler<Announce> for TrackerAnnouncer {
+    type Result = ();
+
+    fn handle(&mut self, announce: Announce, ctx: &mut Self::Context) {
+        let Announce { channel, infohash, tiers, port } = announce;
+        let tiers = tiers.iter().map(|tier| parse_tier(channel, tier)).collect();
+        self.input(Input::Start { channel, infohash, tiers, port }, ctx);
+    }
+}
+
+impl Handler<Withdraw> for TrackerAnnouncer {
+    type Result = ();
+
+    fn handle(&mut self, Withdraw { channel, infohash }: Withdraw, ctx: &mut Self::Context) {
+        self.input(Input::Stop { channel, infohash }, ctx);
+    }
+}
+
+impl Handler<WithdrawAll> for TrackerAnnouncer {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, _: WithdrawAll, ctx: &mut Self::Context) -> Self::Result {
+        let (left, told) = oneshot::channel();
+        self.leaving.push(left);
+        self.leave_all(ctx);
+        // An end of this actor is an answer, too.
+        Box::pin(async { told.await.unwrap_or_default() })
+    }
+}
+
+impl Handler<NotePort> for TrackerAnnouncer {
+    type Result = ();
+
+    fn handle(&mut self, NotePort(port): NotePort, ctx: &mut Self::Context) {
+        self.input(Input::PortChanged { port }, ctx);
+    }
+}
+
+impl Handler<NoteOwnAddresses> for TrackerAnnouncer {
+    type Result = ();
+
+    fn handle(&mut self, NoteOwnAddresses(own): NoteOwnAddresses, ctx: &mut Self::Context) {
+        self.input(Input::OwnAddresses(own), ctx);
+    }
+}
+
+impl Handler<TrackerDatagram> for TrackerAnnouncer {
+    type Result = ();
+
+    fn handle(&mut self, datagram: TrackerDatagram, ctx: &mut Self::Context) {
+        let TrackerDatagram { from, bytes } = datagram;
+        self.input(Input::UdpDatagram { from, bytes }, ctx);
+    }
+}
+
+impl Handler<ListTrackers> for TrackerAnnouncer {
+    type Result = MessageResult<ListTrackers>;
+
+    fn handle(&mut self, _: ListTrackers, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.driver.machine().statuses())
+    }
+}
+
+impl Handler<Shutdown> for TrackerAnnouncer {
+    type Result = ();
+
+    fn handle(&mut self, _: Shutdown, ctx: &mut Self::Context) {
+        self.stops_when_left = true;
+        self.leave_all(ctx);
+    }
+}
+
+impl Drive for TrackerAnnouncer {
+    type Machine = Announcer;
+
+    fn driver(&mut self) -> &mut Driver<Announcer> {
+        &mut self.driver
+    }
+
+    fn perform(&mut self, output: Output, ctx: &mut Self::Context) {
+        match output {
+            Output::Resolve { host } => self.resolve(host, ctx),
+            Output::HttpRequest(request) => self.fetch(request, ctx),
+            Output::HttpCancel { id } => {
+                self.fetches.remove(&id).map(|fetch| ctx.cancel_future(fetch));
+            }
+            Output::SendUdp { to, bytes } => {
+                self.udp.offer(SendDatagram { to, bytes });
+            }
+            Output::Event(event) => self.on_event(event, ctx),
+        }
+    }
+}
+
+impl TrackerAnnouncer {
+    fn resolve(&self, host: String, ctx: &mut Context<Self>) {
+        // The machine wants addresses; it knows the ports.
+        let question = FindAddresses { host: host.clone(), port: 0 };
+        let answer = self.resolver.send(question).into_actor(self).map(|answer, actor, ctx| {
+            let result = match answer {
+                Ok(Ok(addresses)) => Ok(addresses.iter().map(SocketAddr::ip).collect()),
+                Ok(Err(error)) => Err(error.to_string()),
+                Err(error) => Err(format!("the resolver does not answer: {error}")),
+            };
+            actor.input(Input::NamesResolved { host, result }, ctx);
+        });
+        ctx.spawn(answer);
+    }
+
+    fn fetch(&mut self, request: HttpRequest, ctx: &mut Context<Self>) {
+        let id = request.id;
+        let fetch = self.fetcher.clone().fetch(request).into_actor(self);
+        let handle = ctx.spawn(fetch.map(move |result, actor, ctx| {
+            actor.fetches.remove(&id);
+            let input = match result {
+                Ok(response) => Input::HttpReply { id, response },
+                Err(error) => Input::HttpFailed { id, failure: error.to_string() },
+            };
+            actor.input(input, ctx);
+        }));
+        self.fetches.insert(id, handle);
+    }
+
+    fn on_event(&mut self, event: Event, ctx: &mut Context<Self>) {
+        match event {
+            Event::PeersFound { channel, peers, tracker } => {
+                self.peers.offer(PeersDiscovered { channel, peers, source: tracker });
+            }
+            Event::StatusChanged(status) => log(&status),
+            Event::ExternalAddress { ip, told_by } => {
+                tracing::debug!(%ip, %told_by, "a tracker says where we are");
+            }
+            Event::Left { channel, .. } => {
+                tracing::debug!(channel = channel.short(), "no longer announced");
+                self.tell_if_left(ctx);
+            }
+        }
+    }
+
+    fn leave_all(&mut self, ctx: &mut Context<Self>) {
+        self.input(Input::StopAll, ctx);
+        self.tell_if_left(ctx);
+    }
+
+    fn tell_if_left(&mut self, ctx: &mut Context<Self>) {
+        if !self.driver.machine().is_idle() {
+            return;
+        }
+        for waiting in self.leaving.drain(..) {
+            // Who asked may have gone.
+            let _ = waiting.send(());
+        }
+        if self.stops_when_left {
+            ctx.stop();
+        }
+    }
+}
+
+/// Reads the addresses of a tier. What is wrong in a `.chat` file was said when it was read.
+fn parse_tier(channel: ChannelId, tier: &[String]) -> Vec<TrackerUrl> {
+    let parse = |url: &String| {
+        url.parse()
+            .inspect_err(|error| {
+                tracing::warn!(channel = channel.short(), %error, "a tracker is left out");
+            })
+            .ok()
+    };
+    tier.iter().filter_map(parse).collect()
+}
+
+/// Logs the host alone: an address may contain a key of the user's.
+fn log(status: &TrackerStatus) {
+    let (channel, tracker, family) = (status.channel.short(), &status.host, status.family);
+    match &status.last_error {
+        Some(error) => {
+            let failures = status.failures;
+            tracing::info!(channel, tracker, ?family, failures, error, "announce failed");
+        }
+        None => {
+            let peers = status.peers_found;
+            tracing::info!(channel, tracker, ?family, peers, "announced");
+        }
+    }
+}
