@@ -57,7 +57,7 @@ impl Console {
             "say" => {
                 let channel = self.channel_of(params)?;
                 let (text, key) = (text_of(params)?, key_of(params)?);
-                self.say(channel, text, key, ctx, |console, said| console.answer_said(&id, said));
+                self.say(channel, text, key, ctx, move |console, said| console.answer_said(&id, said));
             }
             "tell" => {
                 let to = string_of(params, "to")?.to_owned();
@@ -66,7 +66,7 @@ impl Console {
                 self.with_peer(to, ctx, move |console, peer, ctx| {
                     console.asked -= 1;
                     match peer {
-                        Ok(peer) => console.tell(peer, text, key, ctx, |console, said| {
+                        Ok(peer) => console.tell(peer, text, key, ctx, move |console, said| {
                             console.answer_said(&id, said);
                         }),
                         Err(error) => console.answer_said(&id, Err(error)),
