@@ -101,7 +101,8 @@ fn udp_port(config: &Arc<Config>, offices: &Offices) -> ActorSpec<UdpPort> {
     let bind = move || {
         let identity = config.profile.identity().signing_key();
         UdpPort::bind(config.udp.clone(), identity).map_err(|error| {
-            let addresses: Vec<String> = config.udp.listen.iter().map(ToString::to_string).collect();
+            let addresses: Vec<String> =
+                config.udp.listen.iter().map(ToString::to_string).collect();
             format!(
                 "cannot listen on {}: {error}; choose another port with \
                  --set network.listen_port=PORT, or end the program that has it",
