@@ -74,7 +74,8 @@ async fn a_joined_channel_is_on_disk_before_it_is_answered_and_comes_back_byte_f
     assert_eq!(join(&book, team()).await, summary);
 
     let again = start(&profile);
-    assert_eq!(again.send(ListChannels).await.unwrap(), [summary.clone()]);
+    let listed = again.send(ListChannels).await.unwrap();
+    assert_eq!(listed, std::slice::from_ref(&summary));
     assert_eq!(export(&again, summary.id, false).await.to_bytes(), team().to_bytes());
     assert!(!export(&again, summary.id, true).await.is_member());
 }
@@ -165,6 +166,39 @@ async fn a_newer_file_replaces_the_stored_one_but_never_a_members_by_a_seeders()
     let moved = join(&book, chat(1, "Team", "udp://another.example:1/announce")).await;
     assert_eq!(moved.id, team().keys().id());
     assert_eq!(moved.trackers, [["udp://another.example:1/announce"]]);
+}
+
+#[actix::test]
+async fn a_channel_of_a_later_kind_is_refused_in_words() {
+    let home = tempfile::tempdir().unwrap();
+    let book = start(&profile(home.path()));
+    let (open, closed) = (b"4:kind4:open", b"4:kind6:closed");
+    let bytes = team().to_bytes();
+    let at = bytes.windows(open.len()).position(|window| window == open).unwrap();
+    let bytes = [&bytes[..at], closed, &bytes[at + open.len()..]].concat();
+    let file = ChatFile::from_bytes(&bytes).unwrap();
+    let said = book.send(JoinChannel { file }).await.unwrap().unwrap_err().to_string();
+    assert!(said.contains("\"closed\": update bitchat"), "{said}");
+    assert!(book.send(ListChannels).await.unwrap().is_empty());
+}
+
+#[actix::test]
+async fn a_full_book_takes_no_more_but_still_renews_what_it_has() {
+    let home = tempfile::tempdir().unwrap();
+    let mut book = ChannelBook::open(&profile(home.path())).unwrap();
+    for number in 0..CHANNELS_MAX {
+        let seed = u8::try_from(number).unwrap();
+        book.shelf.put(chat(seed, "Team", "udp://tracker.example:1/announce")).unwrap();
+    }
+    let more = ChatFile::new_open(
+        DisplayName::new("More").unwrap(),
+        Vec::new(),
+        Vec::new(),
+        Rotation::Fixed,
+        &mut Rng::from_seed(std::array::from_fn(|at| at.to_le_bytes()[0])),
+    );
+    assert!(matches!(book.shelf.put(more.unwrap()), Err(ChannelError::Full)));
+    book.shelf.put(chat(1, "Team", "udp://another.example:1/announce")).unwrap();
 }
 
 #[actix::test]
