@@ -41,10 +41,15 @@ pub(super) fn run(command: &IdCommand, context: &Context) -> Result<(), Failure>
             let sealed = profile.is_sealed();
             let text = format!(
                 "id       {id}\nname     {}\nprofile  {dir}\nsealed   {}",
-                if name.is_empty() { "(none; set one with `bitchat id rename NAME`)" } else { name },
+                if name.is_empty() {
+                    "(none; set one with `bitchat id rename NAME`)"
+                } else {
+                    name
+                },
                 if sealed { "with a passphrase" } else { "no (`bitchat id passphrase` sets one)" },
             );
-            let json = json!({"id": id.to_string(), "name": name, "profile": dir, "sealed": sealed});
+            let json =
+                json!({"id": id.to_string(), "name": name, "profile": dir, "sealed": sealed});
             context.output.data(text, &json)
         }
         IdCommand::Card { qr } => show_card(&profile.card(), *qr, context),
@@ -69,8 +74,9 @@ pub(super) fn run(command: &IdCommand, context: &Context) -> Result<(), Failure>
 fn show_card(card: &Card, qr: bool, context: &Context) -> Result<(), Failure> {
     let text = card.to_string();
     if qr {
-        let code = QrCode::new(text.as_bytes())
-            .map_err(|error| Failure::failed(format!("the card does not fit a QR code: {error}")))?;
+        let code = QrCode::new(text.as_bytes()).map_err(|error| {
+            Failure::failed(format!("the card does not fit a QR code: {error}"))
+        })?;
         talk(code.render::<Dense1x2>().build());
     }
     context.output.data(&text, &json!({"card": text}))

@@ -57,7 +57,9 @@ impl Console {
             "say" => {
                 let channel = self.channel_of(params)?;
                 let (text, key) = (text_of(params)?, key_of(params)?);
-                self.say(channel, text, key, ctx, move |console, said| console.answer_said(&id, said));
+                self.say(channel, text, key, ctx, move |console, said| {
+                    console.answer_said(&id, said)
+                });
             }
             "tell" => {
                 let to = string_of(params, "to")?.to_owned();
@@ -87,7 +89,10 @@ impl Console {
                     .iter()
                     .map(|channel| json!({"id": channel.id.to_string(), "name": &*channel.name}))
                     .collect();
-                self.answer(&id, &json!({"you": self.config.own_peer.to_string(), "channels": channels}));
+                self.answer(
+                    &id,
+                    &json!({"you": self.config.own_peer.to_string(), "channels": channels}),
+                );
             }
             "help" => self.answer(&id, &json!({"methods": METHODS})),
             "quit" => {

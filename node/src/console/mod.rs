@@ -19,8 +19,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use actix::{
-    Actor, ActorFutureExt as _, AsyncContext as _, Context, Handler, Recipient,
-    StreamHandler, WrapFuture as _,
+    Actor, ActorFutureExt as _, AsyncContext as _, Context, Handler, Recipient, StreamHandler,
+    WrapFuture as _,
 };
 use bitchat_actors::chat_desk::{CountUndelivered, Notice, Say, Subscribe, Tell};
 use bitchat_actors::contact_book::FindContact;
@@ -33,7 +33,7 @@ use tokio::sync::mpsc;
 use crate::exit::Exit;
 use lines::LineError;
 
-pub(crate) use front::{Front, Form};
+pub(crate) use front::{Form, Front};
 
 /// Lines read ahead of the console; beyond it standard input is not read.
 const LINES_AHEAD: usize = 64;
@@ -187,7 +187,9 @@ impl Console {
             (Event::Line(Err(error)), form) => {
                 self.refused = true;
                 match form {
-                    Form::Json => self.print_json_error(&serde_json::Value::Null, -32700, &error.to_string()),
+                    Form::Json => {
+                        self.print_json_error(&serde_json::Value::Null, -32700, &error.to_string())
+                    }
                     Form::Text => self.talk(&error.to_string()),
                 }
             }

@@ -18,7 +18,10 @@ impl Console {
             return;
         }
         let names: Vec<&str> = self.config.channels.iter().map(|channel| &*channel.name).collect();
-        self.print(&format!("* in {}; a line is a message, /help lists commands", names.join(", ")));
+        self.print(&format!(
+            "* in {}; a line is a message, /help lists commands",
+            names.join(", ")
+        ));
     }
 
     pub(super) fn on_text(&mut self, line: &str, ctx: &mut Context<Self>) {

@@ -6,9 +6,9 @@ use std::sync::mpsc::SyncSender;
 use std::sync::{Mutex, PoisonError};
 
 use reedline::{
-    ColumnarMenu, DefaultCompleter, Emacs, ExternalPrinter, KeyCode, KeyModifiers, MenuBuilder as _,
-    PromptEditMode, PromptHistorySearch, Reedline, ReedlineEvent, ReedlineMenu, Signal,
-    default_emacs_keybindings,
+    ColumnarMenu, DefaultCompleter, Emacs, ExternalPrinter, KeyCode, KeyModifiers,
+    MenuBuilder as _, PromptEditMode, PromptHistorySearch, Reedline, ReedlineEvent, ReedlineMenu,
+    Signal, default_emacs_keybindings,
 };
 use tokio::sync::mpsc;
 
@@ -65,9 +65,7 @@ impl Prompt {
                 Ok(Signal::Success(line)) => Event::Line(Ok(line)),
                 Ok(Signal::CtrlD) => Event::End,
                 Ok(_) => Event::Quit,
-                Err(error) => {
-                    Event::Line(Err(super::lines::LineError::Broken(error.to_string())))
-                }
+                Err(error) => Event::Line(Err(super::lines::LineError::Broken(error.to_string()))),
             };
             let last = !matches!(event, Event::Line(Ok(_)));
             if events.blocking_send(event).is_err() || last {
