@@ -166,10 +166,8 @@ fn peer_supervisor(config: &Arc<Config>, offices: &Offices) -> ActorSpec<PeerSup
 }
 
 fn mesh_manager(config: &Arc<Config>, offices: &Offices) -> ActorSpec<MeshManager> {
-    let mesh = mesh::Config {
-        own_peer: config.profile.peer_id(),
-        dials_at_once: config.dials_at_once,
-    };
+    let mesh =
+        mesh::Config { own_peer: config.profile.peer_id(), dials_at_once: config.dials_at_once };
     let slots = offices.clone();
     let make = move || {
         let (udp, peers) = (&slots.udp_port, &slots.peer_supervisor);

@@ -8,7 +8,8 @@ mod id;
 
 use std::path::PathBuf;
 
-use clap::{ArgAction, Args, Parser, Subcommand};
+pub use clap::Parser;
+use clap::{ArgAction, Args, Subcommand};
 
 use crate::exit::{Exit, Failure};
 use crate::logging;
