@@ -42,8 +42,8 @@ pub(crate) fn run(
     supervision::install_panic_hook();
     let port = listen_port(settings, &mut profile)?;
     let config = root_config(settings, Arc::new(profile), open, port);
-    let system = System::new();
-    system.block_on(async {
+    let front = talk.as_ref().map(|talk| talk.front.clone());
+    let result = System::new().block_on(async {
         let ending = Arc::new(Ending::default());
         let own_peer = config.profile.peer_id();
         let (mut tree, offices) = root::supervisor(config);
@@ -55,7 +55,11 @@ pub(crate) fn run(
         actix_rt::spawn(obey_signals(stopper));
         let exit = ended.await;
         finish(&exit, &ending)
-    })
+    });
+    if let Some(front) = front {
+        front.finish();
+    }
+    result
 }
 
 /// The exit code: what the console says, unless the tree failed.
@@ -90,7 +94,7 @@ fn console_spec(
             contacts: slots.contact_book.need()?,
         };
         let (config, front) = (config.clone(), front.clone());
-        Ok(Console::new(config, offices, front, Arc::clone(&events), Arc::clone(&ending)))
+        Ok(Console::new(config, offices, front, events.clone(), Arc::clone(&ending)))
     };
     ChildSpec::try_actor("console", make).into()
 }

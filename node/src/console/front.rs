@@ -1,14 +1,27 @@
 //! Where lines come from and go to: a pipe, or a terminal with a prompt.
+//!
+//! Reading and writing wait on threads of their own. Whoever is slow to read what we print, or does
+//! not read it at all, never stops the node: what does not fit into the queue is dropped and
+//! counted, and the person is told.
 
-use std::io::{self, BufReader, IsTerminal as _, Write as _};
-use std::sync::Arc;
+use std::io::{self, BufRead, BufReader, IsTerminal as _, Write};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, mpsc as sync};
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
 use super::Event;
 use super::lines::Lines;
 use super::prompt::Prompt;
-use crate::output;
+
+/// Pieces waiting to be printed.
+const QUEUE_MAX: usize = 1024;
+/// Of these, kept free for answers: while less is free, nothing more is read. More than one command
+/// prints: a piece for each channel.
+const ANSWERS_KEPT: usize = 300;
+/// How long the last pieces may take at the end.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What lines are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,11 +32,34 @@ pub(crate) enum Form {
     Json,
 }
 
+/// A piece to be printed.
+#[derive(Debug)]
+enum Piece {
+    /// On standard output.
+    Data(String),
+    /// On standard error.
+    Talk(String),
+    /// Answered when all before it is written.
+    Flush(sync::Sender<()>),
+}
+
+type Source = Box<dyn BufRead + Send>;
+
 /// See the module; clones share it.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Front {
     form: Form,
+    pieces: mpsc::Sender<Piece>,
+    lost: Arc<AtomicU64>,
+    broken: Arc<AtomicBool>,
     prompt: Option<Arc<Prompt>>,
+    source: Arc<Mutex<Option<Source>>>,
+}
+
+impl std::fmt::Debug for Front {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Front").field("form", &self.form).finish_non_exhaustive()
+    }
 }
 
 impl Front {
@@ -32,8 +68,50 @@ impl Front {
         let form = if json { Form::Json } else { Form::Text };
         let terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
         let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
-        let prompt = (terminal && !json && !plain && !dumb).then(|| Arc::new(Prompt::new()));
-        Self { form, prompt }
+        if terminal && !json && !plain && !dumb {
+            return Self::with_prompt(Arc::new(Prompt::new()));
+        }
+        let source = Box::new(BufReader::new(io::stdin()));
+        Self::over(form, source, Box::new(io::stdout()), Box::new(io::stderr()))
+    }
+
+    /// Reads lines from `source`, prints data to `out` and the rest to `talk`.
+    pub(crate) fn over(
+        form: Form,
+        source: Source,
+        mut out: Box<dyn Write + Send>,
+        mut talk: Box<dyn Write + Send>,
+    ) -> Self {
+        let (front, pieces) = Self::new(form, None, Some(source));
+        let broken = Arc::clone(&front.broken);
+        std::thread::spawn(move || print_pieces(pieces, &mut *out, &mut *talk, &broken));
+        front
+    }
+
+    fn with_prompt(prompt: Arc<Prompt>) -> Self {
+        let (front, mut pieces) = Self::new(Form::Text, Some(Arc::clone(&prompt)), None);
+        std::thread::spawn(move || {
+            while let Some(piece) = pieces.blocking_recv() {
+                match piece {
+                    Piece::Data(line) => prompt.print(line),
+                    // The prompt would be torn by anything that does not go through it.
+                    Piece::Talk(line) => prompt.print(format!("! {line}")),
+                    Piece::Flush(done) => drop(done.send(())),
+                }
+            }
+        });
+        front
+    }
+
+    fn new(
+        form: Form,
+        prompt: Option<Arc<Prompt>>,
+        source: Option<Source>,
+    ) -> (Self, mpsc::Receiver<Piece>) {
+        let (pieces, receiver) = mpsc::channel(QUEUE_MAX);
+        let (lost, broken) = (Arc::default(), Arc::default());
+        let source = Arc::new(Mutex::new(source));
+        (Self { form, pieces, lost, broken, prompt, source }, receiver)
     }
 
     pub(crate) const fn form(&self) -> Form {
@@ -45,39 +123,207 @@ impl Front {
         self.prompt.is_some()
     }
 
-    /// Prints one line of data.
-    pub(crate) fn print(&self, line: &str) -> io::Result<()> {
-        if let Some(prompt) = &self.prompt {
-            return prompt.print(line);
+    /// Prints one line of data, or several, that answer what was asked.
+    pub(crate) fn answer(&self, lines: String) {
+        self.put(Piece::Data(lines));
+    }
+
+    /// Prints one line of data that nobody has asked for.
+    pub(crate) fn notify(&self, line: String) {
+        if self.pieces.capacity() > ANSWERS_KEPT {
+            self.put(Piece::Data(line));
+        } else {
+            self.lost.fetch_add(1, Ordering::Relaxed);
         }
-        let mut stdout = io::stdout().lock();
-        writeln!(stdout, "{line}")?;
-        stdout.flush()
     }
 
     /// Tells the person something that is no data.
     pub(crate) fn talk(&self, line: &str) {
-        match &self.prompt {
-            // The prompt would be torn by anything that does not go through it.
-            Some(prompt) => drop(prompt.print(&format!("! {line}"))),
-            None => output::talk(format_args!("bitchat: {line}")),
+        let shown = if self.is_prompt() { line.to_owned() } else { format!("bitchat: {line}") };
+        self.put(Piece::Talk(shown));
+    }
+
+    fn put(&self, piece: Piece) {
+        let lost = self.lost.swap(0, Ordering::Relaxed);
+        if lost > 0 {
+            let text =
+                format!("bitchat: {lost} lines are not shown: the output is read too slowly");
+            if self.pieces.try_send(Piece::Talk(text)).is_err() {
+                self.lost.fetch_add(lost, Ordering::Relaxed);
+            }
         }
+        if self.pieces.try_send(piece).is_err() {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Offers a name for completion at the prompt.
+    pub(crate) fn learn(&self, name: &str) {
+        if let Some(prompt) = &self.prompt {
+            prompt.learn(name);
+        }
+    }
+
+    /// Resolves when there is room for what the next line may be answered with.
+    pub(super) async fn room(&self) {
+        // Without a reader there is no room ever, and no need of it.
+        drop(self.pieces.reserve_many(ANSWERS_KEPT).await);
+    }
+
+    /// Resolves when nothing can be printed any more: `true` if that is a failure, and not just
+    /// a reader that has gone.
+    pub(super) async fn closed(&self) -> bool {
+        self.pieces.closed().await;
+        self.broken.load(Ordering::Relaxed)
     }
 
     /// Reads lines on a thread until the input ends. Blocks there while nobody takes them.
     pub(super) fn read_into(&self, events: mpsc::Sender<Event>) {
         let prompt = self.prompt.clone();
+        let source = self.source.lock().unwrap_or_else(PoisonError::into_inner).take();
         std::thread::spawn(move || {
             if let Some(prompt) = prompt {
                 prompt.read(&events);
+            } else if let Some(source) = source {
+                for line in Lines::new(source) {
+                    if events.blocking_send(Event::Line(line)).is_err() {
+                        return;
+                    }
+                }
+                // Nobody waits for it when the console is gone.
+                let _ = events.blocking_send(Event::End);
+            }
+        });
+    }
+
+    /// Gives the terminal back and waits, for a short time, until all is printed. Not to be called
+    /// by an actor.
+    pub(crate) fn finish(&self) {
+        let deadline = Instant::now() + FLUSH_TIMEOUT;
+        if let Some(prompt) = &self.prompt {
+            prompt.finish(FLUSH_TIMEOUT);
+        }
+        let (done, flushed) = sync::channel();
+        let mut flush = Piece::Flush(done);
+        while let Err(mpsc::error::TrySendError::Full(back)) = self.pieces.try_send(flush) {
+            if Instant::now() >= deadline {
                 return;
             }
-            for line in Lines::new(BufReader::new(io::stdin().lock())) {
-                if events.blocking_send(Event::Line(line)).is_err() {
-                    return;
-                }
+            flush = back;
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        // Either it is flushed, or the printer has gone, or it takes too long.
+        let _ = flushed.recv_timeout(left);
+    }
+}
+
+/// Prints until nobody can ask for it any more, or standard output takes no more.
+fn print_pieces(
+    mut pieces: mpsc::Receiver<Piece>,
+    out: &mut dyn Write,
+    talk: &mut dyn Write,
+    broken: &AtomicBool,
+) {
+    let mut out = io::BufWriter::new(out);
+    while let Some(piece) = pieces.blocking_recv() {
+        let written = match piece {
+            Piece::Data(line) => writeln!(out, "{line}"),
+            Piece::Talk(line) => {
+                // Nobody is left to tell when this fails.
+                let _ = writeln!(talk, "{line}");
+                Ok(())
             }
-            let _ = events.blocking_send(Event::End);
-        });
+            Piece::Flush(done) => {
+                let flushed = out.flush();
+                let _ = done.send(());
+                flushed
+            }
+        };
+        let written = if pieces.is_empty() { written.and_then(|()| out.flush()) } else { written };
+        if let Err(error) = written {
+            if error.kind() != io::ErrorKind::BrokenPipe {
+                broken.store(true, Ordering::Relaxed);
+                let _ = writeln!(talk, "bitchat: cannot write to standard output: {error}");
+            }
+            // Its destructor would try once more.
+            let _ = out.into_parts();
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Takes one line and then nothing until it is let go.
+    struct Stalled(sync::Receiver<()>, Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Stalled {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            // Let go, or for ever free once the test has ended.
+            let _ = self.0.recv();
+            self.1.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_reader_that_does_not_read_stops_nobody_and_is_told_what_was_lost() {
+        let (go, stalled) = sync::channel();
+        let (out, talk) = (Arc::default(), Arc::new(Mutex::new(Vec::new())));
+        let silent: sync::Receiver<()> = sync::channel().1;
+        let front = Front::over(
+            Form::Text,
+            Box::new(io::empty()),
+            Box::new(Stalled(stalled, Arc::clone(&out))),
+            Box::new(Stalled(silent, Arc::clone(&talk))),
+        );
+        for n in 0..5000 {
+            front.notify(format!("{n}"));
+        }
+        // There is still room for answers.
+        front.answer("answer".into());
+        drop(go);
+        front.finish();
+        front.notify("later".into());
+        front.finish();
+        let out = String::from_utf8(out.lock().unwrap().clone()).unwrap();
+        assert!(out.starts_with("0\n1\n2\n") && out.ends_with("answer\nlater\n"), "{out}");
+        let shown = out.lines().count() - 2;
+        let told = String::from_utf8(talk.lock().unwrap().clone()).unwrap();
+        let count = |line: &str| line.split(' ').nth(1)?.parse::<usize>().ok();
+        assert_eq!(told.lines().filter_map(count).sum::<usize>(), 5000 - shown, "{told}");
+    }
+
+    /// Fails in one way.
+    struct Failing(io::ErrorKind);
+
+    impl Write for Failing {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(self.0.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[actix_rt::test]
+    async fn a_reader_that_has_gone_is_no_failure_and_a_full_disk_is_one() {
+        for (kind, failure) in
+            [(io::ErrorKind::BrokenPipe, false), (io::ErrorKind::StorageFull, true)]
+        {
+            let out = Box::new(Failing(kind));
+            let front = Front::over(Form::Text, Box::new(io::empty()), out, Box::new(io::sink()));
+            front.answer("line".into());
+            assert_eq!(front.closed().await, failure);
+            front.finish();
+        }
     }
 }

@@ -49,8 +49,11 @@ pub(crate) fn read(line: &str) -> Typed {
     }
     let (command, rest) = split(line);
     match command {
-        "/msg" => match split(rest) {
-            ("", _) | (_, "") => Typed::Wrong("say whom and what: /msg WHO TEXT".into()),
+        "/msg" => match split_name(rest) {
+            ("", _) | (_, "") => {
+                let text = "say whom and what: /msg WHO TEXT, or /msg \"WHO WITH SPACES\" TEXT";
+                Typed::Wrong(text.into())
+            }
             (who, text) => Typed::Msg { who: who.to_owned(), text: text.to_owned() },
         },
         "/to" if rest.is_empty() => Typed::Wrong("say which channel: /to CHANNEL".into()),
@@ -80,6 +83,14 @@ fn split(text: &str) -> (&str, &str) {
     }
 }
 
+/// The first name, which may stand in quotation marks, and what follows it.
+fn split_name(text: &str) -> (&str, &str) {
+    match text.strip_prefix('"').and_then(|rest| rest.split_once('"')) {
+        Some((name, rest)) => (name, rest.trim()),
+        None => split(text),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -95,6 +106,8 @@ mod tests {
     fn commands_take_what_follows_them() {
         let msg = Typed::Msg { who: "bob".into(), text: "how are you?".into() };
         assert_eq!(read("/msg bob  how are you?"), msg);
+        let msg = Typed::Msg { who: "Alice B".into(), text: "hi \"there\"".into() };
+        assert_eq!(read("/msg \"Alice B\" hi \"there\""), msg);
         assert_eq!(read("/to team"), Typed::To("team".into()));
         assert_eq!(read("/quit"), Typed::Quit);
         assert!(matches!(read("/msg bob"), Typed::Wrong(_)));

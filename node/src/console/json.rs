@@ -1,13 +1,14 @@
 //! JSON-RPC 2.0, one object a line: requests and answers, notices as notifications.
 
-use actix::{ActorFutureExt as _, AsyncContext as _, Context, WrapFuture as _};
+use actix::Context;
 use bitchat_actors::chat_desk::Notice;
 use bitchat_actors::mesh_manager::{ListMembers, Members};
 use bitchat_protocol::id::{ChannelId, MessageId, PeerId};
 use serde_json::{Value, json};
 
-use super::Console;
 use super::plain::word;
+use super::{Channel, Console, Refused, To};
+use crate::exit::Exit;
 use crate::suggest;
 
 const PARSE_ERROR: i64 = -32700;
@@ -22,6 +23,10 @@ const METHODS: [&str; 6] = ["say", "tell", "peers", "channels", "quit", "help"];
 /// Why a request is not done.
 type Refusal = (i64, String);
 
+/// What a request is answered with: its id, unless the client wants no answer.
+#[derive(Debug, Clone)]
+struct Asker(Option<Value>);
+
 impl Console {
     pub(super) fn on_json(&mut self, line: &str, ctx: &mut Context<Self>) {
         if line.trim().is_empty() {
@@ -30,80 +35,64 @@ impl Console {
         let request: Value = match serde_json::from_str(line) {
             Ok(request) => request,
             Err(error) => {
-                self.refused = true;
-                return self.print_json_error(&Value::Null, PARSE_ERROR, &error.to_string());
+                self.note_refused(Exit::Failed);
+                return self.print_parse_error(&error.to_string());
             }
         };
-        let id = request.get("id").cloned().unwrap_or(Value::Null);
-        if let Err((code, text)) = self.on_request(&request, id.clone(), ctx) {
-            self.refused = true;
-            self.print_json_error(&id, code, &text);
+        let (asker, method) = match read_envelope(&request) {
+            Ok(envelope) => envelope,
+            Err(text) => {
+                // Whose request it is cannot be believed where it is none.
+                let asker = Asker(Some(Value::Null));
+                return self.answer_refusal(&asker, (INVALID_REQUEST, text));
+            }
+        };
+        let params = request.get("params").unwrap_or(&Value::Null);
+        if let Err(refusal) = self.on_request(&asker, method, params, ctx) {
+            self.answer_refusal(&asker, refusal);
         }
     }
 
     fn on_request(
         &mut self,
-        request: &Value,
-        id: Value,
+        asker: &Asker,
+        method: &str,
+        params: &Value,
         ctx: &mut Context<Self>,
     ) -> Result<(), Refusal> {
-        let is_ours = request.get("jsonrpc").and_then(Value::as_str) == Some("2.0");
-        let method = request.get("method").and_then(Value::as_str).filter(|_| is_ours);
-        let method = method.ok_or_else(|| {
-            (INVALID_REQUEST, "a request has \"jsonrpc\": \"2.0\" and a \"method\"".to_owned())
-        })?;
-        let params = request.get("params").unwrap_or(&Value::Null);
         match method {
             "say" => {
-                let channel = self.channel_of(params)?;
+                let to = To::Channel(self.channel_of(params)?.id);
                 let (text, key) = (text_of(params)?, key_of(params)?);
-                self.say(channel, text, key, ctx, move |console, said| {
-                    console.answer_said(&id, said)
+                let asker = asker.clone();
+                self.say(to, text, key, ctx, move |console, said| {
+                    console.answer_said(&asker, said)
                 });
             }
             "tell" => {
-                let to = string_of(params, "to")?.to_owned();
+                let who = string_of(params, "to")?.to_owned();
                 let (text, key) = (text_of(params)?, key_of(params)?);
-                self.asked += 1;
-                self.with_peer(to, ctx, move |console, peer, ctx| {
-                    console.asked -= 1;
-                    match peer {
-                        Ok(peer) => console.tell(peer, text, key, ctx, move |console, said| {
-                            console.answer_said(&id, said);
-                        }),
-                        Err(error) => console.answer_said(&id, Err(error)),
-                    }
-                });
+                self.tell(asker.clone(), who, text, key, ctx);
             }
             "peers" => {
-                let channel = self.channel_of(params)?;
-                let members = self.offices.members.send(ListMembers { channel });
-                ctx.spawn(members.into_actor(self).map(move |members, console, _| {
-                    console.answer(&id, &peers(&members.unwrap_or_default()));
-                }));
+                let channel = self.channel_of(params)?.id;
+                let (members, asker) =
+                    (self.offices.members.send(ListMembers { channel }), asker.clone());
+                self.when(members, ctx, move |console, members, _| {
+                    console.answer(&asker, &peers(&members.unwrap_or_default()));
+                });
             }
-            "channels" => {
-                let channels: Vec<Value> = self
-                    .config
-                    .channels
-                    .iter()
-                    .map(|channel| json!({"id": channel.id.to_string(), "name": &*channel.name}))
-                    .collect();
-                self.answer(
-                    &id,
-                    &json!({"you": self.config.own_peer.to_string(), "channels": channels}),
-                );
-            }
-            "help" => self.answer(&id, &json!({"methods": METHODS})),
+            "channels" => self.answer(asker, &self.channels()),
+            "help" => self.answer(asker, &json!({"methods": METHODS})),
             "quit" => {
-                self.answer(&id, &json!({}));
+                self.answer(asker, &json!({}));
                 self.quit(ctx);
             }
             #[cfg(feature = "fault-injection")]
             "panic" => {
                 let actor = string_of(params, "actor")?;
                 let found = bitchat_actors::supervision::fault::panic_actor(actor);
-                self.answer(&id, &json!({"found": found}));
+                self.answer(asker, &json!({"found": found}));
             }
             unknown => {
                 let hint = suggest::nearest(unknown, METHODS)
@@ -115,70 +104,117 @@ impl Console {
         Ok(())
     }
 
-    /// The channel that a request names; the only one, or the first, where it names none.
-    fn channel_of(&self, params: &Value) -> Result<ChannelId, Refusal> {
-        let named = params.get("channel").filter(|channel| !channel.is_null());
-        let at = match named {
-            Some(channel) => {
-                let text = channel.as_str().ok_or_else(|| wrong("channel", "a string"))?;
-                self.find_channel(text)
-            }
-            None => Some(0),
-        };
-        at.and_then(|at| self.config.channels.get(at)).map(|channel| channel.id).ok_or_else(|| {
-            (INVALID_PARAMS, "no such channel is open; \"channels\" lists them".to_owned())
-        })
+    fn tell(
+        &mut self,
+        asker: Asker,
+        who: String,
+        text: String,
+        key: Option<MessageId>,
+        ctx: &mut Context<Self>,
+    ) {
+        self.with_peer(who, ctx, move |console, peer, ctx| match peer {
+            Ok(peer) => console.say(To::Peer(peer), text, key, ctx, move |console, said| {
+                console.answer_said(&asker, said);
+            }),
+            Err(text) => console.answer_refusal(&asker, (INVALID_PARAMS, text)),
+        });
     }
 
-    fn answer_said(&mut self, id: &Value, said: Result<MessageId, String>) {
+    fn channels(&self) -> Value {
+        let one = |channel: &Channel| json!({"id": channel.id.to_string(), "name": &*channel.name});
+        let channels: Vec<Value> = self.config.channels.iter().map(one).collect();
+        json!({"you": self.config.own_peer.to_string(), "channels": channels})
+    }
+
+    /// The channel that a request names; the first, where it names none.
+    fn channel_of(&self, params: &Value) -> Result<&Channel, Refusal> {
+        let at = match params.get("channel") {
+            None | Some(Value::Null) => 0,
+            Some(_) => self
+                .find_channel(string_of(params, "channel")?)
+                .map_err(|text| (INVALID_PARAMS, text))?,
+        };
+        let none = || (INVALID_PARAMS, "no channel is open".to_owned());
+        self.config.channels.get(at).ok_or_else(none)
+    }
+
+    fn answer_said(&mut self, asker: &Asker, said: Result<MessageId, Refused>) {
         match said {
-            Ok(message) => self.answer(id, &json!({"id": message.to_string()})),
-            Err(error) => {
-                self.refused = true;
-                self.print_json_error(id, REFUSED, &error);
+            Ok(message) => self.answer(asker, &json!({"id": message.to_string()})),
+            Err(refused) => {
+                self.note_refused(refused.exit);
+                self.answer_refusal(asker, (REFUSED, refused.text));
             }
         }
     }
 
     /// Answers a request; a notification of the client's (one without an id) gets no answer.
-    fn answer(&self, id: &Value, result: &Value) {
-        if !id.is_null() {
-            self.print(&json!({"jsonrpc": "2.0", "id": id, "result": result}).to_string());
+    fn answer(&self, Asker(id): &Asker, result: &Value) {
+        if let Some(id) = id {
+            let answer = json!({"jsonrpc": "2.0", "id": id, "result": result});
+            self.front.answer(answer.to_string());
         }
     }
 
-    pub(super) fn print_json_error(&self, id: &Value, code: i64, text: &str) {
-        let error = json!({"code": code, "message": text});
-        self.print(&json!({"jsonrpc": "2.0", "id": id, "error": error}).to_string());
+    /// Answers with an error; what becomes of a notification of the client's is told on stderr.
+    fn answer_refusal(&mut self, Asker(id): &Asker, (code, text): Refusal) {
+        self.note_refused(Exit::Failed);
+        match id {
+            Some(id) => self.front.answer(error(id, code, &text)),
+            None => self.front.talk(&text),
+        }
     }
 
-    pub(super) fn show_json(&mut self, notice: &Notice) {
-        self.seq += 1;
-        let (method, mut params) = match notice {
-            Notice::Heard { channel, from, name, id, unix_ms, text } => (
-                "message",
-                json!({
-                    "channel": channel.map(|channel| channel.to_string()),
-                    "from": from.to_string(), "name": &**name, "id": id.to_string(),
-                    "unix_ms": unix_ms, "text": text,
-                }),
-            ),
-            Notice::Delivered { id, channel, by, name } => (
-                "delivered",
-                json!({
-                    "id": id.to_string(), "by": by.to_string(), "name": &**name,
-                    "channel": channel.map(|channel| channel.to_string()),
-                }),
-            ),
-            Notice::MemberUp { channel, peer, name } => ("member_up", member(channel, peer, name)),
-            Notice::MemberDown { channel, peer, name } => {
-                ("member_down", member(channel, peer, name))
-            }
-            Notice::Warning { text, code } => ("warning", json!({"text": text, "code": code})),
-        };
-        params["seq"] = self.seq.into();
-        self.print(&json!({"jsonrpc": "2.0", "method": method, "params": params}).to_string());
+    /// Answers a line that is no JSON.
+    pub(super) fn print_parse_error(&self, text: &str) {
+        self.front.answer(error(&Value::Null, PARSE_ERROR, text));
     }
+}
+
+/// The id, if there is one, and the method of a request.
+fn read_envelope(request: &Value) -> Result<(Asker, &str), String> {
+    if request.is_array() {
+        return Err("requests come one in a line, not in an array".into());
+    }
+    let is_ours = request.get("jsonrpc").and_then(Value::as_str) == Some("2.0");
+    let method = request.get("method").and_then(Value::as_str).filter(|_| is_ours);
+    let method = method.ok_or("a request has \"jsonrpc\": \"2.0\" and a \"method\"")?;
+    let id = request.get("id");
+    if id.is_some_and(|id| !(id.is_string() || id.is_number() || id.is_null())) {
+        return Err("an \"id\" is a string or a number".into());
+    }
+    Ok((Asker(id.cloned()), method))
+}
+
+fn error(id: &Value, code: i64, text: &str) -> String {
+    let error = json!({"code": code, "message": text});
+    json!({"jsonrpc": "2.0", "id": id, "error": error}).to_string()
+}
+
+/// What a notice looks like; `seq` counts them from 1.
+pub(super) fn notification(notice: &Notice, seq: u64) -> String {
+    let (method, mut params) = match notice {
+        Notice::Heard { channel, from, name, id, unix_ms, text } => (
+            "message",
+            json!({
+                "channel": channel.map(|channel| channel.to_string()),
+                "from": from.to_string(), "name": &**name, "id": id.to_string(),
+                "unix_ms": unix_ms, "text": text,
+            }),
+        ),
+        Notice::Delivered { id, channel, by, name } => (
+            "delivered",
+            json!({
+                "id": id.to_string(), "by": by.to_string(), "name": &**name,
+                "channel": channel.map(|channel| channel.to_string()),
+            }),
+        ),
+        Notice::MemberUp { channel, peer, name } => ("member_up", member(channel, peer, name)),
+        Notice::MemberDown { channel, peer, name } => ("member_down", member(channel, peer, name)),
+        Notice::Warning { text, code } => ("warning", json!({"text": text, "code": code})),
+    };
+    params["seq"] = seq.into();
+    json!({"jsonrpc": "2.0", "method": method, "params": params}).to_string()
 }
 
 fn member(channel: &ChannelId, peer: &PeerId, name: &str) -> Value {

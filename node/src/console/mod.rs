@@ -5,66 +5,50 @@
 //! | a line | standard input, by a thread | a message, a command or a JSON-RPC request |
 //! | [`Notice`] | chat desk | what is shown |
 //!
-//! Owns: nothing but the present channel. Lost on a crash: that, and lines already read.
-//! What is printed: `docs/headless.md`.
+//! One line is dealt with at a time, and the next one is read when it is done: a slow node is felt
+//! by whoever writes to it.
+//!
+//! Owns: nothing but the present channel. Lost on a crash: that, the line being dealt with, and
+//! that lines were refused. What is printed: `docs/headless.md`.
 
+mod ending;
 mod front;
 mod grammar;
 mod json;
 mod lines;
+mod people;
 mod plain;
 mod prompt;
+#[cfg(test)]
+mod tests;
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use actix::{
-    Actor, ActorFutureExt as _, AsyncContext as _, Context, Handler, Recipient, StreamHandler,
-    WrapFuture as _,
+    Actor, ActorFutureExt as _, AsyncContext as _, Context, Handler, Recipient, WrapFuture as _,
 };
-use bitchat_actors::chat_desk::{CountUndelivered, Notice, Say, Subscribe, Tell};
+use bitchat_actors::chat_desk::{CountUndelivered, Notice, Say, SayError, Subscribe, Tell};
+use bitchat_actors::clock;
 use bitchat_actors::contact_book::FindContact;
-use bitchat_actors::mesh_manager::{ListMembers, Members};
-use bitchat_actors::supervision::Stopper;
+use bitchat_actors::mesh_manager::ListMembers;
+use bitchat_protocol::chat::SayError as Unfit;
 use bitchat_protocol::id::{ChannelId, MessageId, PeerId};
-use futures_util::stream;
 use tokio::sync::mpsc;
 
 use crate::exit::Exit;
 use lines::LineError;
 
+pub(crate) use ending::Ending;
 pub(crate) use front::{Form, Front};
 
 /// Lines read ahead of the console; beyond it standard input is not read.
 const LINES_AHEAD: usize = 64;
-
 /// Between two looks at whether everything is delivered, at the end of the input.
 const LINGER_STEP: Duration = Duration::from_millis(50);
-
-/// How a running node is ended from inside, and with what.
-#[derive(Debug, Default)]
-pub(crate) struct Ending {
-    stopper: OnceLock<Stopper>,
-    exit: Mutex<Option<Exit>>,
-}
-
-impl Ending {
-    pub(crate) fn attach(&self, stopper: Stopper) {
-        let _ = self.stopper.set(stopper);
-    }
-
-    /// Ends the node; the first reason counts.
-    pub(crate) fn end(&self, exit: Exit) {
-        self.exit.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(exit);
-        if let Some(stopper) = self.stopper.get() {
-            stopper.stop();
-        }
-    }
-
-    pub(crate) fn exit(&self) -> Option<Exit> {
-        *self.exit.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
+/// Between two tries to say a line for which there was no room.
+const ROOM_STEP: Duration = Duration::from_millis(100);
 
 /// One event of the input.
 #[derive(Debug)]
@@ -75,14 +59,19 @@ pub(crate) enum Event {
     Quit,
 }
 
-/// Where events come from; survives a restart of the console.
-pub(crate) type Events = Arc<tokio::sync::Mutex<mpsc::Receiver<Event>>>;
+/// Where events come from, and what else survives a restart of the console.
+#[derive(Debug, Clone)]
+pub(crate) struct Events {
+    input: Arc<tokio::sync::Mutex<mpsc::Receiver<Event>>>,
+    /// Number of the last notification.
+    seq: Arc<AtomicU64>,
+}
 
 /// Reads standard input on a thread of its own.
 pub(crate) fn read_input(front: &Front) -> Events {
     let (sender, receiver) = mpsc::channel(LINES_AHEAD);
     front.read_into(sender);
-    Arc::new(tokio::sync::Mutex::new(receiver))
+    Events { input: Arc::new(tokio::sync::Mutex::new(receiver)), seq: Arc::default() }
 }
 
 /// A channel as the console knows it.
@@ -98,6 +87,8 @@ pub(crate) struct Config {
     pub(crate) own_peer: PeerId,
     /// The first is the present one at the start.
     pub(crate) channels: Vec<Channel>,
+    /// How long to wait for somebody to take what was said: at the end, and when there is no room
+    /// for more.
     pub(crate) linger: Duration,
     pub(crate) receipts: bool,
 }
@@ -113,6 +104,13 @@ pub(crate) struct Offices {
     pub(crate) contacts: Recipient<FindContact>,
 }
 
+/// Where a message goes.
+#[derive(Debug, Clone, Copy)]
+enum To {
+    Channel(ChannelId),
+    Peer(PeerId),
+}
+
 /// The actor.
 pub(crate) struct Console {
     config: Config,
@@ -121,12 +119,16 @@ pub(crate) struct Console {
     events: Events,
     ending: Arc<Ending>,
     present: usize,
-    /// Messages given to the chat desk and not answered yet.
+    /// Whether the next line is being waited for.
+    is_reading: bool,
+    /// Questions of ours that are not answered yet; until then no line is read.
     asked: usize,
-    /// A message was refused: the exit code must say so.
-    refused: bool,
-    seq: u64,
-    worst: Option<Exit>,
+    /// No line is read any more.
+    is_over: bool,
+    /// The worst that happened to a line: the exit code must say so.
+    refused: Option<Exit>,
+    /// What a warning asks for.
+    warned: Option<Exit>,
 }
 
 impl Console {
@@ -144,10 +146,11 @@ impl Console {
             events,
             ending,
             present: 0,
+            is_reading: false,
             asked: 0,
-            refused: false,
-            seq: 0,
-            worst: None,
+            is_over: false,
+            refused: None,
+            warned: None,
         }
     }
 
@@ -155,42 +158,55 @@ impl Console {
         self.config.channels.get(self.present)
     }
 
-    fn channel_name(&self, id: &ChannelId) -> Arc<str> {
-        let known = self.config.channels.iter().find(|channel| channel.id == *id);
-        known.map_or_else(|| Arc::from(id.short()), |channel| Arc::clone(&channel.name))
-    }
-
-    /// A channel by its name (with or without `#`) or the beginning of its id.
-    fn find_channel(&self, text: &str) -> Option<usize> {
-        let bare = text.trim_start_matches('#');
-        let channels = || self.config.channels.iter();
-        channels()
-            .position(|channel| channel.name.trim_start_matches('#') == bare)
-            .or_else(|| channels().position(|channel| channel.id.to_string().starts_with(text)))
-    }
-
-    fn print(&self, line: &str) {
-        if self.front.print(line).is_err() {
-            // Nobody reads any more: that is an end, and no failure.
-            self.ending.end(Exit::Done);
+    /// Waits for the next line, when nothing else is to be done before.
+    fn read_on(&mut self, ctx: &mut Context<Self>) {
+        if self.is_reading || self.is_over || self.asked > 0 {
+            return;
         }
+        self.is_reading = true;
+        let (events, front) = (self.events.clone(), self.front.clone());
+        let next = async move {
+            front.room().await;
+            events.input.lock().await.recv().await
+        };
+        ctx.spawn(next.into_actor(self).map(|event, console, ctx| {
+            console.is_reading = false;
+            match event {
+                Some(event) => console.on_event(event, ctx),
+                // The input ended before this console was started again.
+                None => console.linger(ctx),
+            }
+            console.read_on(ctx);
+        }));
     }
 
-    fn talk(&self, line: &str) {
-        self.front.talk(line);
+    /// Does something with the answer to a question; no line is read before.
+    fn when<F: Future + 'static>(
+        &mut self,
+        answer: F,
+        ctx: &mut Context<Self>,
+        then: impl FnOnce(&mut Self, F::Output, &mut Context<Self>) + 'static,
+    ) {
+        self.asked += 1;
+        ctx.spawn(answer.into_actor(self).map(move |answer, console, ctx| {
+            then(console, answer, ctx);
+            console.asked -= 1;
+            console.read_on(ctx);
+        }));
     }
 
     fn on_event(&mut self, event: Event, ctx: &mut Context<Self>) {
         match (event, self.front.form()) {
             (Event::Line(Ok(line)), Form::Json) => self.on_json(&line, ctx),
-            (Event::Line(Ok(line)), Form::Text) => self.on_text(&line, ctx),
+            (Event::Line(Ok(line)), Form::Text) => self.on_text(line, ctx),
             (Event::Line(Err(error)), form) => {
-                self.refused = true;
+                self.note_refused(match error {
+                    LineError::TooLong(_) => Exit::Limit,
+                    LineError::NotUtf8(_) | LineError::Broken(_) => Exit::Failed,
+                });
                 match form {
-                    Form::Json => {
-                        self.print_json_error(&serde_json::Value::Null, -32700, &error.to_string())
-                    }
-                    Form::Text => self.talk(&error.to_string()),
+                    Form::Json => self.print_parse_error(&error.to_string()),
+                    Form::Text => self.front.talk(&error.to_string()),
                 }
             }
             (Event::Quit, _) => self.quit(ctx),
@@ -198,128 +214,144 @@ impl Console {
         }
     }
 
+    fn note_refused(&mut self, exit: Exit) {
+        self.refused.get_or_insert(exit);
+    }
+
     /// Leaves at once; says what nobody has got.
     fn quit(&mut self, ctx: &mut Context<Self>) {
+        self.is_over = true;
         let count = self.offices.undelivered.send(CountUndelivered);
-        ctx.spawn(count.into_actor(self).map(|count, console, _| match count {
-            Ok(0) | Err(_) => console.finish(Exit::Done),
-            Ok(count) => {
-                console.talk(&format!("not delivered to anybody: {count} messages"));
+        self.when(count, ctx, |console, count, _| match count.unwrap_or(0) {
+            0 => console.finish(Exit::Done),
+            count => {
+                console.front.talk(&format!("not delivered to anybody: {}", messages(count)));
                 console.finish(Exit::NotDelivered);
             }
-        }));
+        });
     }
 
     /// Waits until everything said is delivered to somebody, or the time is up.
     fn linger(&mut self, ctx: &mut Context<Self>) {
-        let deadline = bitchat_actors::clock::now() + self.config.linger;
-        self.linger_until(deadline, ctx);
+        self.is_over = true;
+        // A signal does not make it delivered.
+        self.ending.otherwise(Exit::NotDelivered);
+        self.linger_until(clock::now() + self.config.linger, ctx);
     }
 
-    fn linger_until(&mut self, deadline: std::time::Instant, ctx: &mut Context<Self>) {
+    fn linger_until(&mut self, deadline: Instant, ctx: &mut Context<Self>) {
         let count = self.offices.undelivered.send(CountUndelivered);
-        ctx.spawn(count.into_actor(self).map(move |count, console, ctx| {
-            let count = count.unwrap_or(0);
-            if console.asked == 0 && count == 0 {
-                console.finish(if console.refused { Exit::Failed } else { Exit::Done });
-            } else if bitchat_actors::clock::now() >= deadline {
-                console.talk(&format!(
-                    "not delivered: nobody took {count} messages within {:?}; \
-                     --linger DURATION waits longer",
-                    console.config.linger,
-                ));
-                console.finish(Exit::NotDelivered);
-            } else {
+        self.when(count, ctx, move |console, count, ctx| match count {
+            Ok(0) => console.finish(console.refused.unwrap_or(Exit::Done)),
+            // The desk may be about to be started again.
+            Ok(_) | Err(_) if clock::now() < deadline => {
                 ctx.run_later(LINGER_STEP, move |console, ctx| {
                     console.linger_until(deadline, ctx);
                 });
             }
-        }));
+            Ok(count) => console.give_up(count),
+            Err(_) => console.finish(Exit::Internal),
+        });
     }
 
-    fn finish(&self, exit: Exit) {
-        self.ending.end(self.worst.unwrap_or(exit));
+    fn give_up(&mut self, count: usize) {
+        self.front.talk(&format!(
+            "not delivered: nobody took {} within {}; --linger DURATION waits longer",
+            messages(count),
+            crate::settings::Span(self.config.linger),
+        ));
+        self.finish(Exit::NotDelivered);
     }
 
-    /// Finds a person by name or id: contacts first, then members of the open channels.
-    fn with_peer(
-        &mut self,
-        who: String,
-        ctx: &mut Context<Self>,
-        then: impl FnOnce(&mut Self, Result<PeerId, String>, &mut Context<Self>) + 'static,
-    ) {
-        let contact = self.offices.contacts.send(FindContact { text: who.clone() });
-        let lists: Vec<_> = self
-            .config
-            .channels
-            .iter()
-            .map(|channel| self.offices.members.send(ListMembers { channel: channel.id }))
-            .collect();
-        let search = async move {
-            if let Ok(Ok(contact)) = contact.await {
-                return Ok(contact.peer);
-            }
-            let mut found: Vec<PeerId> = Vec::new();
-            for list in lists {
-                let Members { members, .. } = list.await.unwrap_or_default();
-                let fits = |name: &str, peer: &PeerId| {
-                    name == who || (who.len() >= 6 && peer.to_string().starts_with(&who))
-                };
-                found.extend(
-                    members.iter().filter(|m| fits(&m.name, &m.peer)).map(|member| member.peer),
-                );
-            }
-            found.sort_unstable();
-            found.dedup();
-            match found[..] {
-                [peer] => Ok(peer),
-                [] => Err(format!("nobody is called {who}; /peers lists who is there")),
-                _ => Err(format!("several are called {who}; name one by the beginning of its id")),
-            }
-        };
-        ctx.spawn(search.into_actor(self).map(move |peer, console, ctx| then(console, peer, ctx)));
+    /// Ends the node. What a warning asked for says more than that nobody was there.
+    fn finish(&mut self, exit: Exit) {
+        self.is_over = true;
+        self.ending.end(self.warned.unwrap_or(exit));
     }
 
+    /// Says `text`. Where a program writes the lines, it waits while there is no room for more.
     fn say(
         &mut self,
-        channel: ChannelId,
+        to: To,
         text: String,
         id: Option<MessageId>,
         ctx: &mut Context<Self>,
-        then: impl FnOnce(&mut Self, Result<MessageId, String>) + 'static,
+        then: impl FnOnce(&mut Self, Result<MessageId, Refused>) + 'static,
     ) {
-        self.asked += 1;
-        let said = self.offices.say.send(Say { channel, text, id });
-        ctx.spawn(said.into_actor(self).map(|said, console, _| {
-            console.asked -= 1;
-            then(console, flatten(said));
-        }));
+        let waits = self.front.form() == Form::Text && !self.front.is_prompt();
+        let deadline = waits.then(|| clock::now() + self.config.linger);
+        self.say_until(to, text, id, deadline, ctx, then);
     }
 
-    fn tell(
+    fn say_until(
         &mut self,
-        peer: PeerId,
+        to: To,
         text: String,
         id: Option<MessageId>,
+        deadline: Option<Instant>,
         ctx: &mut Context<Self>,
-        then: impl FnOnce(&mut Self, Result<MessageId, String>) + 'static,
+        then: impl FnOnce(&mut Self, Result<MessageId, Refused>) + 'static,
     ) {
-        self.asked += 1;
-        let said = self.offices.tell.send(Tell { peer, text, id });
-        ctx.spawn(said.into_actor(self).map(|said, console, _| {
-            console.asked -= 1;
-            then(console, flatten(said));
-        }));
+        let said = match to {
+            To::Channel(channel) => {
+                futures_util::future::Either::Left(self.offices.say.send(Say {
+                    channel,
+                    text: text.clone(),
+                    id,
+                }))
+            }
+            To::Peer(peer) => futures_util::future::Either::Right(self.offices.tell.send(Tell {
+                peer,
+                text: text.clone(),
+                id,
+            })),
+        };
+        self.when(said, ctx, move |console, said, ctx| match (said, deadline) {
+            (Ok(Err(SayError::Refused(Unfit::OutboxFull { .. }))), Some(deadline))
+                if clock::now() < deadline =>
+            {
+                let pause = tokio::time::sleep(ROOM_STEP);
+                console.when(pause, ctx, move |console, (), ctx| {
+                    console.say_until(to, text, id, Some(deadline), ctx, then);
+                });
+            }
+            (Ok(Err(SayError::Refused(Unfit::OutboxFull { waiting }))), Some(_)) => {
+                console.give_up(waiting);
+            }
+            (Ok(Ok(id)), _) => then(console, Ok(id)),
+            (Ok(Err(error)), _) => then(console, Err(error.into())),
+            (Err(_), _) => then(console, Err(Refused::restarting())),
+        });
     }
 }
 
-fn flatten<T, E: std::fmt::Display>(
-    answer: Result<Result<T, E>, actix::MailboxError>,
-) -> Result<T, String> {
-    match answer {
-        Ok(answer) => answer.map_err(|error| error.to_string()),
-        Err(_) => Err("the node is restarting a part of itself; say it again".into()),
+/// Why something was not said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Refused {
+    exit: Exit,
+    text: String,
+}
+
+impl Refused {
+    fn restarting() -> Self {
+        let text = "the node is restarting a part of itself; say it again";
+        Self { exit: Exit::Failed, text: text.into() }
     }
+}
+
+impl From<SayError> for Refused {
+    fn from(error: SayError) -> Self {
+        let exit = match error {
+            SayError::Refused(Unfit::TooLong { .. } | Unfit::OutboxFull { .. }) => Exit::Limit,
+            SayError::Refused(Unfit::NotLinked) => Exit::NotDelivered,
+            SayError::Refused(Unfit::Empty) | SayError::NoSuchChannel => Exit::Failed,
+        };
+        Self { exit, text: error.to_string() }
+    }
+}
+
+fn messages(count: usize) -> String {
+    if count == 1 { "1 message".into() } else { format!("{count} messages") }
 }
 
 impl Actor for Console {
@@ -327,33 +359,36 @@ impl Actor for Console {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         self.offices.notices.do_send(Subscribe(ctx.address().recipient()));
-        let events = stream::unfold(Arc::clone(&self.events), |events| async {
-            let event = events.lock().await.recv().await?;
-            Some((event, events))
-        });
-        ctx.add_stream(events);
+        let front = self.front.clone();
+        let closed = async move { front.closed().await };
+        // That nobody reads any more is an end, and no failure.
+        ctx.spawn(closed.into_actor(self).map(|is_failure, console, _| {
+            console.finish(if is_failure { Exit::Failed } else { Exit::Done });
+        }));
         self.greet();
+        self.read_on(ctx);
     }
-}
-
-impl StreamHandler<Event> for Console {
-    fn handle(&mut self, event: Event, ctx: &mut Self::Context) {
-        self.on_event(event, ctx);
-    }
-
-    /// The input's end is an event of its own; the console lives on.
-    fn finished(&mut self, _: &mut Self::Context) {}
 }
 
 impl Handler<Notice> for Console {
     type Result = ();
 
     fn handle(&mut self, notice: Notice, _: &mut Self::Context) {
-        if let Notice::Warning { code: Some(code), .. } = &notice {
-            self.worst.get_or_insert(Exit::from_code(*code));
+        match &notice {
+            Notice::Warning { code: Some(code), .. } => {
+                self.warned.get_or_insert(Exit::from_code(*code));
+            }
+            Notice::MemberUp { name, .. } => self.front.learn(name),
+            Notice::Heard { .. }
+            | Notice::Delivered { .. }
+            | Notice::MemberDown { .. }
+            | Notice::Warning { code: None, .. } => {}
         }
         match self.front.form() {
-            Form::Json => self.show_json(&notice),
+            Form::Json => {
+                let seq = self.events.seq.fetch_add(1, Ordering::Relaxed) + 1;
+                self.front.notify(json::notification(&notice, seq));
+            }
             Form::Text => self.show_text(&notice),
         }
     }

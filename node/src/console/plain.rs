@@ -1,15 +1,17 @@
 //! Lines for people: what is printed for each notice, and what commands answer.
 
-use std::sync::Arc;
-
-use actix::{ActorFutureExt as _, AsyncContext as _, Context, WrapFuture as _};
+use actix::Context;
 use bitchat_actors::chat_desk::Notice;
 use bitchat_actors::mesh_manager::{Completeness, ListMembers, Member, Members};
-use bitchat_protocol::id::MessageId;
+use bitchat_protocol::id::{ChannelId, MessageId, PeerId};
 use bitchat_protocol::text::escape_for_terminal;
 
 use super::grammar::{COMMANDS, Typed, read};
-use super::{Channel, Console};
+use super::{Channel, Console, Refused, To};
+use crate::exit::Exit;
+
+/// Stands where the channel's name stands, when something was said to us alone.
+const PRIVATE: &str = "private";
 
 impl Console {
     /// What a person sees first.
@@ -17,126 +19,130 @@ impl Console {
         if !self.front.is_prompt() {
             return;
         }
-        let names: Vec<&str> = self.config.channels.iter().map(|channel| &*channel.name).collect();
-        self.print(&format!(
-            "* in {}; a line is a message, /help lists commands",
-            names.join(", ")
-        ));
+        let labels: Vec<_> = self.config.channels.iter().map(label).collect();
+        let text = format!("* in {}; a line is a message, /help lists commands", labels.join(", "));
+        self.front.answer(text);
     }
 
-    pub(super) fn on_text(&mut self, line: &str, ctx: &mut Context<Self>) {
-        match read(line) {
+    pub(super) fn on_text(&mut self, line: String, ctx: &mut Context<Self>) {
+        match read(&line) {
             Typed::Nothing => {}
             Typed::Say(text) => match self.present().map(|channel| channel.id) {
-                Some(channel) => self.say(channel, text, None, ctx, Self::note_said),
+                Some(channel) => self.say(To::Channel(channel), text, None, ctx, Self::note_said),
                 None => self.refuse("there is no channel to say it in"),
             },
             Typed::Msg { who, text } => {
-                self.asked += 1;
-                self.with_peer(who, ctx, move |console, peer, ctx| {
-                    console.asked -= 1;
-                    match peer {
-                        Ok(peer) => console.tell(peer, text, None, ctx, Self::note_said),
-                        Err(error) => console.refuse(&error),
-                    }
-                });
+                self.with_peer(who, ctx, move |console, peer, ctx| match peer {
+                    Ok(peer) => console.say(To::Peer(peer), text, None, ctx, Self::note_said),
+                    Err(error) => console.refuse(&error),
+                })
             }
             Typed::To(channel) => match self.find_channel(&channel) {
-                Some(at) => self.present = at,
-                None => self.refuse(&format!("no open channel is called {channel}")),
+                Ok(at) => self.present = at,
+                Err(error) => self.refuse(&error),
             },
             Typed::Peers => self.list_peers(ctx),
-            Typed::Help => {
-                for (command, operands, what) in COMMANDS {
-                    let usage = format!("{command} {operands}");
-                    self.print(&format!("* {usage:<16} {what}"));
-                }
-            }
+            Typed::Help => self.front.answer(help()),
             Typed::Quit => self.quit(ctx),
             #[cfg(feature = "fault-injection")]
             Typed::Panic(actor) => {
                 let found = bitchat_actors::supervision::fault::panic_actor(&actor);
-                self.print(&format!("* panic {actor} {found}"));
+                self.front.answer(format!("* panic {actor} {found}"));
             }
             Typed::Wrong(text) => self.refuse(&text),
         }
     }
 
     fn refuse(&mut self, text: &str) {
-        self.refused = true;
-        self.talk(text);
+        self.note_refused(Exit::Failed);
+        self.front.talk(text);
     }
 
-    fn note_said(&mut self, said: Result<MessageId, String>) {
-        if let Err(error) = said {
-            self.refuse(&format!("not sent: {error}"));
+    fn note_said(&mut self, said: Result<MessageId, Refused>) {
+        if let Err(refused) = said {
+            self.note_refused(refused.exit);
+            self.front.talk(&format!("not sent: {}", refused.text));
         }
     }
 
     fn list_peers(&mut self, ctx: &mut Context<Self>) {
         for channel in self.config.channels.clone() {
             let members = self.offices.members.send(ListMembers { channel: channel.id });
-            ctx.spawn(members.into_actor(self).map(move |members, console, _| {
-                console.show_peers(&channel, &members.unwrap_or_default());
-            }));
+            self.when(members, ctx, move |console, members, _| {
+                console.front.answer(describe_members(&channel, &members.unwrap_or_default()));
+            });
         }
     }
 
-    fn show_peers(&self, channel: &Channel, Members { mesh, members }: &Members) {
-        let linked = members.iter().filter(|member| member.linked).count();
-        let mesh = word(*mesh);
-        let name = escape_for_terminal(&channel.name);
-        self.print(&format!("* {name}: {linked} of {} linked, mesh {mesh}", members.len()));
-        for member in members {
-            self.print(&describe(member, members));
-        }
+    fn label_of(&self, id: &ChannelId) -> String {
+        let known = self.config.channels.iter().find(|channel| channel.id == *id);
+        known.map_or_else(|| id.short(), label)
     }
 
     pub(super) fn show_text(&self, notice: &Notice) {
-        match notice {
+        let line = match notice {
             Notice::Heard { channel, name, text, .. } => {
-                let text = escape_for_terminal(text);
-                let name = escape_for_terminal(name);
-                match channel {
-                    Some(channel) => {
-                        let channel = self.channel_name(channel);
-                        let channel = escape_for_terminal(&channel);
-                        self.print(&format!("[{channel}] {name}: {text}"));
-                    }
-                    None => self.print(&format!("[private] {name}: {text}")),
-                }
+                let label =
+                    channel.as_ref().map_or_else(|| PRIVATE.to_owned(), |id| self.label_of(id));
+                format!("[{label}] {}: {}", shown_name(name), escape_for_terminal(text))
             }
+            Notice::Delivered { .. } if !self.config.receipts => return,
             Notice::Delivered { id, name, .. } => {
-                if self.config.receipts {
-                    let name = escape_for_terminal(name);
-                    self.print(&format!("* delivered to {name} ({})", short(id)));
-                }
+                format!("* delivered to {} ({})", shown_name(name), short(id))
             }
             Notice::MemberUp { channel, name, .. } => {
-                let channel = self.channel_name(channel);
-                let (name, channel) = (escape_for_terminal(name), escape_for_terminal(&channel));
-                self.print(&format!("* {name} is here [{channel}]"));
+                format!("* {} is here [{}]", shown_name(name), self.label_of(channel))
             }
             Notice::MemberDown { channel, name, .. } => {
-                let channel = self.channel_name(channel);
-                let (name, channel) = (escape_for_terminal(name), escape_for_terminal(&channel));
-                self.print(&format!("* {name} has gone [{channel}]"));
+                format!("* {} has gone [{}]", shown_name(name), self.label_of(channel))
             }
             Notice::Warning { text, .. } => {
-                self.talk(&format!("WARNING: {}", escape_for_terminal(text)));
+                return self.front.talk(&format!("WARNING: {}", escape_for_terminal(text)));
             }
-        }
+        };
+        self.front.notify(line);
     }
 }
 
-fn describe(member: &Member, all: &[Member]) -> String {
-    let name_of = |peer: &bitchat_protocol::id::PeerId| -> Arc<str> {
-        let known = all.iter().find(|member| member.peer == *peer);
-        known.map_or_else(|| Arc::from(peer.short()), |member| Arc::clone(&member.name))
+/// A channel's name as it stands in brackets; never the word for what is said to us alone.
+pub(super) fn label(channel: &Channel) -> String {
+    if &*channel.name == PRIVATE {
+        return format!("{PRIVATE} {}", channel.id.short());
+    }
+    escape_for_terminal(&channel.name).into_owned()
+}
+
+/// A name that cannot end before its end: nobody can put words into another's mouth by a name such
+/// as `alice: yes`.
+fn shown_name(name: &str) -> String {
+    escape_for_terminal(name).replace(':', "\u{a789}")
+}
+
+fn help() -> String {
+    let line = |(command, operands, what): &(&str, &str, &str)| {
+        format!("* {:<16} {what}", format!("{command} {operands}"))
     };
-    let list = |peers: &[bitchat_protocol::id::PeerId]| {
-        let names: Vec<String> =
-            peers.iter().map(|peer| escape_for_terminal(&name_of(peer)).into_owned()).collect();
+    COMMANDS.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+fn describe_members(channel: &Channel, Members { mesh, members }: &Members) -> String {
+    let linked = members.iter().filter(|member| member.linked).count();
+    let (label, mesh) = (label(channel), word(*mesh));
+    let mut text = format!("* {label}: {linked} of {} linked, mesh {mesh}", members.len());
+    for member in members {
+        text += "\n";
+        text += &describe(member, members);
+    }
+    text
+}
+
+fn describe(member: &Member, all: &[Member]) -> String {
+    let name_of = |peer: &PeerId| {
+        let known = all.iter().find(|member| member.peer == *peer);
+        known.map_or_else(|| peer.short(), |member| shown_name(&member.name))
+    };
+    let list = |peers: &[PeerId]| {
+        let names: Vec<String> = peers.iter().map(name_of).collect();
         if names.is_empty() { "nobody".to_owned() } else { names.join(" ") }
     };
     let link = match (member.linked, member.address, member.rtt) {
@@ -148,7 +154,7 @@ fn describe(member: &Member, all: &[Member]) -> String {
     };
     format!(
         "*   {} {} ({link}); mesh {}; with: {}; not with: {}",
-        escape_for_terminal(&member.name),
+        shown_name(&member.name),
         member.peer.short(),
         word(member.mesh),
         list(&member.connected_with),

@@ -1,28 +1,41 @@
 //! A prompt that stays whole while messages arrive (reedline, on the input's thread).
 
 use std::borrow::Cow;
-use std::io;
+use std::collections::BTreeSet;
+use std::io::{self, Write as _};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::SyncSender;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use reedline::{
-    ColumnarMenu, DefaultCompleter, Emacs, ExternalPrinter, KeyCode, KeyModifiers,
+    ColumnarMenu, Completer, CompletionResult, Emacs, ExternalPrinter, KeyCode, KeyModifiers,
     MenuBuilder as _, PromptEditMode, PromptHistorySearch, Reedline, ReedlineEvent, ReedlineMenu,
-    Signal, default_emacs_keybindings,
+    Signal, Span, Suggestion, default_emacs_keybindings,
 };
 use tokio::sync::mpsc;
 
 use super::Event;
 use super::grammar::COMMANDS;
+use super::lines::LineError;
 
-/// Lines that may wait to be printed above the prompt; more block whoever prints.
-const PRINTS_AHEAD: usize = 1024;
+/// Lines that may wait to be printed above the prompt; more wait with the front.
+const PRINTS_AHEAD: usize = 16;
+/// Names offered for completion.
+const NAMES_MAX: usize = 1024;
+
+type Names = Arc<Mutex<BTreeSet<String>>>;
 
 /// See the module.
 pub(super) struct Prompt {
     printer: SyncSender<String>,
     /// Taken by the thread that reads.
     editor: Mutex<Option<Reedline>>,
+    /// Whether nothing is typed any more: lines are printed without regard to the prompt.
+    over: Mutex<bool>,
+    stop: Arc<AtomicBool>,
+    ended: (Mutex<bool>, Condvar),
+    names: Names,
 }
 
 impl std::fmt::Debug for Prompt {
@@ -35,48 +48,136 @@ impl Prompt {
     pub(super) fn new() -> Self {
         let printer = ExternalPrinter::new(PRINTS_AHEAD);
         let sender = printer.sender();
-        let mut completer = DefaultCompleter::with_inclusions(&['/']);
-        completer.insert(COMMANDS.iter().map(|(command, ..)| (*command).to_owned()).collect());
+        let (names, stop) = (Names::default(), Arc::new(AtomicBool::new(false)));
         let mut keys = default_emacs_keybindings();
         let complete = ReedlineEvent::UntilFound(vec![
-            ReedlineEvent::Menu("commands".into()),
+            ReedlineEvent::Menu("words".into()),
             ReedlineEvent::MenuNext,
         ]);
         keys.add_binding(KeyModifiers::NONE, KeyCode::Tab, complete);
-        let menu = ColumnarMenu::default().with_name("commands");
+        let menu = ColumnarMenu::default().with_name("words");
         let editor = Reedline::create()
             .with_external_printer(printer)
-            .with_completer(Box::new(completer))
+            .with_break_signal(Arc::clone(&stop))
+            .with_completer(Box::new(Words(Arc::clone(&names))))
             .with_menu(ReedlineMenu::EngineCompleter(Box::new(menu)))
             .with_edit_mode(Box::new(Emacs::new(keys)))
             .use_bracketed_paste(true);
-        Self { printer: sender, editor: Mutex::new(Some(editor)) }
+        Self {
+            printer: sender,
+            editor: Mutex::new(Some(editor)),
+            over: Mutex::new(false),
+            stop,
+            ended: (Mutex::new(false), Condvar::new()),
+            names,
+        }
     }
 
-    pub(super) fn print(&self, line: &str) -> io::Result<()> {
-        self.printer.send(line.to_owned()).map_err(|_| io::ErrorKind::BrokenPipe.into())
+    /// Prints a line above the prompt; waits until there is room.
+    pub(super) fn print(&self, line: String) {
+        let over = lock(&self.over);
+        if !*over && self.printer.send(line.clone()).is_ok() {
+            return;
+        }
+        // The terminal is gone when this fails, and so is whoever would be told.
+        let _ = writeln!(io::stdout().lock(), "{line}");
     }
 
+    /// Offers a name for completion.
+    pub(super) fn learn(&self, name: &str) {
+        let mut names = lock(&self.names);
+        if names.len() < NAMES_MAX {
+            names.insert(name.to_owned());
+        }
+    }
+
+    /// Reads lines until the person ends that, or [`Prompt::finish`] does.
     pub(super) fn read(&self, events: &mpsc::Sender<Event>) {
-        let editor = self.editor.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(mut editor) = editor else { return };
-        loop {
-            let event = match editor.read_line(&Mark) {
+        let Some(mut editor) = lock(&self.editor).take() else { return };
+        let last = loop {
+            let event = match editor.read_line(&Mark("> ")) {
                 Ok(Signal::Success(line)) => Event::Line(Ok(line)),
-                Ok(Signal::CtrlD) => Event::End,
-                Ok(_) => Event::Quit,
-                Err(error) => Event::Line(Err(super::lines::LineError::Broken(error.to_string()))),
+                Ok(Signal::CtrlD) => break Some(Event::End),
+                Ok(Signal::CtrlC) => break Some(Event::Quit),
+                // Whoever stopped it knows.
+                Ok(_) => break None,
+                Err(error) => {
+                    let error = LineError::Broken(error.to_string());
+                    if events.blocking_send(Event::Line(Err(error))).is_err() {
+                        break None;
+                    }
+                    break Some(Event::End);
+                }
             };
-            let last = !matches!(event, Event::Line(Ok(_)));
-            if events.blocking_send(event).is_err() || last {
-                return;
+            if events.blocking_send(event).is_err() {
+                break None;
+            }
+        };
+        self.leave(editor);
+        if let Some(event) = last {
+            // Nobody waits for it when the console is gone.
+            let _ = events.blocking_send(event);
+        }
+    }
+
+    /// Prints what waits for the prompt, and gives the terminal back.
+    fn leave(&self, editor: Reedline) {
+        self.stop.store(false, Ordering::Relaxed);
+        let mut editor = editor.with_immediately_accept(true);
+        // Each turn prints all that waits and returns at once. While somebody prints, the lock is
+        // held until there is room.
+        let mut print_all = || drop(editor.read_line(&Mark("")));
+        loop {
+            print_all();
+            if let Ok(mut over) = self.over.try_lock() {
+                print_all();
+                *over = true;
+                break;
             }
         }
+        *lock(&self.ended.0) = true;
+        self.ended.1.notify_all();
+    }
+
+    /// Ends the reading, and waits at most `timeout` until the terminal is as it was before.
+    pub(super) fn finish(&self, timeout: Duration) {
+        self.stop.store(true, Ordering::Relaxed);
+        let ended = lock(&self.ended.0);
+        // After that time the terminal is what it is.
+        let _ = self.ended.1.wait_timeout_while(ended, timeout, |ended| !*ended);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Completes commands at the beginning of a line, and names everywhere.
+struct Words(Names);
+
+impl Completer for Words {
+    fn complete(&mut self, line: &str, pos: usize) -> CompletionResult {
+        let before = line.get(..pos).unwrap_or(line);
+        let start = before.rfind(char::is_whitespace).map_or(0, |at| at + 1);
+        let word = &before[start..];
+        let suggest = |value: &str| Suggestion {
+            value: value.to_owned(),
+            span: Span::new(start, before.len()),
+            append_whitespace: true,
+            ..Suggestion::default()
+        };
+        let suggestions: Vec<_> = if start == 0 && word.starts_with('/') {
+            let commands = COMMANDS.iter().map(|(command, ..)| *command);
+            commands.filter(|command| command.starts_with(word)).map(suggest).collect()
+        } else {
+            lock(&self.0).iter().filter(|name| name.starts_with(word)).map(|n| suggest(n)).collect()
+        };
+        CompletionResult::fresh(suggestions)
     }
 }
 
 /// What stands before the line that is typed.
-struct Mark;
+struct Mark(&'static str);
 
 impl reedline::Prompt for Mark {
     fn render_prompt_left(&self) -> Cow<'_, str> {
@@ -88,7 +189,7 @@ impl reedline::Prompt for Mark {
     }
 
     fn render_prompt_indicator(&self, _: PromptEditMode) -> Cow<'_, str> {
-        Cow::Borrowed("> ")
+        Cow::Borrowed(self.0)
     }
 
     fn render_prompt_multiline_indicator(&self) -> Cow<'_, str> {
@@ -97,5 +198,28 @@ impl reedline::Prompt for Mark {
 
     fn render_prompt_history_search_indicator(&self, search: PromptHistorySearch) -> Cow<'_, str> {
         Cow::Owned(format!("search {}: ", search.term))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(line: &str, expected: &[(&str, usize)]) {
+        let names = ["alice", "albert", "bob"].map(str::to_owned);
+        let mut words = Words(Arc::new(Mutex::new(names.into())));
+        let result = words.complete(line, line.len());
+        let found: Vec<_> =
+            result.suggestions().iter().map(|s| (s.value.as_str(), s.span.start)).collect();
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn commands_complete_at_the_beginning_and_names_anywhere() {
+        check("/pe", &[("/peers", 0)]);
+        check("/msg al", &[("albert", 5), ("alice", 5)]);
+        check("hé bo", &[("bob", 4)]);
+        check("say /pe", &[]);
     }
 }

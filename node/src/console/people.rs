@@ -1,0 +1,82 @@
+//! Which channel or person is meant by what was typed.
+
+use actix::Context;
+use bitchat_actors::mesh_manager::{ListMembers, Member};
+use bitchat_protocol::id::PeerId;
+
+use super::{Channel, Console};
+
+/// Characters of an id that are enough to mean it, if no other begins with them.
+const ID_PREFIX_MIN: usize = 6;
+
+impl Console {
+    /// A channel by its name (with or without `#`) or the beginning of its id.
+    pub(super) fn find_channel(&self, text: &str) -> Result<usize, String> {
+        let bare = text.trim_start_matches('#');
+        let by_name = |channel: &Channel| channel.name.trim_start_matches('#') == bare;
+        let by_id = |channel: &Channel| {
+            text.len() >= ID_PREFIX_MIN && channel.id.to_string().starts_with(text)
+        };
+        let channels = || self.config.channels.iter().enumerate();
+        let mut found: Vec<usize> =
+            channels().filter(|(_, channel)| by_name(channel)).map(|(at, _)| at).collect();
+        if found.is_empty() {
+            found = channels().filter(|(_, channel)| by_id(channel)).map(|(at, _)| at).collect();
+        }
+        match found[..] {
+            [at] => Ok(at),
+            [] => {
+                let names: Vec<&str> =
+                    self.config.channels.iter().map(|channel| &*channel.name).collect();
+                Err(format!("no open channel is called {text}; open are: {}", names.join(", ")))
+            }
+            _ => Err(format!("several channels are called {text}: name one by its id")),
+        }
+    }
+
+    /// Finds a person by name or id: contacts first, then members of the open channels.
+    pub(super) fn with_peer(
+        &mut self,
+        who: String,
+        ctx: &mut Context<Self>,
+        then: impl FnOnce(&mut Self, Result<PeerId, String>, &mut Context<Self>) + 'static,
+    ) {
+        use bitchat_actors::contact_book::FindContact;
+        let contact = self.offices.contacts.send(FindContact { text: who.clone() });
+        let ask =
+            |channel: &Channel| self.offices.members.send(ListMembers { channel: channel.id });
+        let lists: Vec<_> = self.config.channels.iter().map(ask).collect();
+        let search = async move {
+            if let Ok(peer) = who.parse::<PeerId>() {
+                return Ok(peer);
+            }
+            if let Ok(Ok(contact)) = contact.await {
+                return Ok(contact.peer);
+            }
+            let mut members = Vec::new();
+            for list in lists {
+                members.extend(list.await.unwrap_or_default().members);
+            }
+            find_member(&who, &members)
+        };
+        self.when(search, ctx, then);
+    }
+}
+
+fn find_member(who: &str, members: &[Member]) -> Result<PeerId, String> {
+    let by_name = |member: &&Member| member.name.to_lowercase() == who.to_lowercase();
+    let by_id = |member: &&Member| {
+        who.len() >= ID_PREFIX_MIN && member.peer.to_string().starts_with(&who.to_lowercase())
+    };
+    let mut found: Vec<PeerId> = members.iter().filter(by_name).map(|one| one.peer).collect();
+    if found.is_empty() {
+        found = members.iter().filter(by_id).map(|one| one.peer).collect();
+    }
+    found.sort_unstable();
+    found.dedup();
+    match found[..] {
+        [peer] => Ok(peer),
+        [] => Err(format!("nobody is called {who}; /peers lists who is there")),
+        _ => Err(format!("several are called {who}; name one by the beginning of its id")),
+    }
+}

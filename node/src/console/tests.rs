@@ -1,0 +1,531 @@
+//! The console among fake neighbours: what it makes of its input, what it prints, how it ends.
+
+use std::io::{self, Write};
+use std::sync::Mutex;
+
+use actix::{Message, MessageResult};
+use bitchat_actors::mesh_manager::{Completeness, Member, Members};
+use bitchat_actors::supervision::{ChildSpec, Slot, Strategy, Supervisor};
+use bitchat_protocol::contact::{Contact, ContactError, Trust};
+use serde_json::{Value, json};
+
+use super::*;
+
+const TEAM: ChannelId = ChannelId([1; 32]);
+const OTHER: ChannelId = ChannelId([2; 32]);
+const ALICE: PeerId = PeerId([10; 32]);
+const BOB: PeerId = PeerId([11; 32]);
+
+/// What was said, and to whom.
+type Said = (Option<ChannelId>, Option<PeerId>, String);
+
+/// How the neighbours behave, and what they saw.
+#[derive(Default)]
+struct World {
+    said: Vec<Said>,
+    keys: Vec<Option<MessageId>>,
+    listeners: Vec<Recipient<Notice>>,
+    /// Nobody takes anything.
+    is_deaf: bool,
+    /// How often there is no room before there is.
+    full: usize,
+    /// Told when the console appears.
+    news: Vec<Notice>,
+    undelivered: usize,
+    members: Vec<Member>,
+}
+
+#[derive(Clone)]
+struct Neighbour(Arc<Mutex<World>>);
+
+impl Actor for Neighbour {
+    type Context = Context<Self>;
+}
+
+impl Neighbour {
+    fn take(&self, to: To, text: &str, id: Option<MessageId>) -> Result<MessageId, SayError> {
+        let mut world = self.0.lock().unwrap();
+        if world.full > 0 {
+            world.full -= 1;
+            return Err(Unfit::OutboxFull { waiting: 7 }.into());
+        }
+        if text.len() > 100 {
+            return Err(Unfit::TooLong { len: text.len() }.into());
+        }
+        let (channel, peer) = match to {
+            To::Channel(channel) => (Some(channel), None),
+            To::Peer(peer) => (None, Some(peer)),
+        };
+        world.said.push((channel, peer, text.to_owned()));
+        world.keys.push(id);
+        let id = id.unwrap_or(MessageId([world.said.len() as u8; 16]));
+        if world.is_deaf {
+            world.undelivered += 1;
+        } else {
+            let name = "bob".into();
+            let delivered = Notice::Delivered { id, channel, by: BOB, name };
+            world.listeners.iter().for_each(|listener| listener.do_send(delivered.clone()));
+        }
+        Ok(id)
+    }
+}
+
+impl Handler<Say> for Neighbour {
+    type Result = Result<MessageId, SayError>;
+
+    fn handle(&mut self, say: Say, _: &mut Self::Context) -> Self::Result {
+        self.take(To::Channel(say.channel), &say.text, say.id)
+    }
+}
+
+impl Handler<Tell> for Neighbour {
+    type Result = Result<MessageId, SayError>;
+
+    fn handle(&mut self, tell: Tell, _: &mut Self::Context) -> Self::Result {
+        self.take(To::Peer(tell.peer), &tell.text, tell.id)
+    }
+}
+
+impl Handler<CountUndelivered> for Neighbour {
+    type Result = usize;
+
+    fn handle(&mut self, _: CountUndelivered, _: &mut Self::Context) -> usize {
+        self.0.lock().unwrap().undelivered
+    }
+}
+
+impl Handler<Subscribe> for Neighbour {
+    type Result = ();
+
+    fn handle(&mut self, Subscribe(listener): Subscribe, _: &mut Self::Context) {
+        let mut world = self.0.lock().unwrap();
+        world.news.iter().for_each(|notice| listener.do_send(notice.clone()));
+        world.listeners.push(listener);
+    }
+}
+
+impl Handler<ListMembers> for Neighbour {
+    type Result = MessageResult<ListMembers>;
+
+    fn handle(&mut self, _: ListMembers, _: &mut Self::Context) -> Self::Result {
+        let members = self.0.lock().unwrap().members.clone();
+        MessageResult(Members { mesh: Completeness::Full, members })
+    }
+}
+
+impl Handler<FindContact> for Neighbour {
+    type Result = Result<Contact, ContactError>;
+
+    fn handle(&mut self, find: FindContact, _: &mut Self::Context) -> Self::Result {
+        if find.text != "friend" {
+            return Err(ContactError::NotFound(find.text));
+        }
+        let (name, trust) = ("friend".into(), Trust::Known);
+        let (their_name, added_unix, last_seen_unix) = (None, 0, None);
+        Ok(Contact { peer: ALICE, name, their_name, trust, added_unix, last_seen_unix })
+    }
+}
+
+/// Makes a console panic.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Break;
+
+impl Handler<Break> for Console {
+    type Result = ();
+
+    fn handle(&mut self, _: Break, _: &mut Self::Context) {
+        panic!("asked to");
+    }
+}
+
+#[derive(Clone, Default)]
+struct Sheet(Arc<Mutex<Vec<u8>>>);
+
+impl Sheet {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl Write for Sheet {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// How a run went.
+struct Played {
+    exit: Option<Exit>,
+    out: String,
+    talk: String,
+    said: Vec<Said>,
+    keys: Vec<Option<MessageId>>,
+}
+
+impl Played {
+    fn texts(&self) -> Vec<&str> {
+        self.said.iter().map(|(_, _, text)| text.as_str()).collect()
+    }
+
+    /// The lines of the output as JSON, answers only.
+    fn answers(&self) -> Vec<Value> {
+        self.json().into_iter().filter(|line| line.get("method").is_none()).collect()
+    }
+
+    fn json(&self) -> Vec<Value> {
+        self.out.lines().map(|line| serde_json::from_str(line).expect(line)).collect()
+    }
+}
+
+fn play(form: Form, input: &[u8], world: World) -> Played {
+    play_over(form, Box::new(io::Cursor::new(input.to_vec())), world, |_| ())
+}
+
+/// Runs a console to its end; `meanwhile` gets it once it stands.
+fn play_over(
+    form: Form,
+    input: Box<dyn io::BufRead + Send>,
+    world: World,
+    meanwhile: impl FnOnce(Slot<Console>) + 'static,
+) -> Played {
+    let (out, talk) = (Sheet::default(), Sheet::default());
+    let front = Front::over(form, input, Box::new(out.clone()), Box::new(talk.clone()));
+    let world = Arc::new(Mutex::new(world));
+    let ending = Arc::new(Ending::default());
+    let channel = |id, name: &str| Channel { id, name: name.into() };
+    let config = Config {
+        own_peer: PeerId([9; 32]),
+        channels: vec![channel(TEAM, "team"), channel(OTHER, "#other")],
+        linger: Duration::from_millis(300),
+        receipts: true,
+    };
+    let (ends, console_front) = (Arc::clone(&ending), front.clone());
+    let neighbours = Arc::clone(&world);
+    actix_rt::System::new().block_on(async move {
+        let neighbour = Neighbour(neighbours).start();
+        let events = read_input(&console_front);
+        let exits = Arc::clone(&ends);
+        let make = move || {
+            let offices = Offices {
+                say: neighbour.clone().recipient(),
+                tell: neighbour.clone().recipient(),
+                undelivered: neighbour.clone().recipient(),
+                notices: neighbour.clone().recipient(),
+                members: neighbour.clone().recipient(),
+                contacts: neighbour.clone().recipient(),
+            };
+            let (config, front) = (config.clone(), console_front.clone());
+            Ok(Console::new(config, offices, front, events.clone(), Arc::clone(&exits)))
+        };
+        let slot = Slot::new();
+        let tree = Supervisor::new("stage", Strategy::RestForOne)
+            .child(ChildSpec::try_actor("console", make).slot(&slot));
+        let (stopper, ended) = tree.spawn();
+        ends.attach(stopper);
+        meanwhile(slot);
+        ended.await;
+    });
+    front.finish();
+    let world = world.lock().unwrap();
+    Played {
+        exit: ending.exit(),
+        out: out.text(),
+        talk: talk.text(),
+        said: world.said.clone(),
+        keys: world.keys.clone(),
+    }
+}
+
+fn member(peer: PeerId, name: &str) -> Member {
+    Member {
+        peer,
+        name: name.into(),
+        address: Some("127.0.0.1:4000".parse().unwrap()),
+        rtt: Some(Duration::from_millis(2)),
+        linked: true,
+        connected_with: vec![BOB],
+        not_connected_with: vec![],
+        mesh: Completeness::Full,
+    }
+}
+
+fn heard(channel: Option<ChannelId>, name: &str, text: &str) -> Notice {
+    let (from, id) = (ALICE, MessageId([7; 16]));
+    Notice::Heard { channel, from, name: name.into(), id, unix_ms: 5, text: text.into() }
+}
+
+#[test]
+fn each_line_is_said_once_in_order_and_the_end_waits_for_receipts() {
+    let played = play(Form::Text, b"one\r\n\n  \ntwo\n//three", World::default());
+    assert_eq!(played.texts(), ["one", "two", "/three"]);
+    assert!(played.said.iter().all(|(channel, ..)| *channel == Some(TEAM)));
+    assert_eq!(played.out.matches("* delivered to bob (").count(), 3, "{}", played.out);
+    assert_eq!(played.exit, Some(Exit::Done));
+    assert_eq!(played.talk, "");
+}
+
+#[test]
+fn an_empty_input_ends_well_at_once() {
+    assert_eq!(play(Form::Text, b"", World::default()).exit, Some(Exit::Done));
+    assert_eq!(play(Form::Json, b"", World::default()).exit, Some(Exit::Done));
+}
+
+#[test]
+fn what_nobody_takes_ends_the_run_after_a_while_with_code_3_and_words() {
+    let deaf = World { is_deaf: true, ..World::default() };
+    let played = play(Form::Text, b"hello\n", deaf);
+    assert_eq!(played.exit, Some(Exit::NotDelivered));
+    assert!(played.talk.contains("not delivered: nobody took 1 message within 300ms"));
+}
+
+#[test]
+fn lines_that_cannot_be_said_are_named_and_the_next_is_said() {
+    let mut input = b"one\n\xff\xfe\ntwo\n/pears\nthree\n".to_vec();
+    let played = play(Form::Text, &input, World::default());
+    assert_eq!(played.texts(), ["one", "two", "three"]);
+    assert!(played.talk.contains("line 2 is not UTF-8"), "{}", played.talk);
+    assert!(played.talk.contains("did you mean /peers"), "{}", played.talk);
+    assert_eq!(played.exit, Some(Exit::Failed));
+
+    input = vec![b'x'; 10 * 1024 * 1024];
+    input.extend(b"\nnext\n");
+    let played = play(Form::Text, &input, World::default());
+    assert_eq!(played.texts(), ["next"]);
+    assert!(played.talk.contains("line 1 is longer than"), "{}", played.talk);
+    assert_eq!(played.exit, Some(Exit::Limit));
+
+    let played =
+        play(Form::Text, format!("{}\nnext\n", "y".repeat(101)).as_bytes(), World::default());
+    assert_eq!(played.texts(), ["next"]);
+    assert!(played.talk.contains("not sent: the message has 101 bytes"), "{}", played.talk);
+    assert_eq!(played.exit, Some(Exit::Limit));
+}
+
+#[test]
+fn lines_wait_while_there_is_no_room_and_keep_their_order() {
+    let world = World { full: 2, ..World::default() };
+    let played = play(Form::Text, b"one\ntwo\n", world);
+    assert_eq!(played.texts(), ["one", "two"]);
+    assert_eq!((played.exit, played.talk.as_str()), (Some(Exit::Done), ""));
+}
+
+#[test]
+fn where_there_is_no_room_for_long_the_run_ends_with_code_3() {
+    let played = play(Form::Text, b"one\n", World { full: usize::MAX, ..World::default() });
+    assert_eq!(played.exit, Some(Exit::NotDelivered));
+    assert!(played.talk.contains("nobody took 7 messages"), "{}", played.talk);
+}
+
+#[test]
+fn a_program_is_told_at_once_that_there_is_no_room() {
+    let say = json!({"jsonrpc": "2.0", "id": 1, "method": "say", "params": {"text": "x"}});
+    let world = World { full: usize::MAX, ..World::default() };
+    let played = play(Form::Json, say.to_string().as_bytes(), world);
+    assert_eq!(played.answers()[0]["error"]["code"], -32000);
+    assert_eq!(played.exit, Some(Exit::Limit));
+}
+
+#[test]
+fn messages_to_one_person_go_to_contacts_then_to_members() {
+    let world = || World {
+        members: vec![
+            member(ALICE, "Alice B"),
+            member(BOB, "bob"),
+            member(PeerId([12; 32]), "bob"),
+        ],
+        ..World::default()
+    };
+    let to = |line: &str| {
+        let played = play(Form::Text, line.as_bytes(), world());
+        (played.said.first().and_then(|(_, peer, _)| *peer), played.talk, played.exit)
+    };
+    assert_eq!(to("/msg friend hi"), (Some(ALICE), String::new(), Some(Exit::Done)));
+    assert_eq!(to("/msg \"alice b\" hi").0, Some(ALICE));
+    assert_eq!(to(&format!("/msg {} hi", BOB.short())).0, Some(BOB));
+    assert_eq!(to(&format!("/msg {BOB} hi")).0, Some(BOB));
+    let (nobody, talk, exit) = to("/msg bob hi");
+    assert!(nobody.is_none() && talk.contains("several are called bob"), "{talk}");
+    assert_eq!(exit, Some(Exit::Failed));
+    assert!(to("/msg nobody hi").1.contains("nobody is called nobody"));
+}
+
+#[test]
+fn another_channel_is_the_present_one_from_then_on() {
+    let played = play(Form::Text, b"one\n/to other\ntwo\n/to nowhere\nthree\n", World::default());
+    let channels: Vec<_> = played.said.iter().map(|(channel, ..)| channel.unwrap()).collect();
+    assert_eq!(channels, [TEAM, OTHER, OTHER]);
+    assert!(played.talk.contains("no open channel is called nowhere; open are: team"));
+}
+
+#[test]
+fn quitting_reads_no_further_line_and_says_what_nobody_has() {
+    let played = play(Form::Text, b"one\n/quit\ntwo\n", World::default());
+    assert_eq!((played.texts(), played.exit), (vec!["one"], Some(Exit::Done)));
+    let deaf = World { is_deaf: true, ..World::default() };
+    let played = play(Form::Text, b"one\n/quit\ntwo\n", deaf);
+    assert_eq!((played.texts(), played.exit), (vec!["one"], Some(Exit::NotDelivered)));
+    assert!(played.talk.contains("not delivered to anybody: 1 message"), "{}", played.talk);
+}
+
+#[test]
+fn a_key_conflict_is_loud_and_decides_the_exit_code() {
+    let text = "alice has \u{1b}[2J another key".into();
+    let world = World { news: vec![Notice::Warning { text, code: Some(4) }], ..World::default() };
+    let played = play(Form::Text, b"hello\n", world);
+    assert_eq!(played.exit, Some(Exit::Untrusted));
+    assert!(played.talk.contains("WARNING: alice has "), "{}", played.talk);
+    assert!(!played.talk.contains('\u{1b}'));
+}
+
+#[test]
+fn nobody_can_forge_a_line_by_a_name_or_a_text() {
+    let news = vec![
+        heard(Some(TEAM), "mallory: x", "a\n[team] alice: b\u{1b}[2J\u{202e}"),
+        heard(None, "alice", "secret"),
+        heard(Some(OTHER), "alice", "public"),
+    ];
+    let played = play(Form::Text, b"", World { news: news.clone(), ..World::default() });
+    let lines: Vec<_> = played.out.lines().collect();
+    assert_eq!(lines.len(), 3, "{}", played.out);
+    assert!(lines[0].starts_with("[team] mallory\u{a789} x: a"), "{}", lines[0]);
+    assert!(!played.out.contains('\u{1b}') && !played.out.contains('\u{202e}'));
+    assert_eq!(lines[1], "[private] alice: secret");
+    assert_eq!(lines[2], "[#other] alice: public");
+    // A program gets every character.
+    let played = play(Form::Json, b"", World { news, ..World::default() });
+    assert_eq!(played.json()[0]["params"]["text"], "a\n[team] alice: b\u{1b}[2J\u{202e}");
+}
+
+#[test]
+fn a_channel_called_private_is_not_taken_for_what_is_said_to_us_alone() {
+    let channel = Channel { id: OTHER, name: "private".into() };
+    assert_eq!(plain::label(&channel), "private 02020202");
+}
+
+#[test]
+fn who_is_there_is_listed_with_each_ones_view() {
+    let world =
+        World { members: vec![member(ALICE, "alice"), member(BOB, "bob")], ..World::default() };
+    let played = play(Form::Text, b"/peers\n", world);
+    assert!(played.out.contains("* team: 2 of 2 linked, mesh full\n"), "{}", played.out);
+    let line = played.out.lines().find(|line| line.starts_with("*   alice ")).unwrap();
+    assert!(line.contains("127.0.0.1:4000") && line.contains("with: bob; not with: nobody"));
+}
+
+#[test]
+fn requests_are_answered_in_order_and_mistakes_do_not_stop_the_rest() {
+    let input = concat!(
+        r#"{"jsonrpc":"2.0","id":1,"method":"say","params":{"channel":"team","text":"a"}}"#,
+        "\nnot json\n\n",
+        r#"{"jsonrpc":"2.0","id":"two","method":"chanels"}"#,
+        "\n",
+        r#"{"jsonrpc":"1.0","id":3,"method":"say"}"#,
+        "\n[]\n",
+        r#"{"jsonrpc":"2.0","id":4,"method":"say","params":{"text":5}}"#,
+        "\n",
+        r#"{"jsonrpc":"2.0","id":5,"method":"say","params":{"channel":"x","text":"b"}}"#,
+        "\n",
+        r#"{"jsonrpc":"2.0","id":6,"method":"channels"}"#,
+        "\n",
+    );
+    let played = play(Form::Json, input.as_bytes(), World::default());
+    let answers = played.answers();
+    let codes: Vec<_> =
+        answers.iter().map(|a| (a["id"].clone(), a["error"]["code"].as_i64())).collect();
+    assert_eq!(
+        codes,
+        [
+            (json!(1), None),
+            (Value::Null, Some(-32700)),
+            (json!("two"), Some(-32601)),
+            (Value::Null, Some(-32600)),
+            (Value::Null, Some(-32600)),
+            (json!(4), Some(-32602)),
+            (json!(5), Some(-32602)),
+            (json!(6), None),
+        ]
+    );
+    assert_eq!(answers[0]["result"]["id"], MessageId([1; 16]).to_string());
+    assert!(answers[2]["error"]["message"].as_str().unwrap().contains("did you mean channels?"));
+    assert_eq!(answers[7]["result"]["channels"][0]["name"], "team");
+    assert_eq!(played.texts(), ["a"]);
+    assert_eq!(played.exit, Some(Exit::Failed));
+}
+
+#[test]
+fn a_client_chooses_ids_and_may_want_no_answer() {
+    let key = MessageId([0xab; 16]);
+    let input = format!(
+        "{}\n{}\n{}\n{}\n",
+        json!({"jsonrpc": "2.0", "id": 1, "method": "say", "params": {"text": "a", "key": key.to_string()}}),
+        json!({"jsonrpc": "2.0", "method": "say", "params": {"text": "b"}}),
+        json!({"jsonrpc": "2.0", "id": 2, "method": "say", "params": {"text": "c", "key": "short"}}),
+        json!({"jsonrpc": "2.0", "id": 3, "method": "tell", "params": {"to": "friend", "text": "d"}}),
+    );
+    let played = play(Form::Json, input.as_bytes(), World::default());
+    assert_eq!(played.texts(), ["a", "b", "d"]);
+    assert_eq!(played.keys, [Some(key), None, None]);
+    let answers = played.answers();
+    assert_eq!(answers.len(), 3, "{}", played.out);
+    assert_eq!(answers[0]["result"]["id"], key.to_string());
+    assert_eq!(answers[1]["error"]["code"], -32602);
+    assert_eq!(played.said[2].1, Some(ALICE));
+}
+
+#[test]
+fn notifications_are_numbered_without_gaps_also_after_a_restart() {
+    // The input stays open until the console has come back and its news are shown.
+    let (lines, input) = io::pipe().map(|(read, write)| (write, read)).unwrap();
+    let news = vec![heard(Some(TEAM), "alice", "hi"), heard(None, "bob", "psst")];
+    let world = World { news, ..World::default() };
+    let played = play_over(Form::Json, Box::new(io::BufReader::new(input)), world, move |slot| {
+        actix_rt::spawn(async move {
+            let first = standing(&slot, None).await;
+            first.send(Break).await.expect_err("it panics");
+            let second = standing(&slot, Some(&first)).await;
+            // Its news are before this in its mailbox or handled.
+            second.send(Ping).await.unwrap();
+            let mut lines = lines;
+            let say = json!({"jsonrpc": "2.0", "id": 1, "method": "say", "params": {"text": "x"}});
+            writeln!(lines, "{say}").unwrap();
+        });
+    });
+    assert_eq!(played.texts(), ["x"], "lines are read after the restart");
+    let notices: Vec<_> =
+        played.json().into_iter().filter(|line| line.get("method").is_some()).collect();
+    let seqs: Vec<_> = notices.iter().map(|n| n["params"]["seq"].as_u64().unwrap()).collect();
+    assert_eq!(seqs, (1..=seqs.len() as u64).collect::<Vec<_>>());
+    assert!(seqs.len() >= 4, "{}", played.out);
+    assert_eq!(notices[0]["method"], "message");
+    assert_eq!(notices[1]["params"]["channel"], Value::Null);
+}
+
+/// Answered when all before it is handled.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Ping;
+
+impl Handler<Ping> for Console {
+    type Result = ();
+
+    fn handle(&mut self, _: Ping, _: &mut Self::Context) {}
+}
+
+/// Waits for a console that is not the one before.
+async fn standing(
+    slot: &Slot<Console>,
+    before: Option<&actix::Addr<Console>>,
+) -> actix::Addr<Console> {
+    loop {
+        match slot.addr() {
+            Some(addr) if addr.connected() && before != Some(&addr) => return addr,
+            _ => tokio::task::yield_now().await,
+        }
+    }
+}
