@@ -47,8 +47,9 @@ impl Front {
 
     /// Prints one line of data.
     pub(crate) fn print(&self, line: &str) -> io::Result<()> {
-        if let Some(prompt) = &self.prompt {
-            return prompt.print(line);
+        // After the end of the input the prompt is gone, and the terminal is an ordinary one.
+        if self.prompt.as_ref().is_some_and(|prompt| prompt.print(line).is_ok()) {
+            return Ok(());
         }
         let mut stdout = io::stdout().lock();
         writeln!(stdout, "{line}")?;
@@ -57,10 +58,10 @@ impl Front {
 
     /// Tells the person something that is no data.
     pub(crate) fn talk(&self, line: &str) {
-        match &self.prompt {
-            // The prompt would be torn by anything that does not go through it.
-            Some(prompt) => drop(prompt.print(&format!("! {line}"))),
-            None => output::talk(format_args!("bitchat: {line}")),
+        // The prompt would be torn by anything that does not go through it.
+        let prompt = self.prompt.as_ref();
+        if prompt.is_none_or(|prompt| prompt.print(&format!("! {line}")).is_err()) {
+            output::talk(format_args!("bitchat: {line}"));
         }
     }
 

@@ -15,6 +15,7 @@ mod lines;
 mod plain;
 mod prompt;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -46,6 +47,8 @@ const LINGER_STEP: Duration = Duration::from_millis(50);
 pub(crate) struct Ending {
     stopper: OnceLock<Stopper>,
     exit: Mutex<Option<Exit>>,
+    /// Something was said that nobody has got yet, and the input has ended.
+    owing: AtomicBool,
 }
 
 impl Ending {
@@ -61,8 +64,10 @@ impl Ending {
         }
     }
 
+    /// What the console ended with; a signal in the middle of its waiting delivers nothing.
     pub(crate) fn exit(&self) -> Option<Exit> {
-        *self.exit.lock().unwrap_or_else(PoisonError::into_inner)
+        let exit = *self.exit.lock().unwrap_or_else(PoisonError::into_inner);
+        exit.or_else(|| self.owing.load(Ordering::Relaxed).then_some(Exit::NotDelivered))
     }
 }
 
@@ -220,6 +225,10 @@ impl Console {
         let count = self.offices.undelivered.send(CountUndelivered);
         ctx.spawn(count.into_actor(self).map(move |count, console, ctx| {
             let count = count.unwrap_or(0);
+            let owed_before = console.ending.owing.swap(count > 0, Ordering::Relaxed);
+            if count > 0 && !owed_before && console.front.is_prompt() {
+                console.talk("waiting until somebody has got what you said; Ctrl-C leaves at once");
+            }
             if console.asked == 0 && count == 0 {
                 console.finish(if console.refused { Exit::Failed } else { Exit::Done });
             } else if bitchat_actors::clock::now() >= deadline {
