@@ -20,9 +20,9 @@ use actix::{
     Actor, ActorContext as _, ActorFutureExt as _, AsyncContext, Context, Handler, Message,
     Recipient, WrapFuture as _,
 };
+use bitchat_protocol::contact::Admission;
 use bitchat_protocol::crypto::{Rng, Secret};
 use bitchat_protocol::id::{ChannelId, PeerId};
-use bitchat_protocol::contact::Admission;
 use bitchat_protocol::quic::{CloseCode, CloseReason, Established};
 use bitchat_protocol::session::{self, Close, Decision, Input, Output, Role, Session};
 use bitchat_protocol::wire::Frame;
@@ -30,11 +30,11 @@ use bytes::Bytes;
 
 use crate::contact_book::AdmitPeer;
 use crate::driver::{Drive, Driver};
-use crate::{clock, entropy};
 use crate::peer_supervisor::{
     DeliverFrames, LinkEnded, LinkKey, PeerRefused, PeerRenamed, PeerUp, SharedChannelsChanged,
 };
 use crate::peer_transport::{CloseLink, MixSecret, SendFrames, Streams, UpdateKeys};
+use crate::{clock, entropy};
 
 /// Messages waiting at most, on top of one per sender.
 pub const MAILBOX: usize = 64;
@@ -367,7 +367,8 @@ impl Handler<SessionEstablished> for CryptoSession {
             observed: self.config.remote,
             renewal_interval: self.config.renewal_interval,
         };
-        let machine = Session::new(clock::now(), config, generation, Rng::from_seed(entropy::seed()));
+        let machine =
+            Session::new(clock::now(), config, generation, Rng::from_seed(entropy::seed()));
         let session = Box::new(Driver::new(machine));
         self.state = State::Established { peer: established.peer, session };
         self.settle(ctx);

@@ -167,7 +167,9 @@ pub struct MeshManager {
 
 impl std::fmt::Debug for MeshManager {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("MeshManager").field("channels", &self.channels.len()).finish_non_exhaustive()
+        f.debug_struct("MeshManager")
+            .field("channels", &self.channels.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -213,9 +215,8 @@ impl MeshManager {
     }
 
     fn prove_channels(&self) {
-        let proofs = self.channels.values().map(|channel| {
-            (channel.keys.id(), channel.keys.proof().clone())
-        });
+        let proofs =
+            self.channels.values().map(|channel| (channel.keys.id(), channel.keys.proof().clone()));
         self.offices.own_channels.do_send(SetOwnChannels(Arc::new(proofs.collect())));
     }
 
@@ -344,14 +345,16 @@ impl Actor for MeshManager {
         let own = ctx.address();
         let port = self.offices.port.send(FindLocalPort);
         let addresses = self.offices.own.send(ListOwnAddresses);
-        ctx.wait(async { (port.await.ok(), addresses.await.unwrap_or_default()) }
-            .into_actor(self)
-            .map(move |(port, addresses), mesh, ctx| {
-                mesh.port = port;
-                mesh.input(Input::OwnAddresses(addresses), ctx);
-                mesh.offices.links.do_send(SubscribeMesh(own.clone().recipient()));
-                mesh.offices.channels.do_send(channel_book::Subscribe(own.recipient()));
-            }));
+        ctx.wait(
+            async { (port.await.ok(), addresses.await.unwrap_or_default()) }.into_actor(self).map(
+                move |(port, addresses), mesh, ctx| {
+                    mesh.port = port;
+                    mesh.input(Input::OwnAddresses(addresses), ctx);
+                    mesh.offices.links.do_send(SubscribeMesh(own.clone().recipient()));
+                    mesh.offices.channels.do_send(channel_book::Subscribe(own.recipient()));
+                },
+            ),
+        );
         self.check_epochs_later(ctx);
     }
 }
@@ -410,7 +413,11 @@ impl Handler<PeersDiscovered> for MeshManager {
 impl Handler<ListMembers> for MeshManager {
     type Result = MessageResult<ListMembers>;
 
-    fn handle(&mut self, ListMembers { channel }: ListMembers, _: &mut Self::Context) -> Self::Result {
+    fn handle(
+        &mut self,
+        ListMembers { channel }: ListMembers,
+        _: &mut Self::Context,
+    ) -> Self::Result {
         let machine = self.driver.machine();
         let members = machine.members(&channel).into_iter().map(|member| Member {
             peer: member.peer,

@@ -348,10 +348,8 @@ impl PeerSupervisor {
         let (id, address) = (link.id(), link.remote());
         let rtt_micros = Arc::new(AtomicU64::new(0));
 
-        let session = CryptoSession::new(
-            self.session_config(key, &link),
-            self.session_offices(ctx),
-        );
+        let session =
+            CryptoSession::new(self.session_config(key, &link), self.session_offices(ctx));
         let (session, stop_session) =
             supervision::watch(session, "crypto_session", on_exit(key, Part::Session, ctx));
         let offices = peer_transport::Offices {
@@ -446,9 +444,10 @@ impl PeerSupervisor {
     }
 
     fn directory_lacks(&self, peer: &PeerId) -> bool {
-        !self.pairs.values().any(
-            |pair| matches!(&pair.stage, Stage::Up { peer: linked, .. } if linked == peer),
-        )
+        !self
+            .pairs
+            .values()
+            .any(|pair| matches!(&pair.stage, Stage::Up { peer: linked, .. } if linked == peer))
     }
 }
 

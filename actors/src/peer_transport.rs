@@ -25,7 +25,7 @@ use actix::{
 };
 use bitchat_protocol::crypto::Secret;
 use bitchat_protocol::quic::{
-    CloseCode, CloseReason, Established, EndpointEvent, Link, LinkEvent, LinkInput, StreamId,
+    CloseCode, CloseReason, EndpointEvent, Established, Link, LinkEvent, LinkInput, StreamId,
 };
 use bytes::Bytes;
 use tokio::time::Sleep;
@@ -243,10 +243,10 @@ impl PeerTransport {
 
     fn report_established(&mut self, established: Established) {
         self.note_rtt();
-        let _ = self.offices.established.try_send(SessionEstablished {
-            established,
-            generation: self.link.generation(),
-        });
+        let _ = self
+            .offices
+            .established
+            .try_send(SessionEstablished { established, generation: self.link.generation() });
     }
 
     fn report_closed(&mut self, reason: CloseReason) {
@@ -370,9 +370,7 @@ impl Actor for PeerTransport {
                 subscribe: address.clone().recipient(),
             },
         });
-        self.offices
-            .attach
-            .do_send(Attach { link: self.link.id(), inputs: address.recipient() });
+        self.offices.attach.do_send(Attach { link: self.link.id(), inputs: address.recipient() });
         ctx.spawn(Timer { sleep: Box::pin(tokio::time::sleep(std::time::Duration::ZERO)) });
         self.pump(ctx);
     }

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bitchat_protocol::id::ChannelId;
 use bitchat_protocol::mesh;
 
 use crate::channel_book::ChannelBook;
@@ -22,17 +23,30 @@ use crate::tracker_announcer::{self, TrackerAnnouncer};
 use crate::udp_port::{self, UdpPort};
 use crate::vault::Profile;
 
+/// Which channels of the profile are open in this run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Open {
+    /// All that there are.
+    All,
+    /// These.
+    These(Vec<ChannelId>),
+}
+
 /// What a node is told at its birth.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Who we are, and where our files are.
     pub profile: Arc<Profile>,
+    /// Which channels are open.
+    pub open: Open,
     /// The display name that peers are told; may be empty.
     pub name: Arc<str>,
     /// Where we listen, and how links behave.
     pub udp: udp_port::Config,
     /// Between two renewals of a link's keys.
     pub renewal_interval: Duration,
+    /// Links that are being opened at once.
+    pub dials_at_once: usize,
     /// How names are resolved.
     pub resolver: resolver::Config,
     /// How trackers are talked to; `None`: not at all.
@@ -91,8 +105,14 @@ fn contact_book(config: &Arc<Config>, offices: &Offices) -> ActorSpec<ContactBoo
 }
 
 fn channel_book(config: &Arc<Config>, offices: &Offices) -> ActorSpec<ChannelBook> {
-    let profile = Arc::clone(&config.profile);
-    let open = move || ChannelBook::open(&profile).map_err(|error| error.to_string());
+    let config = Arc::clone(config);
+    let open = move || {
+        let book = ChannelBook::open(&config.profile).map_err(|error| error.to_string())?;
+        Ok(match &config.open {
+            Open::All => book.with_all_open(),
+            Open::These(ids) => book.with_open(ids),
+        })
+    };
     ChildSpec::try_actor("channel_book", open).slot(&offices.channel_book)
 }
 
@@ -101,7 +121,8 @@ fn udp_port(config: &Arc<Config>, offices: &Offices) -> ActorSpec<UdpPort> {
     let bind = move || {
         let identity = config.profile.identity().signing_key();
         UdpPort::bind(config.udp.clone(), identity).map_err(|error| {
-            let addresses: Vec<String> = config.udp.listen.iter().map(ToString::to_string).collect();
+            let addresses: Vec<String> =
+                config.udp.listen.iter().map(ToString::to_string).collect();
             format!(
                 "cannot listen on {}: {error}; choose another port with \
                  --set network.listen_port=PORT, or end the program that has it",
@@ -145,7 +166,9 @@ fn peer_supervisor(config: &Arc<Config>, offices: &Offices) -> ActorSpec<PeerSup
 }
 
 fn mesh_manager(config: &Arc<Config>, offices: &Offices) -> ActorSpec<MeshManager> {
-    let (own_peer, slots) = (config.profile.peer_id(), offices.clone());
+    let mesh =
+        mesh::Config { own_peer: config.profile.peer_id(), dials_at_once: config.dials_at_once };
+    let slots = offices.clone();
     let make = move || {
         let (udp, peers) = (&slots.udp_port, &slots.peer_supervisor);
         let offices = mesh_manager::Offices {
@@ -160,7 +183,7 @@ fn mesh_manager(config: &Arc<Config>, offices: &Offices) -> ActorSpec<MeshManage
             own_channels: peers.need()?,
             links: peers.need()?,
         };
-        Ok(MeshManager::new(mesh::Config { own_peer }, offices, slots.directory.clone()))
+        Ok(MeshManager::new(mesh, offices, slots.directory.clone()))
     };
     ChildSpec::try_actor("mesh_manager", make).slot(&offices.mesh_manager)
 }

@@ -38,13 +38,13 @@ impl Spot {
 
     /// The announce URL over UDP.
     #[must_use]
-    pub fn udp_url(&self) -> String {
+    pub fn udp_url(self) -> String {
         format!("udp://{}/announce", self.0)
     }
 
     /// The announce URL over HTTP.
     #[must_use]
-    pub fn http_url(&self) -> String {
+    pub fn http_url(self) -> String {
         format!("http://{}/announce", self.0)
     }
 

@@ -4,13 +4,18 @@
 //! Crate map, in reading order:
 //!
 //! 1. [`cli`]: the command line, one file per noun.
-//! 2. [`settings`], [`paths`], [`logging`], [`output`], [`exit`]: what holds for every command.
+//! 2. `run`, `console`: a node until it ends, and what a person has in front of it.
+//! 3. [`profile`], [`settings`], [`paths`], [`logging`], [`output`], [`exit`]: what holds for every command.
 
 pub mod cli;
 pub mod exit;
 pub mod logging;
 pub mod output;
 pub mod paths;
+pub mod profile;
 pub mod settings;
+
+mod console;
+mod run;
 
 mod suggest;

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use bitchat_node::cli::Parser as _;
 
 fn main() -> ExitCode {
     bitchat_node::cli::main(bitchat_node::cli::Arguments::parse()).into()

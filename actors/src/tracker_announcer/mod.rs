@@ -10,7 +10,7 @@
 //! | [`ListTrackers`] | console | how each tracker does |
 //! | [`Shutdown`] | supervisor | leaves all, then stops |
 //!
-//! Sends [`PeersDiscovered`].
+//! Sends [`PeersDiscovered`] to the mesh manager, and introduces itself to it and to the UDP port.
 //!
 //! Owns: the [`Announcer`] machine, and the HTTP requests under way.
 //! Lost on a crash: the time of the next announce and every peer id; it announces `started` again
@@ -63,7 +63,7 @@ pub struct Neighbours {
     pub resolver: Recipient<FindAddresses>,
     /// Takes the peers that trackers name.
     pub peers: Recipient<PeersDiscovered>,
-    /// Tells what to announce.
+    /// Learns whom to tell what is to be announced.
     pub mesh: Recipient<SubscribeAnnouncer>,
     /// Makes HTTP requests.
     pub fetcher: Fetcher,
@@ -171,8 +171,8 @@ impl Actor for TrackerAnnouncer {
         ctx.set_mailbox_capacity(MAILBOX);
         let own = ctx.address();
         self.udp_answers.do_send(SubscribeTracker(own.clone().recipient()));
-        let (announce, withdraw) = (own.clone().recipient(), own.recipient());
-        self.mesh.do_send(SubscribeAnnouncer { announce, withdraw });
+        let announce = own.clone().recipient();
+        self.mesh.do_send(SubscribeAnnouncer { announce, withdraw: own.recipient() });
     }
 }
 

@@ -17,6 +17,7 @@ const PEER: [u8; 6] = [127, 0, 0, 1, 0, 80];
 #[derive(Debug)]
 enum Seen {
     Subscribed,
+    Introduced,
     Asked(String),
     Sent(SocketAddr, Vec<u8>),
     Found(PeersDiscovered),
@@ -36,6 +37,14 @@ impl Handler<SubscribeTracker> for Neighbour {
 
     fn handle(&mut self, _: SubscribeTracker, _: &mut Self::Context) {
         self.seen.send(Seen::Subscribed).unwrap();
+    }
+}
+
+impl Handler<SubscribeAnnouncer> for Neighbour {
+    type Result = ();
+
+    fn handle(&mut self, _: SubscribeAnnouncer, _: &mut Self::Context) {
+        self.seen.send(Seen::Introduced).unwrap();
     }
 }
 
@@ -80,11 +89,13 @@ impl Bench {
             udp: neighbour.clone().recipient(),
             udp_answers: neighbour.clone().recipient(),
             resolver: neighbour.clone().recipient(),
-            peers: neighbour.recipient(),
+            peers: neighbour.clone().recipient(),
+            mesh: neighbour.recipient(),
             fetcher: Fetcher::new(),
         };
         let announcer = TrackerAnnouncer::new(Config::default(), neighbours).start();
         assert!(matches!(events.recv().await, Some(Seen::Subscribed)));
+        assert!(matches!(events.recv().await, Some(Seen::Introduced)));
         Self { announcer, seen: events }
     }
 
@@ -103,23 +114,17 @@ impl Bench {
     }
 
     async fn datagram(&mut self) -> Vec<u8> {
-        match self.next().await {
-            Seen::Sent(to, bytes) => {
-                assert_eq!(to, "127.0.0.1:6969".parse().unwrap());
-                bytes
-            }
-            other => panic!("{other:?}"),
-        }
+        let seen = self.next().await;
+        let Seen::Sent(to, bytes) = seen else { panic!("{seen:?}") };
+        assert_eq!(to, "127.0.0.1:6969".parse().unwrap());
+        bytes
     }
 
     async fn peers(&mut self) -> Vec<SocketAddr> {
-        match self.next().await {
-            Seen::Found(found) => {
-                assert_eq!(found.channel, CHANNEL);
-                found.peers
-            }
-            other => panic!("{other:?}"),
-        }
+        let seen = self.next().await;
+        let Seen::Found(found) = seen else { panic!("{seen:?}") };
+        assert_eq!(found.channel, CHANNEL);
+        found.peers
     }
 
     fn answer(&self, from: &str, parts: &[&[u8]]) {

@@ -1,8 +1,28 @@
 //! `bitchat channel`: channels of the profile.
 
-use std::path::PathBuf;
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 
+use actix::{Actor as _, Addr};
+use bitchat_actors::channel_book::{
+    ChannelBook, ChannelError, ExportChannel, FindChannel, JoinChannel, LeaveChannel, ListChannels,
+    Summary,
+};
+use bitchat_actors::vault::Profile;
+use bitchat_actors::{clock, entropy};
+use bitchat_protocol::channel::{ChatFile, NodeAddress, OpenName, Rotation};
+use bitchat_protocol::crypto::Rng;
+use bitchat_protocol::identity::DisplayName;
+use bitchat_protocol::limits::CHAT_FILE_BYTES_MAX;
+use bitchat_protocol::text::escape_for_terminal;
 use clap::Subcommand;
+use serde_json::json;
+
+use super::{Context, ask};
+use crate::exit::{Exit, Failure};
+use crate::output::talk;
+use crate::profile;
 
 /// `bitchat channel ...`
 #[derive(Debug, Subcommand)]
@@ -52,4 +72,202 @@ pub enum ChannelCommand {
         #[arg(short, long, value_name = "FILE")]
         output: Option<PathBuf>,
     },
+}
+
+/// Does it.
+pub(super) fn run(command: &ChannelCommand, context: &Context) -> Result<(), Failure> {
+    let profile = profile::open(&context.global)?;
+    actix_rt::System::new().block_on(async {
+        let book = ChannelBook::open(&profile)?.start();
+        with_book(command, context, &profile, &book).await
+    })
+}
+
+async fn with_book(
+    command: &ChannelCommand,
+    context: &Context,
+    profile: &Profile,
+    book: &Addr<ChannelBook>,
+) -> Result<(), Failure> {
+    match command {
+        ChannelCommand::New { name, tracker, node, fixed, output } => {
+            let rotation = if *fixed { Rotation::Fixed } else { Rotation::Daily };
+            let file = make(name, tracker, node, rotation, profile, context)?;
+            let path = output.clone().unwrap_or_else(|| default_path(&file));
+            write_new(&path, &file)?;
+            let summary = join(book, file.clone()).await?;
+            talk(format_args!(
+                "wrote {}: whoever has this file is in the channel, so pass it on with care",
+                path.display(),
+            ));
+            let link = file.to_link();
+            let json = json!({
+                "id": summary.id.to_string(), "name": file.name().as_str(), "link": *link,
+                "file": path.display().to_string(), "infohashes": infohashes(&file),
+            });
+            context.output.data(&*link, &json)
+        }
+        ChannelCommand::Join { channel } => {
+            let file = read(channel, context)?;
+            show(&join(book, file).await?, None, context)
+        }
+        ChannelCommand::List => {
+            for summary in ask(book.send(ListChannels)).await? {
+                show(&summary, None, context)?;
+            }
+            Ok(())
+        }
+        ChannelCommand::Show { channel } => {
+            let summary = find(book, channel).await?;
+            let export = ExportChannel { id: summary.id, seed_only: false };
+            let file = ask(book.send(export)).await?.map_err(refused)?;
+            show(&summary, Some(&file), context)
+        }
+        ChannelCommand::Leave { channel } => {
+            let id = find(book, channel).await?.id;
+            let gone = ask(book.send(LeaveChannel { id })).await?.map_err(refused)?;
+            talk(format_args!("left {}", escape_for_terminal(gone.name.as_str())));
+            Ok(())
+        }
+        ChannelCommand::Export { channel, seed_only, output } => {
+            let summary = find(book, channel).await?;
+            let export = ExportChannel { id: summary.id, seed_only: *seed_only };
+            let file = ask(book.send(export)).await?.map_err(refused)?;
+            let path = output.clone().unwrap_or_else(|| default_path(&file));
+            write_new(&path, &file)?;
+            let path = path.display().to_string();
+            context.output.data(&path, &json!({"file": path}))
+        }
+    }
+}
+
+fn make(
+    name: &str,
+    trackers: &[String],
+    nodes: &[String],
+    rotation: Rotation,
+    profile: &Profile,
+    context: &Context,
+) -> Result<ChatFile, Failure> {
+    let name = DisplayName::new(name.trim())
+        .map_err(|error| Failure::usage(format!("{name:?} cannot be a name: {error}")))?;
+    let defaults = &context.loaded.settings.trackers.default;
+    let trackers = if trackers.is_empty() { defaults } else { trackers };
+    // One tracker a tier: each is announced to, as the worn client does.
+    let tiers = trackers.iter().map(|tracker| vec![tracker.clone()]).collect();
+    let nodes: Vec<NodeAddress> = nodes
+        .iter()
+        .map(|node| node.parse().map_err(|error| Failure::usage(format!("{node}: {error}"))))
+        .collect::<Result<_, _>>()?;
+    let mut rng = Rng::from_seed(entropy::seed());
+    ChatFile::new_open(name, tiers, nodes, rotation, &mut rng)
+        .map(|file| file.with_founder(profile.peer_id()))
+        .map_err(|error| Failure::usage(error.to_string()))
+}
+
+/// Reads a channel from a file, a link or a `#name`.
+pub(super) fn read(text: &str, context: &Context) -> Result<ChatFile, Failure> {
+    if text.starts_with("bitchat:") {
+        let refused = |error| Failure::failed(format!("not a channel's link: {error}"));
+        return ChatFile::from_link(text).map_err(refused);
+    }
+    if text.starts_with('#') {
+        let name: OpenName = text.parse().map_err(|error| Failure::usage(format!("{error}")))?;
+        let trackers = &context.loaded.settings.trackers.default;
+        let tiers = trackers.iter().map(|tracker| vec![tracker.clone()]).collect();
+        return ChatFile::from_open_name(&name, "", tiers, Vec::new())
+            .map_err(|error| Failure::usage(error.to_string()));
+    }
+    read_file(Path::new(text))
+}
+
+fn read_file(path: &Path) -> Result<ChatFile, Failure> {
+    let failed = |error| Failure::failed(format!("cannot read {}: {error}", path.display()));
+    let size = std::fs::metadata(path).map_err(failed)?.len();
+    if size > CHAT_FILE_BYTES_MAX as u64 {
+        let path = path.display();
+        return Err(Failure::new(
+            Exit::Limit,
+            format!("{path} has {size} bytes; a .chat file has at most {CHAT_FILE_BYTES_MAX}"),
+        ));
+    }
+    let bytes = zeroize::Zeroizing::new(std::fs::read(path).map_err(failed)?);
+    ChatFile::from_bytes(&bytes).map_err(|error| {
+        Failure::failed(format!("{} is not a .chat file: {error}", path.display()))
+    })
+}
+
+/// Writes a file that is not there yet, for its owner's eyes only.
+fn write_new(path: &Path, file: &ChatFile) -> Result<(), Failure> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let written = options.open(path).and_then(|mut out| {
+        out.write_all(&file.to_bytes())?;
+        out.sync_all()
+    });
+    written.map_err(|error| {
+        let hint = match error.kind() {
+            std::io::ErrorKind::AlreadyExists => "; it is left as it is, choose another with -o",
+            _ => "",
+        };
+        Failure::failed(format!("cannot write {}: {error}{hint}", path.display()))
+    })
+}
+
+fn default_path(file: &ChatFile) -> PathBuf {
+    let safe = |c: char| if c.is_alphanumeric() || matches!(c, '-' | '_') { c } else { '_' };
+    let name: String = file.name().as_str().chars().map(safe).collect();
+    PathBuf::from(format!("{name}.chat"))
+}
+
+/// What trackers know the channel by around now.
+fn infohashes(file: &ChatFile) -> Vec<String> {
+    let epochs = file.rotation().announced_epochs(clock::unix());
+    epochs.into_iter().map(|epoch| file.keys().infohash(epoch).to_string()).collect()
+}
+
+pub(super) async fn join(book: &Addr<ChannelBook>, file: ChatFile) -> Result<Summary, Failure> {
+    ask(book.send(JoinChannel { file })).await?.map_err(refused)
+}
+
+pub(super) async fn find(book: &Addr<ChannelBook>, text: &str) -> Result<Summary, Failure> {
+    ask(book.send(FindChannel { text: text.to_owned() })).await?.map_err(refused)
+}
+
+fn refused(error: ChannelError) -> Failure {
+    let exit = match &error {
+        ChannelError::Full => Exit::Limit,
+        ChannelError::NotFound(_)
+        | ChannelError::Ambiguous { .. }
+        | ChannelError::Unsupported(_)
+        | ChannelError::NotSaved(_) => Exit::Failed,
+    };
+    Failure::new(exit, error.to_string())
+}
+
+fn show(summary: &Summary, file: Option<&ChatFile>, context: &Context) -> Result<(), Failure> {
+    let name = escape_for_terminal(summary.name.as_str());
+    let role = if summary.is_member { "member" } else { "seeder" };
+    let rotation = summary.rotation.as_str();
+    let mut text = format!("{name:<24} {role} {rotation:<6} {}", summary.id.short());
+    let mut json = json!({
+        "id": summary.id.to_string(), "name": summary.name.as_str(), "role": role,
+        "rotation": rotation, "trackers": summary.trackers,
+        "founder": summary.founder.map(|founder| founder.to_string()),
+    });
+    if let Some(file) = file {
+        let hashes = infohashes(file);
+        for tracker in summary.trackers.iter().flatten() {
+            text += &format!("\n  tracker   {tracker}");
+        }
+        for hash in &hashes {
+            text += &format!("\n  infohash  {hash}");
+        }
+        text += &format!("\n  link      {}", *file.to_link());
+        json["infohashes"] = json!(hashes);
+        json["link"] = json!(*file.to_link());
+    }
+    context.output.data(text, &json)
 }

@@ -1,7 +1,18 @@
 //! `bitchat chat` and `bitchat run`: the commands that start a node.
 
+use std::sync::Arc;
+
+use actix::Actor as _;
+use bitchat_actors::channel_book::{ChannelBook, ListChannels, Summary};
+use bitchat_actors::root::Open;
+use bitchat_actors::vault::Profile;
 use clap::Args;
 
+use super::{Context, ask, channel};
+use crate::console::{Channel, Front};
+use crate::exit::{Exit, Failure};
+use crate::profile;
+use crate::run::{self, Talk};
 use crate::settings::Span;
 
 /// `bitchat chat ...`
@@ -28,3 +39,72 @@ pub struct ChatArguments {
 /// `bitchat run`
 #[derive(Debug, Clone, Args)]
 pub struct RunArguments {}
+
+/// Talks.
+pub(super) fn chat(arguments: &ChatArguments, context: &Context) -> Result<Exit, Failure> {
+    let profile = profile::open(&context.global)?;
+    let channels = choose_channels(&arguments.channels, &profile, context)?;
+    let settings = &context.loaded.settings;
+    let receipts = match (arguments.receipts, arguments.no_receipts) {
+        (true, _) => true,
+        (_, true) => false,
+        (false, false) => settings.chat.show_delivered,
+    };
+    let open = Open::These(channels.iter().map(|channel| channel.id).collect());
+    let talk = Talk {
+        channels: channels.iter().map(known).collect(),
+        front: Front::choose(context.global.json, arguments.plain),
+        linger: arguments.linger.unwrap_or(settings.chat.linger).0,
+        receipts,
+    };
+    run::run(settings, profile, open, Some(talk))
+}
+
+/// Stays, without a console.
+pub(super) fn run(_: &RunArguments, context: &Context) -> Result<Exit, Failure> {
+    let profile = profile::open(&context.global)?;
+    run::run(&context.loaded.settings, profile, Open::All, None)
+}
+
+fn known(summary: &Summary) -> Channel {
+    Channel { id: summary.id, name: Arc::from(summary.name.as_str()) }
+}
+
+/// The channels named, joined first if needed; all of the profile when none is.
+fn choose_channels(
+    named: &[String],
+    profile: &Profile,
+    context: &Context,
+) -> Result<Vec<Summary>, Failure> {
+    actix_rt::System::new().block_on(async {
+        let book = ChannelBook::open(profile)?.start();
+        let mut chosen: Vec<Summary> = Vec::new();
+        for text in named {
+            let is_new = text.starts_with('#')
+                || text.starts_with("bitchat:")
+                || std::path::Path::new(text).is_file();
+            let summary = if is_new {
+                channel::join(&book, channel::read(text, context)?).await?
+            } else {
+                channel::find(&book, text).await?
+            };
+            if chosen.iter().all(|known| known.id != summary.id) {
+                chosen.push(summary);
+            }
+        }
+        if named.is_empty() {
+            chosen = ask(book.send(ListChannels)).await?;
+        }
+        if chosen.is_empty() {
+            let text = "there is no channel yet: make one with `bitchat channel new NAME`, or name \
+                        one: `bitchat chat FILE.chat` or `bitchat chat '#NAME'`";
+            return Err(Failure::usage(text));
+        }
+        if let Some(seeder) = chosen.iter().find(|summary| !summary.is_member) {
+            let name = bitchat_protocol::text::escape_for_terminal(seeder.name.as_str());
+            let text = format!("{name} is here as a seeder only and cannot be read");
+            return Err(Failure::usage(text));
+        }
+        Ok(chosen)
+    })
+}

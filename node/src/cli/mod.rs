@@ -8,7 +8,8 @@ mod id;
 
 use std::path::PathBuf;
 
-use clap::{ArgAction, Args, Parser, Subcommand};
+pub use clap::Parser;
+use clap::{ArgAction, Args, Subcommand};
 
 use crate::exit::{Exit, Failure};
 use crate::logging;
@@ -137,10 +138,17 @@ fn dispatch(Arguments { global, command }: Arguments) -> Result<Exit, Failure> {
     let context = Context { global, loaded, output };
     match command {
         Command::Config(command) => config::run(&command, &context).map(|()| Exit::Done),
-        Command::Id(_)
-        | Command::Channel(_)
-        | Command::Contact(_)
-        | Command::Chat(_)
-        | Command::Run(_) => Err(Failure::new(Exit::Internal, "being written")),
+        Command::Id(command) => id::run(&command, &context).map(|()| Exit::Done),
+        Command::Channel(command) => channel::run(&command, &context).map(|()| Exit::Done),
+        Command::Contact(command) => contact::run(&command, &context).map(|()| Exit::Done),
+        Command::Chat(arguments) => chat::chat(&arguments, &context),
+        Command::Run(arguments) => chat::run(&arguments, &context),
     }
+}
+
+/// Waits for an actor of a one-shot command.
+async fn ask<T>(
+    answer: impl Future<Output = Result<T, actix::MailboxError>>,
+) -> Result<T, Failure> {
+    answer.await.map_err(|_| Failure::new(Exit::Internal, "an actor failed; report this"))
 }

@@ -257,6 +257,14 @@ mod tests {
     }
 
     #[test]
+    fn an_unguarded_file_is_the_vector_of_the_specification() {
+        // docs/spec/profile.md, "Container"; the checksum is from another implementation.
+        let expected = "626974636861741a0100626f6479d011a3b469d8d197eef01ec7599a5c99";
+        let bytes = write("contacts", Guard::None, &mut rng(), b"body");
+        assert_eq!(data_encoding::HEXLOWER.encode(&bytes), expected);
+    }
+
+    #[test]
     fn the_passphrase_alone_opens_what_it_sealed() {
         let key = PassphraseKey::stretch(b"open sesame", CHEAP, &mut rng()).unwrap();
         let bytes = write("identity", Guard::Passphrase(&key), &mut rng(), b"the body");

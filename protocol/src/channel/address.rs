@@ -4,7 +4,7 @@
 //! checked when they are read. They are kept as written.
 
 use std::fmt;
-use std::net::Ipv6Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 /// Bytes of a tracker's URL.
@@ -138,14 +138,20 @@ fn check_host(host: &str) -> Result<(), AddressError> {
     if valid { Ok(()) } else { Err(AddressError::Host) }
 }
 
-/// Whether it is a name, or an IPv4 address: to the resolver it is the same.
+/// Whether it is a name or an IPv4 address. What ends in a number is an address or nothing: some
+/// resolvers read `127.1` as one, others do not.
 fn is_name(host: &str) -> bool {
     let is_label = |label: &str| {
         (1..=63).contains(&label.len())
             && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
     };
     let host = host.strip_suffix('.').unwrap_or(host);
-    host.len() <= HOST_BYTES_MAX && host.split('.').all(is_label)
+    let last = host.rsplit('.').next().unwrap_or_default();
+    let numeric = last.bytes().all(|byte| byte.is_ascii_digit())
+        || last.get(..2).is_some_and(|prefix| prefix.eq_ignore_ascii_case("0x"));
+    host.len() <= HOST_BYTES_MAX
+        && host.split('.').all(is_label)
+        && (!numeric || host.parse::<Ipv4Addr>().is_ok())
 }
 
 #[cfg(test)]
@@ -190,6 +196,10 @@ mod tests {
         check("http://[1.2.3.4]/", AddressError::Host);
         check("http://::1/", AddressError::Host);
         check("http://user@/", AddressError::Host);
+        check("http://127.1/", AddressError::Host);
+        check("http://300.0.0.1/", AddressError::Host);
+        check("http://2130706433/", AddressError::Host);
+        check("http://0x7f000001/", AddressError::Host);
         check("http://a b/", AddressError::Character);
         check("http://a/\r\nHost: b", AddressError::Character);
         check("http://ä.example/", AddressError::Character);

@@ -34,7 +34,7 @@ pub(super) fn vectors() -> Vec<Vector> {
 
 pub(super) fn any_file() -> impl Strategy<Value = ChatFile> {
     let url = "(udp://[a-z]{1,9}:6969|https?://[a-z]{1,9}(:80)?)(/[!-\"$-~]{0,9})?";
-    let node = ("[a-z0-9]{1,9}(\\.[a-z0-9]{1,9})?|2001:db8::1", 1..=u16::MAX);
+    let node = ("[a-z0-9]{1,9}\\.[a-z]{1,9}|127\\.0\\.0\\.1|2001:db8::1", 1..=u16::MAX);
     let unknown = || {
         let value = prop_oneof![
             any::<i64>().prop_map(OwnedValue::Int),

@@ -55,6 +55,9 @@ const COURTESY: Duration = Duration::from_millis(300);
 pub struct Config {
     /// Us.
     pub own_peer: PeerId,
+    /// Dials in flight in all channels together, at most [`DIALS_MAX`]. More: members are found
+    /// faster among dead addresses; fewer: less conspicuous.
+    pub dials_at_once: usize,
 }
 
 /// How much of a channel's mesh stands, seen from one member.
@@ -254,6 +257,7 @@ pub struct MemberView {
 #[derive(Debug)]
 pub struct Mesh {
     own_peer: PeerId,
+    dials_at_once: usize,
     own_addresses: BTreeSet<SocketAddr>,
     channels: BTreeMap<ChannelId, Channel>,
     links: Links,
@@ -311,6 +315,7 @@ impl Mesh {
     pub const fn new(now: Instant, config: Config, rng: Rng) -> Self {
         Self {
             own_peer: config.own_peer,
+            dials_at_once: config.dials_at_once,
             own_addresses: BTreeSet::new(),
             channels: BTreeMap::new(),
             links: Links::new(),
@@ -592,7 +597,7 @@ impl Mesh {
 
     /// Does what is due after any input: dials, views, the next timer.
     fn settle(&mut self) {
-        while self.attempts.len() < DIALS_MAX && self.dial_next() {}
+        while self.attempts.len() < self.dials_at_once.min(DIALS_MAX) && self.dial_next() {}
         self.report_views();
         let mut due = self.links.next_settlement();
         for (id, channel) in &self.channels {

@@ -1,0 +1,440 @@
+//! The channels of this profile, and which of them are open now.
+//!
+//! | message | from | what it does |
+//! |---|---|---|
+//! | [`JoinChannel`] | console | stores a channel |
+//! | [`LeaveChannel`] | console | closes a channel and forgets it |
+//! | [`ListChannels`] | console | all channels |
+//! | [`FindChannel`] | console | a channel by name, id or beginning of the id |
+//! | [`ExportChannel`] | console | the `.chat` file of a channel, to be passed on |
+//! | [`OpenChannel`] | console | begins to look for the members of a channel |
+//! | [`CloseChannel`] | console | stops that |
+//! | [`ListOpen`] | whoever starts | the channels open now |
+//! | [`SaveLastKnown`] | mesh manager | keeps where the members are, for the next start |
+//! | [`ListLastKnown`] | mesh manager | where the members were, to be dialled first |
+//! | [`Subscribe`] | those who serve channels | asks for every [`ChannelEvent`] |
+//!
+//! Owns: the files in `channels` of the profile, and the list of open channels.
+//!
+//! What a person changes is on disk before it is answered; addresses some seconds later and at the
+//! end. After a crash those seconds are lost, the subscriptions, and which channels were opened
+//! since the start: it begins again with those that its maker named.
+//!
+//! Form of the files: `docs/spec/profile.md`, `docs/spec/02-chat-file.md`.
+
+mod shelf;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{Actor, AsyncContext, Context, Handler, Message, Recipient};
+use bitchat_protocol::channel::{ChannelKeys, ChatFile, Kind, NodeAddress, Rotation};
+use bitchat_protocol::id::{ChannelId, PeerId};
+use bitchat_protocol::identity::DisplayName;
+use bitchat_protocol::limits::CHANNELS_MAX;
+
+use crate::vault::{Profile, ProfileError};
+use shelf::{Shelf, Stored};
+
+/// Messages waiting: those of the person and of a few neighbours.
+const MAILBOX: usize = 64;
+/// Neighbours that are told of channels.
+const SUBSCRIBERS_MAX: usize = 16;
+/// How long changed addresses are gathered before they are written: as much is lost in a crash.
+const SAVE_AFTER: Duration = Duration::from_secs(5);
+/// How long to wait when the disk has refused.
+const SAVE_AGAIN_AFTER: Duration = Duration::from_secs(30);
+
+/// Stores a channel; one that is stored already is no error.
+///
+/// A newer file of a stored channel takes its place, with the trackers it names, when the channel
+/// is opened the next time. A seeder's file never takes the place of a member's.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "Result<Summary, ChannelError>")]
+pub struct JoinChannel {
+    /// What was passed on to us, or made by us.
+    pub file: ChatFile,
+}
+
+/// Closes a channel and removes all that is kept of it; answered with what it was.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "Result<Summary, ChannelError>")]
+pub struct LeaveChannel {
+    /// Which.
+    pub id: ChannelId,
+}
+
+/// Lists all channels, in the order of their ids.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "Vec<Summary>")]
+pub struct ListChannels;
+
+/// Finds a channel by its name, its id, or at least six first digits of its id.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "Result<Summary, ChannelError>")]
+pub struct FindChannel {
+    /// What a person typed.
+    pub text: String,
+}
+
+/// Asks for the `.chat` file of a channel. It holds a secret.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "Result<ChatFile, ChannelError>")]
+pub struct ExportChannel {
+    /// Which.
+    pub id: ChannelId,
+    /// Only what a seeder needs: who has it cannot read.
+    pub seed_only: bool,
+}
+
+/// Opens a stored channel on this node; one that is open already is no error.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "Result<Arc<OpenedChannel>, ChannelError>")]
+pub struct OpenChannel {
+    /// Which.
+    pub id: ChannelId,
+}
+
+/// Closes a channel on this node; one that is not open is no error.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct CloseChannel {
+    /// Which.
+    pub id: ChannelId,
+}
+
+/// Lists the channels open now, in the order of their ids.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "Vec<Arc<OpenedChannel>>")]
+pub struct ListOpen;
+
+/// Keeps where the members of a channel are, for the next start.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub struct SaveLastKnown {
+    /// The channel; one that is not stored is ignored.
+    pub id: ChannelId,
+    /// Best first; those beyond [`bitchat_protocol::limits::LAST_KNOWN_MAX`] are dropped.
+    pub addresses: Vec<SocketAddr>,
+}
+
+/// Asks where the members of a channel were, best first, whether it is open or not.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "Vec<SocketAddr>")]
+pub struct ListLastKnown {
+    /// The channel.
+    pub id: ChannelId,
+}
+
+/// Asks for every [`ChannelEvent`] from now on; the channels open now come first, as opened.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Subscribe(pub Recipient<ChannelEvent>);
+
+/// What happens to the channels of this node.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub enum ChannelEvent {
+    /// To be served from now on.
+    Opened(Arc<OpenedChannel>),
+    /// To be served no longer.
+    Closed(ChannelId),
+}
+
+/// A channel as a person sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Summary {
+    /// Its id.
+    pub id: ChannelId,
+    /// Its name, which need not be its alone.
+    pub name: DisplayName,
+    /// Who may be in it.
+    pub kind: Kind,
+    /// Whether its infohash changes.
+    pub rotation: Rotation,
+    /// Whether we can read it, and not only seed it.
+    pub is_member: bool,
+    /// Who made it, as its file says.
+    pub founder: Option<PeerId>,
+    /// Tracker URLs in tiers, best first.
+    pub trackers: Vec<Vec<String>>,
+    /// DHT nodes to begin with.
+    pub nodes: Vec<NodeAddress>,
+    /// Whether it is open on this node.
+    pub is_open: bool,
+}
+
+/// A channel as those see it who serve it. What it prints for debugging contains no secret.
+#[derive(Debug)]
+pub struct OpenedChannel {
+    /// Its name, which need not be its alone.
+    pub name: String,
+    /// All that derives from its secret, its id as well.
+    pub keys: ChannelKeys,
+    /// Tracker URLs in tiers, best first.
+    pub trackers: Vec<Vec<String>>,
+    /// Whether its infohash changes.
+    pub rotation: Rotation,
+    /// Where its members were, best first, when this was handed out.
+    pub last_known: Vec<SocketAddr>,
+}
+
+impl OpenedChannel {
+    fn new(stored: &Stored) -> Arc<Self> {
+        let chat = &stored.chat;
+        Arc::new(Self {
+            name: chat.name().to_string(),
+            keys: chat.keys(),
+            trackers: chat.tiers(),
+            rotation: chat.rotation(),
+            last_known: stored.last_known.clone(),
+        })
+    }
+}
+
+/// Why nothing was done with a channel.
+#[derive(Debug, thiserror::Error)]
+pub enum ChannelError {
+    /// No channel goes by that.
+    #[error("there is no channel {0:?}: join it first")]
+    NotFound(String),
+    /// Several channels go by that.
+    #[error("{text:?} may be any of {}: write the id instead", .candidates.join(", "))]
+    Ambiguous {
+        /// What was asked for.
+        text: String,
+        /// The names and ids of some of them.
+        candidates: Vec<String>,
+    },
+    /// A later version of the program can do that.
+    #[error("this version cannot join a channel of the kind {0:?}: update bitchat")]
+    Unsupported(&'static str),
+    /// As many as one node can be in.
+    #[error("a profile holds {CHANNELS_MAX} channels, which is all it can: leave some")]
+    Full,
+    /// It could not be written; all is as it was.
+    #[error("the channels were not changed: {0}")]
+    NotSaved(#[from] ProfileError),
+}
+
+/// The actor.
+pub struct ChannelBook {
+    shelf: Shelf,
+    open: BTreeMap<ChannelId, Arc<OpenedChannel>>,
+    subscribers: Vec<Recipient<ChannelEvent>>,
+    save_is_due: bool,
+}
+
+impl ChannelBook {
+    /// Reads the channels of the profile; none is open.
+    ///
+    /// # Errors
+    ///
+    /// [`ProfileError::Damaged`], [`ProfileError::Newer`], [`ProfileError::Disk`].
+    pub fn open(profile: &Profile) -> Result<Self, ProfileError> {
+        Ok(Self {
+            shelf: Shelf::open(profile)?,
+            open: BTreeMap::new(),
+            subscribers: Vec::new(),
+            save_is_due: false,
+        })
+    }
+
+    /// Begins with all channels open.
+    #[must_use]
+    pub fn with_all_open(mut self) -> Self {
+        let all: Vec<_> = self.shelf.all().map(|(id, _)| *id).collect();
+        self.begin_with(&all);
+        self
+    }
+
+    /// Begins with these channels open; those not stored are left out.
+    #[must_use]
+    pub fn with_open(mut self, ids: &[ChannelId]) -> Self {
+        self.begin_with(ids);
+        self
+    }
+
+    fn begin_with(&mut self, ids: &[ChannelId]) {
+        for id in ids {
+            if self.open_channel(*id).is_err() {
+                tracing::warn!(channel = %id.short(), "this channel is not stored any more");
+            }
+        }
+    }
+
+    fn open_channel(&mut self, id: ChannelId) -> Result<Arc<OpenedChannel>, ChannelError> {
+        if let Some(open) = self.open.get(&id) {
+            return Ok(Arc::clone(open));
+        }
+        let opened = OpenedChannel::new(self.shelf.get(&id)?);
+        self.open.insert(id, Arc::clone(&opened));
+        self.tell(&ChannelEvent::Opened(Arc::clone(&opened)));
+        Ok(opened)
+    }
+
+    fn close_channel(&mut self, id: ChannelId) {
+        if self.open.remove(&id).is_some() {
+            self.tell(&ChannelEvent::Closed(id));
+        }
+    }
+
+    /// A person did this, so it is rare, and must not be missed.
+    fn tell(&self, event: &ChannelEvent) {
+        self.subscribers.iter().for_each(|subscriber| subscriber.do_send(event.clone()));
+    }
+
+    fn summary(&self, id: ChannelId) -> Result<Summary, ChannelError> {
+        Ok(Shelf::summary(id, self.shelf.get(&id)?, self.open.contains_key(&id)))
+    }
+
+    fn save_later(&mut self, ctx: &mut Context<Self>, after: Duration) {
+        if std::mem::replace(&mut self.save_is_due, true) {
+            return;
+        }
+        ctx.run_later(after, |book, ctx| {
+            book.save_is_due = false;
+            if let Err(error) = book.shelf.save() {
+                tracing::warn!(%error, "addresses could not be saved; trying again later");
+                book.save_later(ctx, SAVE_AGAIN_AFTER);
+            }
+        });
+    }
+}
+
+impl Actor for ChannelBook {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(MAILBOX);
+    }
+
+    fn stopped(&mut self, _: &mut Self::Context) {
+        if let Err(error) = self.shelf.save() {
+            tracing::warn!(%error, "the latest addresses are lost");
+        }
+    }
+}
+
+impl Handler<JoinChannel> for ChannelBook {
+    type Result = Result<Summary, ChannelError>;
+
+    fn handle(&mut self, join: JoinChannel, _: &mut Self::Context) -> Self::Result {
+        let id = self.shelf.put(join.file)?;
+        self.summary(id)
+    }
+}
+
+impl Handler<LeaveChannel> for ChannelBook {
+    type Result = Result<Summary, ChannelError>;
+
+    fn handle(&mut self, leave: LeaveChannel, _: &mut Self::Context) -> Self::Result {
+        let stored = self.shelf.remove(&leave.id)?;
+        self.close_channel(leave.id);
+        Ok(Shelf::summary(leave.id, &stored, false))
+    }
+}
+
+impl Handler<ListChannels> for ChannelBook {
+    type Result = Vec<Summary>;
+
+    fn handle(&mut self, _: ListChannels, _: &mut Self::Context) -> Self::Result {
+        let all = self.shelf.all();
+        all.map(|(id, stored)| Shelf::summary(*id, stored, self.open.contains_key(id))).collect()
+    }
+}
+
+impl Handler<FindChannel> for ChannelBook {
+    type Result = Result<Summary, ChannelError>;
+
+    fn handle(&mut self, find: FindChannel, _: &mut Self::Context) -> Self::Result {
+        let (id, stored) = self.shelf.find(&find.text)?;
+        Ok(Shelf::summary(*id, stored, self.open.contains_key(id)))
+    }
+}
+
+impl Handler<ExportChannel> for ChannelBook {
+    type Result = Result<ChatFile, ChannelError>;
+
+    fn handle(&mut self, export: ExportChannel, _: &mut Self::Context) -> Self::Result {
+        let chat = &self.shelf.get(&export.id)?.chat;
+        Ok(if export.seed_only { chat.seed_only() } else { chat.clone() })
+    }
+}
+
+impl Handler<OpenChannel> for ChannelBook {
+    type Result = Result<Arc<OpenedChannel>, ChannelError>;
+
+    fn handle(&mut self, open: OpenChannel, _: &mut Self::Context) -> Self::Result {
+        self.open_channel(open.id)
+    }
+}
+
+impl Handler<CloseChannel> for ChannelBook {
+    type Result = ();
+
+    fn handle(&mut self, close: CloseChannel, _: &mut Self::Context) {
+        self.close_channel(close.id);
+    }
+}
+
+impl Handler<ListOpen> for ChannelBook {
+    type Result = Vec<Arc<OpenedChannel>>;
+
+    fn handle(&mut self, _: ListOpen, _: &mut Self::Context) -> Self::Result {
+        self.open.values().cloned().collect()
+    }
+}
+
+impl Handler<SaveLastKnown> for ChannelBook {
+    type Result = ();
+
+    fn handle(&mut self, save: SaveLastKnown, ctx: &mut Self::Context) {
+        if self.shelf.set_last_known(&save.id, save.addresses) {
+            self.save_later(ctx, SAVE_AFTER);
+        }
+    }
+}
+
+impl Handler<ListLastKnown> for ChannelBook {
+    type Result = Vec<SocketAddr>;
+
+    fn handle(&mut self, list: ListLastKnown, _: &mut Self::Context) -> Self::Result {
+        self.shelf.get(&list.id).map(|stored| stored.last_known.clone()).unwrap_or_default()
+    }
+}
+
+impl Handler<Subscribe> for ChannelBook {
+    type Result = ();
+
+    fn handle(&mut self, Subscribe(subscriber): Subscribe, _: &mut Self::Context) {
+        self.subscribers.retain(Recipient::connected);
+        if self.subscribers.len() >= SUBSCRIBERS_MAX {
+            tracing::error!(max = SUBSCRIBERS_MAX, "too many subscribers of the channel book");
+            return;
+        }
+        for (id, opened) in &mut self.open {
+            // Where the members are now, and not where they were when it was opened.
+            if let Ok(stored) = self.shelf.get(id) {
+                *opened = OpenedChannel::new(stored);
+            }
+            subscriber.do_send(ChannelEvent::Opened(Arc::clone(opened)));
+        }
+        self.subscribers.push(subscriber);
+    }
+}
+
+impl fmt::Debug for ChannelBook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ChannelBook")
+            .field("channels", &self.shelf.all().count())
+            .field("open", &self.open.keys())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,289 @@
+use std::fs;
+use std::path::Path;
+
+use actix::Addr;
+use bitchat_protocol::crypto::Rng;
+use bitchat_protocol::limits::LAST_KNOWN_MAX;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use super::*;
+
+/// Hands on what it is told: the id, and whether it was opened.
+struct Listener(UnboundedSender<(ChannelId, bool)>);
+
+impl Actor for Listener {
+    type Context = Context<Self>;
+}
+
+impl Handler<ChannelEvent> for Listener {
+    type Result = ();
+
+    fn handle(&mut self, event: ChannelEvent, _: &mut Self::Context) {
+        let _ = self.0.send(match event {
+            ChannelEvent::Opened(opened) => (opened.keys.id(), true),
+            ChannelEvent::Closed(id) => (id, false),
+        });
+    }
+}
+
+async fn listen(book: &Addr<ChannelBook>) -> UnboundedReceiver<(ChannelId, bool)> {
+    let (told, heard) = unbounded_channel();
+    book.send(Subscribe(Listener(told).start().recipient())).await.unwrap();
+    heard
+}
+
+fn profile(home: &Path) -> Profile {
+    Profile::create(home, "default", None, None).unwrap()
+}
+
+fn start(profile: &Profile) -> Addr<ChannelBook> {
+    ChannelBook::open(profile).unwrap().start()
+}
+
+fn chat(seed: u8, name: &str, tracker: &str) -> ChatFile {
+    let mut rng = Rng::from_seed([seed; 32]);
+    let (name, tiers) = (DisplayName::new(name).unwrap(), vec![vec![tracker.to_owned()]]);
+    ChatFile::new_open(name, tiers, Vec::new(), Rotation::Daily, &mut rng).unwrap()
+}
+
+fn team() -> ChatFile {
+    chat(1, "Team", "udp://tracker.example:1337/announce")
+}
+
+async fn join(book: &Addr<ChannelBook>, file: ChatFile) -> Summary {
+    book.send(JoinChannel { file }).await.unwrap().unwrap()
+}
+
+async fn find(book: &Addr<ChannelBook>, text: &str) -> Result<ChannelId, ChannelError> {
+    let found = book.send(FindChannel { text: text.to_owned() }).await.unwrap();
+    found.map(|summary| summary.id)
+}
+
+async fn export(book: &Addr<ChannelBook>, id: ChannelId, seed_only: bool) -> ChatFile {
+    book.send(ExportChannel { id, seed_only }).await.unwrap().unwrap()
+}
+
+#[actix::test]
+async fn a_joined_channel_is_on_disk_before_it_is_answered_and_comes_back_byte_for_byte() {
+    let home = tempfile::tempdir().unwrap();
+    let profile = profile(home.path());
+    let book = start(&profile);
+    let summary = join(&book, team()).await;
+    assert_eq!(summary.id, team().keys().id());
+    assert_eq!((summary.name.as_str(), summary.is_member, summary.is_open), ("Team", true, false));
+    assert_eq!(join(&book, team()).await, summary);
+
+    let again = start(&profile);
+    let listed = again.send(ListChannels).await.unwrap();
+    assert_eq!(listed, std::slice::from_ref(&summary));
+    assert_eq!(export(&again, summary.id, false).await.to_bytes(), team().to_bytes());
+    assert!(!export(&again, summary.id, true).await.is_member());
+}
+
+#[actix::test]
+async fn a_channel_is_found_by_name_and_by_the_beginning_of_its_id() {
+    let home = tempfile::tempdir().unwrap();
+    let book = start(&profile(home.path()));
+    let id = join(&book, team()).await.id;
+    let text = id.to_string();
+    for text in ["Team", " tEAM ", &text, &text[..6], &text[..8].to_uppercase()] {
+        assert_eq!(find(&book, text).await.unwrap(), id, "{text}");
+    }
+    for text in ["", "Tea", &text[..5], "00000000"] {
+        assert!(matches!(find(&book, text).await, Err(ChannelError::NotFound(_))), "{text}");
+    }
+    let second = join(&book, chat(2, "team", "udp://tracker.example:1/announce")).await.id;
+    let said = find(&book, "team").await.unwrap_err().to_string();
+    assert!(said.contains(&id.short()) && said.contains(&second.short()), "{said}");
+    assert_eq!(find(&book, &second.short()).await.unwrap(), second);
+}
+
+#[actix::test]
+async fn opening_and_closing_is_told_once_and_late_subscribers_hear_of_what_is_open() {
+    let home = tempfile::tempdir().unwrap();
+    let book = start(&profile(home.path()));
+    let mut early = listen(&book).await;
+    let id = join(&book, team()).await.id;
+    for _ in 0..2 {
+        let opened = book.send(OpenChannel { id }).await.unwrap().unwrap();
+        assert_eq!(opened.keys.id(), id);
+    }
+    let mut late = listen(&book).await;
+    assert_eq!(book.send(ListOpen).await.unwrap().len(), 1);
+    assert!(book.send(FindChannel { text: id.short() }).await.unwrap().unwrap().is_open);
+    for _ in 0..2 {
+        book.send(CloseChannel { id }).await.unwrap();
+    }
+    assert!(book.send(ListOpen).await.unwrap().is_empty());
+    for heard in [&mut early, &mut late] {
+        assert_eq!(heard.recv().await, Some((id, true)));
+        assert_eq!(heard.recv().await, Some((id, false)));
+        assert!(heard.try_recv().is_err());
+    }
+    let unknown = book.send(OpenChannel { id: ChannelId([9; 32]) }).await.unwrap();
+    assert!(matches!(unknown, Err(ChannelError::NotFound(_))));
+}
+
+#[actix::test]
+async fn a_book_begins_with_the_channels_that_its_maker_names() {
+    let home = tempfile::tempdir().unwrap();
+    let profile = profile(home.path());
+    let book = start(&profile);
+    let one = join(&book, team()).await.id;
+    let two = join(&book, chat(2, "Two", "udp://tracker.example:1/announce")).await.id;
+    let open = |book: &ChannelBook| book.open.keys().copied().collect::<Vec<_>>();
+    let all = ChannelBook::open(&profile).unwrap().with_all_open();
+    assert_eq!(open(&all), if one < two { [one, two] } else { [two, one] });
+    let some = ChannelBook::open(&profile).unwrap().with_open(&[two, ChannelId([9; 32])]);
+    assert_eq!(open(&some), [two]);
+}
+
+#[actix::test]
+async fn a_channel_left_is_closed_and_nothing_of_it_stays_on_disk() {
+    let home = tempfile::tempdir().unwrap();
+    let profile = profile(home.path());
+    let book = start(&profile);
+    let id = join(&book, team()).await.id;
+    let mut heard = listen(&book).await;
+    book.send(OpenChannel { id }).await.unwrap().unwrap();
+    join(&book, chat(1, "Team", "udp://another.example:1/announce")).await;
+    book.send(SaveLastKnown { id, addresses: addresses(1) }).await.unwrap();
+    assert_eq!(book.send(LeaveChannel { id }).await.unwrap().unwrap().id, id);
+    assert_eq!(heard.recv().await, Some((id, true)));
+    assert_eq!(heard.recv().await, Some((id, false)));
+    assert!(book.send(ListChannels).await.unwrap().is_empty());
+    assert_eq!(fs::read_dir(profile.dir().join("channels")).unwrap().count(), 0);
+    assert!(matches!(find(&book, "Team").await, Err(ChannelError::NotFound(_))));
+}
+
+#[actix::test]
+async fn a_newer_file_replaces_the_stored_one_but_never_a_members_by_a_seeders() {
+    let home = tempfile::tempdir().unwrap();
+    let book = start(&profile(home.path()));
+    assert!(!join(&book, team().seed_only()).await.is_member);
+    assert!(join(&book, team()).await.is_member);
+    assert!(join(&book, team().seed_only()).await.is_member);
+    let moved = join(&book, chat(1, "Team", "udp://another.example:1/announce")).await;
+    assert_eq!(moved.id, team().keys().id());
+    assert_eq!(moved.trackers, [["udp://another.example:1/announce"]]);
+}
+
+#[actix::test]
+async fn a_channel_of_a_later_kind_is_refused_in_words() {
+    let home = tempfile::tempdir().unwrap();
+    let book = start(&profile(home.path()));
+    let (open, closed) = (b"4:kind4:open", b"4:kind6:closed");
+    let bytes = team().to_bytes();
+    let at = bytes.windows(open.len()).position(|window| window == open).unwrap();
+    let bytes = [&bytes[..at], closed, &bytes[at + open.len()..]].concat();
+    let file = ChatFile::from_bytes(&bytes).unwrap();
+    let said = book.send(JoinChannel { file }).await.unwrap().unwrap_err().to_string();
+    assert!(said.contains("\"closed\": update bitchat"), "{said}");
+    assert!(book.send(ListChannels).await.unwrap().is_empty());
+}
+
+#[actix::test]
+async fn a_full_book_takes_no_more_but_still_renews_what_it_has() {
+    let home = tempfile::tempdir().unwrap();
+    let mut book = ChannelBook::open(&profile(home.path())).unwrap();
+    for number in 0..CHANNELS_MAX {
+        let seed = u8::try_from(number).unwrap();
+        book.shelf.put(chat(seed, "Team", "udp://tracker.example:1/announce")).unwrap();
+    }
+    let more = ChatFile::new_open(
+        DisplayName::new("More").unwrap(),
+        Vec::new(),
+        Vec::new(),
+        Rotation::Fixed,
+        &mut Rng::from_seed(std::array::from_fn(|at| at.to_le_bytes()[0])),
+    );
+    assert!(matches!(book.shelf.put(more.unwrap()), Err(ChannelError::Full)));
+    book.shelf.put(chat(1, "Team", "udp://another.example:1/announce")).unwrap();
+}
+
+#[actix::test]
+async fn a_disk_that_refuses_leaves_the_channels_as_they_were() {
+    let home = tempfile::tempdir().unwrap();
+    let profile = profile(home.path());
+    let book = start(&profile);
+    // A file in the way of the directory: refused for every user.
+    fs::write(profile.dir().join("channels"), b"").unwrap();
+    let error = book.send(JoinChannel { file: team() }).await.unwrap().unwrap_err();
+    assert!(error.to_string().starts_with("the channels were not changed"), "{error}");
+    assert!(book.send(ListChannels).await.unwrap().is_empty());
+}
+
+#[actix::test]
+async fn a_damaged_channel_is_named_and_not_joined_over() {
+    let home = tempfile::tempdir().unwrap();
+    let profile = profile(home.path());
+    let id = join(&start(&profile), team()).await.id;
+    let file = profile.file_of("channels", &id.0, "chat");
+    let mut bytes = fs::read(file.path()).unwrap();
+    bytes[40] ^= 1;
+    fs::write(file.path(), bytes).unwrap();
+    let said = ChannelBook::open(&profile).unwrap_err().to_string();
+    assert!(said.contains(".chat is damaged"), "{said}");
+}
+
+fn addresses(count: u16) -> Vec<SocketAddr> {
+    (1..=count).map(|port| SocketAddr::from(([127, 0, 0, 1], port))).collect()
+}
+
+#[actix::test]
+async fn addresses_are_bounded_and_written_some_seconds_later() {
+    tokio::time::pause();
+    let home = tempfile::tempdir().unwrap();
+    let profile = profile(home.path());
+    let book = start(&profile);
+    let id = join(&book, team()).await.id;
+    let many = [vec!["[2001:db8::1]:6881".parse().unwrap()], addresses(100)].concat();
+    let kept = &many[..LAST_KNOWN_MAX];
+    book.send(SaveLastKnown { id, addresses: many.clone() }).await.unwrap();
+    assert_eq!(book.send(ListLastKnown { id }).await.unwrap(), kept);
+    let file = profile.file_of("channels", &id.0, "peers");
+    assert!(file.read().unwrap().is_none());
+    tokio::time::sleep(SAVE_AFTER * 2).await;
+    assert_eq!(start(&profile).send(ListLastKnown { id }).await.unwrap(), kept);
+
+    // Whoever is told of the channel, by opening it or by subscribing late, is told of them too.
+    let fresh = start(&profile);
+    assert_eq!(fresh.send(OpenChannel { id }).await.unwrap().unwrap().last_known, kept);
+    fresh.send(SaveLastKnown { id, addresses: addresses(1) }).await.unwrap();
+    assert_eq!(listen(&fresh).await.recv().await, Some((id, true)));
+    assert_eq!(fresh.send(ListOpen).await.unwrap()[0].last_known, addresses(1));
+
+    // Damaged, they are worth nothing more.
+    fs::write(file.path(), b"damaged").unwrap();
+    assert!(start(&profile).send(ListLastKnown { id }).await.unwrap().is_empty());
+}
+
+#[actix::test]
+async fn addresses_are_written_at_the_end() {
+    let home = tempfile::tempdir().unwrap();
+    let profile = profile(home.path());
+    let id = join(&start(&profile), team()).await.id;
+    let mut ended = ChannelBook::open(&profile).unwrap();
+    assert!(ended.shelf.set_last_known(&id, addresses(2)));
+    assert!(!ended.shelf.set_last_known(&id, addresses(2)));
+    ended.stopped(&mut Context::new());
+    assert_eq!(start(&profile).send(ListLastKnown { id }).await.unwrap(), addresses(2));
+}
+
+#[actix::test]
+async fn an_opened_channel_does_not_print_its_secrets() {
+    let home = tempfile::tempdir().unwrap();
+    let book = start(&profile(home.path()));
+    let id = join(&book, team()).await.id;
+    let opened = book.send(OpenChannel { id }).await.unwrap().unwrap();
+    let printed = format!("{opened:?} {:?} {:?}", ListOpen, JoinChannel { file: team() });
+    for secret in [
+        opened.keys.secret().unwrap().0.expose(),
+        opened.keys.read_key().unwrap().expose(),
+        opened.keys.proof().expose(),
+        opened.keys.seed_key().0.expose(),
+    ] {
+        let bytes = format!("{secret:?}");
+        assert!(!printed.contains(bytes.trim_matches(['[', ']'])), "{printed}");
+    }
+}

@@ -1,0 +1,3 @@
+//! Whole nodes in processes of their own, against real trackers: one story a test.
+
+mod talk;

@@ -1,0 +1,108 @@
+//! What a typed line means.
+
+use crate::suggest;
+
+/// Commands, with what follows them and what they do.
+pub(crate) const COMMANDS: [(&str, &str, &str); 6] = [
+    ("/msg", "WHO TEXT", "say something to one person alone"),
+    ("/to", "CHANNEL", "say what follows in another channel"),
+    ("/peers", "", "who is linked, and with whom"),
+    ("/help", "", "this list"),
+    ("/quit", "", "leave at once"),
+    ("//", "TEXT", "a message that begins with a slash"),
+];
+
+/// What a line means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Typed {
+    /// Nothing.
+    Nothing,
+    /// A message for the present channel.
+    Say(String),
+    /// A message for one person.
+    Msg { who: String, text: String },
+    /// Another present channel.
+    To(String),
+    /// Who is there.
+    Peers,
+    /// What can be typed.
+    Help,
+    /// The end.
+    Quit,
+    /// Makes an actor fail; only where faults can be injected.
+    #[cfg(feature = "fault-injection")]
+    Panic(String),
+    /// Not understood, in words.
+    Wrong(String),
+}
+
+/// Reads a line.
+pub(crate) fn read(line: &str) -> Typed {
+    if line.trim().is_empty() {
+        return Typed::Nothing;
+    }
+    if let Some(text) = line.strip_prefix("//") {
+        return Typed::Say(format!("/{text}"));
+    }
+    if !line.starts_with('/') {
+        return Typed::Say(line.to_owned());
+    }
+    let (command, rest) = split(line);
+    match command {
+        "/msg" => match split(rest) {
+            ("", _) | (_, "") => Typed::Wrong("say whom and what: /msg WHO TEXT".into()),
+            (who, text) => Typed::Msg { who: who.to_owned(), text: text.to_owned() },
+        },
+        "/to" if rest.is_empty() => Typed::Wrong("say which channel: /to CHANNEL".into()),
+        "/to" => Typed::To(rest.to_owned()),
+        "/peers" => Typed::Peers,
+        "/help" => Typed::Help,
+        "/quit" => Typed::Quit,
+        #[cfg(feature = "fault-injection")]
+        "/panic" => Typed::Panic(rest.to_owned()),
+        unknown => {
+            let known = COMMANDS.iter().map(|(command, ..)| *command);
+            let hint = suggest::nearest(unknown, known)
+                .map(|nearest| format!("; did you mean {nearest}?"))
+                .unwrap_or_default();
+            Typed::Wrong(format!(
+                "{unknown} is not a command{hint} (/help lists them; // begins a message with /)"
+            ))
+        }
+    }
+}
+
+/// The first word, and what follows it.
+fn split(text: &str) -> (&str, &str) {
+    match text.split_once(char::is_whitespace) {
+        Some((word, rest)) => (word, rest.trim()),
+        None => (text, ""),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_a_message_unless_it_begins_with_one_slash() {
+        assert_eq!(read("hello /msg"), Typed::Say("hello /msg".into()));
+        assert_eq!(read("//etc"), Typed::Say("/etc".into()));
+        assert_eq!(read("   "), Typed::Nothing);
+    }
+
+    #[test]
+    fn commands_take_what_follows_them() {
+        let msg = Typed::Msg { who: "bob".into(), text: "how are you?".into() };
+        assert_eq!(read("/msg bob  how are you?"), msg);
+        assert_eq!(read("/to team"), Typed::To("team".into()));
+        assert_eq!(read("/quit"), Typed::Quit);
+        assert!(matches!(read("/msg bob"), Typed::Wrong(_)));
+    }
+
+    #[test]
+    fn a_mistyped_command_is_answered_with_the_nearest() {
+        let Typed::Wrong(text) = read("/pears") else { panic!("understood") };
+        assert!(text.contains("/peers"), "{text}");
+    }
+}

@@ -1,0 +1,174 @@
+//! Starts a node and keeps it until it is ended: by a signal, by its console or by its failure.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_rt::System;
+use bitchat_actors::root::{self, Open};
+use bitchat_actors::supervision::{ChildSpec, Exit as TreeExit, RestartLimit, Stopper};
+use bitchat_actors::vault::Profile;
+use bitchat_actors::{supervision, tracker_announcer, udp_port};
+use bitchat_protocol::crypto::Rng;
+use bitchat_protocol::quic::{EndpointConfig, SuitePreference};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::console::{self, Channel, Console, Ending, Front};
+use crate::exit::{Exit, Failure};
+use crate::output::talk;
+use crate::settings::{Cipher, Settings};
+
+/// Ports from which one is chosen at a profile's first use.
+const PORTS: std::ops::Range<u16> = 10_000..60_000;
+
+/// How often actors may fail before the node gives up.
+const RESTARTS: RestartLimit = RestartLimit { max: 5, within: Duration::from_secs(60) };
+
+/// What a run has beside the actors.
+pub(crate) struct Talk {
+    pub(crate) channels: Vec<Channel>,
+    pub(crate) front: Front,
+    pub(crate) linger: Duration,
+    pub(crate) receipts: bool,
+}
+
+/// Runs a node to its end. With `talk`, it has a console; without, it runs until a signal.
+pub(crate) fn run(
+    settings: &Settings,
+    mut profile: Profile,
+    open: Open,
+    talk: Option<Talk>,
+) -> Result<Exit, Failure> {
+    supervision::install_panic_hook();
+    let port = listen_port(settings, &mut profile)?;
+    let config = root_config(settings, Arc::new(profile), open, port);
+    let system = System::new();
+    system.block_on(async {
+        let ending = Arc::new(Ending::default());
+        let own_peer = config.profile.peer_id();
+        let (mut tree, offices) = root::supervisor(config);
+        if let Some(talk) = talk {
+            tree = tree.child(console_spec(talk, own_peer, &offices, &ending));
+        }
+        let (stopper, ended) = tree.spawn();
+        ending.attach(stopper.clone());
+        actix_rt::spawn(obey_signals(stopper));
+        let exit = ended.await;
+        finish(&exit, &ending)
+    })
+}
+
+/// The exit code: what the console says, unless the tree failed.
+fn finish(exit: &TreeExit, ending: &Ending) -> Result<Exit, Failure> {
+    match exit {
+        TreeExit::Shutdown | TreeExit::Normal => Ok(ending.exit().unwrap_or(Exit::Done)),
+        TreeExit::StartFailed(text) => Err(Failure::failed(text.clone())),
+        TreeExit::Failed(_) | TreeExit::Panicked(_) | TreeExit::Lost => {
+            let text = format!("the node gives up ({exit}); start it again, and report this");
+            Err(Failure::new(Exit::Internal, text))
+        }
+    }
+}
+
+fn console_spec(
+    talk: Talk,
+    own_peer: bitchat_protocol::id::PeerId,
+    offices: &root::Offices,
+    ending: &Arc<Ending>,
+) -> ChildSpec {
+    let (slots, ending) = (offices.clone(), Arc::clone(ending));
+    let Talk { channels, front, linger, receipts } = talk;
+    let config = console::Config { own_peer, channels, linger, receipts };
+    let events = console::read_input(&front);
+    let make = move || {
+        let offices = console::Offices {
+            say: slots.chat_desk.need()?,
+            tell: slots.chat_desk.need()?,
+            undelivered: slots.chat_desk.need()?,
+            notices: slots.chat_desk.need()?,
+            members: slots.mesh_manager.need()?,
+            contacts: slots.contact_book.need()?,
+        };
+        let (config, front) = (config.clone(), front.clone());
+        Ok(Console::new(config, offices, front, Arc::clone(&events), Arc::clone(&ending)))
+    };
+    ChildSpec::try_actor("console", make).into()
+}
+
+/// The first signal asks the node to leave politely, the second ends the process.
+async fn obey_signals(stopper: Stopper) {
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        tracing::warn!("signals cannot be heard: the node can only be killed");
+        return;
+    };
+    let mut asked = false;
+    loop {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        if std::mem::replace(&mut asked, true) {
+            std::process::exit(i32::from(Exit::Interrupted.code()));
+        }
+        talk("bitchat: leaving; once more to end at once");
+        stopper.stop();
+    }
+}
+
+/// The port of the settings; or the profile's own, chosen once: trackers and routers remember it.
+fn listen_port(settings: &Settings, profile: &mut Profile) -> Result<u16, Failure> {
+    match (settings.network.listen_port, profile.udp_port()) {
+        (0, Some(port)) => Ok(port),
+        (0, None) => {
+            let mut rng = Rng::from_seed(bitchat_actors::entropy::seed());
+            let offset = rng.below(u64::from(PORTS.end - PORTS.start));
+            let port = PORTS.start + u16::try_from(offset).unwrap_or(0);
+            profile.set_udp_port(port)?;
+            Ok(port)
+        }
+        (port, _) => Ok(port),
+    }
+}
+
+fn root_config(settings: &Settings, profile: Arc<Profile>, open: Open, port: u16) -> root::Config {
+    let network = &settings.network;
+    let mut listen = Vec::new();
+    if network.ipv4 {
+        listen.push(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)));
+    }
+    if network.ipv6 {
+        listen.push(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)));
+    }
+    let endpoint = EndpointConfig {
+        keep_alive: settings.mesh.keep_alive.0,
+        idle_timeout: settings.mesh.idle_timeout.0,
+        suites: match settings.link.cipher {
+            Cipher::Auto => SuitePreference::auto(),
+            Cipher::Aes256Gcm => SuitePreference::aes_first(),
+            Cipher::ChaCha20Poly1305 => SuitePreference::chacha_first(),
+        },
+        ..EndpointConfig::default()
+    };
+    let buffer_bytes = usize::try_from(network.receive_buffer).unwrap_or(usize::MAX);
+    let name = profile.display_name().map_or("", |name| name.as_str());
+    let announcer = tracker_announcer::Config {
+        announcer: bitchat_protocol::tracker::announcer::Config {
+            ipv4: network.ipv4,
+            ipv6: network.ipv6,
+            ..Default::default()
+        },
+    };
+    root::Config {
+        name: Arc::from(name),
+        profile,
+        open,
+        udp: udp_port::Config { listen, buffer_bytes, endpoint },
+        renewal_interval: settings.link.renewal_interval.0,
+        dials_at_once: settings.mesh.dials_at_once,
+        resolver: bitchat_actors::resolver::Config::default(),
+        announcer: settings.trackers.enabled.then_some(announcer),
+        restarts: RESTARTS,
+    }
+}
