@@ -145,7 +145,11 @@ impl Bench {
         #[expect(clippy::disallowed_methods, reason = "any start will do")]
         let now = Instant::now();
         let mut bench = Self {
-            mesh: Mesh::new(now, Config { own_peer: peer(50), dials_at_once: crate::limits::DIALS_MAX }, Rng::from_seed([1; 32])),
+            mesh: Mesh::new(
+                now,
+                Config { own_peer: peer(50), dials_at_once: crate::limits::DIALS_MAX },
+                Rng::from_seed([1; 32]),
+            ),
             now,
         };
         bench.input(Input::OwnAddresses(vec![address(50)]));

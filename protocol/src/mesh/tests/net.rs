@@ -97,7 +97,11 @@ impl Net {
 
     fn fresh_node(&mut self, index: usize) -> Node {
         Node {
-            mesh: Mesh::new(self.now(), Config { own_peer: peer(index), dials_at_once: crate::limits::DIALS_MAX }, self.rng.fork()),
+            mesh: Mesh::new(
+                self.now(),
+                Config { own_peer: peer(index), dials_at_once: crate::limits::DIALS_MAX },
+                self.rng.fork(),
+            ),
             address: address(index),
             incarnation: self.rng.array(),
             alive: true,
