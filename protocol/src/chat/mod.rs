@@ -345,7 +345,9 @@ impl Chat {
         if let Some(flow) = self.peers.get_mut(&peer) {
             let of_channel = |message: &Outgoing| message.audience == Audience::Channel(channel);
             let lost = self.outbox.iter().filter(|(_, message)| of_channel(message));
-            lost.for_each(|(number, _)| drop(flow.acknowledged(*number)));
+            for (number, _) in lost {
+                flow.acknowledged(*number);
+            }
             self.pump(peer);
         }
     }
