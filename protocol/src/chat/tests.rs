@@ -45,7 +45,10 @@ fn sent_to(outputs: &[Output]) -> Vec<PeerId> {
         .iter()
         .filter_map(|output| match output {
             Output::Send { to, frame: Frame::Say(_) } => Some(*to),
-            _ => None,
+            Output::Send { .. }
+            | Output::Heard { .. }
+            | Output::Delivered { .. }
+            | Output::GivenUp { .. } => None,
         })
         .collect()
 }
