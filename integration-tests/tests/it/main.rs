@@ -2,4 +2,5 @@
 
 mod pipe;
 mod scene;
+mod survive;
 mod talk;
