@@ -242,6 +242,12 @@ impl Chat {
         }
     }
 
+    /// The number of the process.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Kills the process at once, as a power cut would.
     pub fn kill(&mut self) {
         let _ = self.child.kill();
