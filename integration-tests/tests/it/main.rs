@@ -1,6 +1,7 @@
 //! Whole nodes in processes of their own, against real trackers: one story a test.
 
 mod bad_input;
+mod panic;
 mod pipe;
 mod scene;
 mod survive;
