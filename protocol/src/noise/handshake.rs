@@ -60,6 +60,12 @@ impl Static {
     pub(crate) fn raw(pair: dh::KeyPair) -> Self {
         Self { form: StaticForm::X25519, public: *pair.public(), pair }
     }
+
+    /// Somebody who shows an identity without its secret.
+    #[cfg(test)]
+    pub(crate) fn mismatched(shown: &SigningKey, pair: dh::KeyPair) -> Self {
+        Self { form: StaticForm::Ed25519, public: *shown.public(), pair }
+    }
 }
 
 /// What a finished handshake leaves behind.
@@ -320,6 +326,12 @@ impl HandshakeState {
     #[cfg(test)]
     pub(crate) fn set_ephemeral(&mut self, pair: dh::KeyPair) {
         self.e = Some(pair);
+    }
+
+    /// Replaces the ephemeral KEM pair after its public half was sent.
+    #[cfg(test)]
+    pub(crate) fn set_kem(&mut self, pair: KemKeyPair) {
+        self.e1 = Some(pair);
     }
 }
 
