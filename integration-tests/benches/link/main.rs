@@ -35,7 +35,8 @@ const PING_ROUNDS: usize = 5;
 type Part = (&'static str, fn());
 
 fn main() {
-    let wanted: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
+    let wanted: Vec<String> =
+        std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
     let parts: [Part; 5] = [
         ("bulk", bulk),
         ("ping", ping),

@@ -8,9 +8,9 @@ use bitchat_actors::mesh_manager::Completeness;
 use bitchat_actors::peer_supervisor::{Dial, EndLink, LinkKey, LinkNews, SubscribeMesh};
 use bitchat_protocol::crypto::Rng;
 use bitchat_protocol::id::PeerId;
+use bitchat_protocol::machine::Machine as _;
 use bitchat_protocol::mesh::{self, DialFailure, DownReason, Input, Mesh, Output};
 use bitchat_protocol::quic::CloseCode;
-use bitchat_protocol::machine::Machine as _;
 use bitchat_protocol::wire::{self, Frame};
 use bytes::Bytes;
 
@@ -134,7 +134,9 @@ pub(crate) fn idle() {
     .join()
     .expect("the node's thread ends");
     println!("\n{IDLE_LINKS} idle links, both ends in this process\n");
-    println!("| KiB per link, both ends | CPU ms per second, all links, both ends | for {BUSY_NODE_LINKS} links of one node |");
+    println!(
+        "| KiB per link, both ends | CPU ms per second, all links, both ends | for {BUSY_NODE_LINKS} links of one node |"
+    );
     println!("|---|---|---|");
     let per_second = busy.as_secs_f64() * 1000.0 / IDLE_TIME.as_secs_f64();
     let fifty = per_second / 2.0 * BUSY_NODE_LINKS as f64 / IDLE_LINKS as f64;

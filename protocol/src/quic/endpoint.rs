@@ -247,11 +247,15 @@ impl Endpoint {
             Verdict::Repeated => (None, true),
             Verdict::First(admission) => (Some(admission), false),
         };
-        self.admitted.set(admission.as_ref());
+        if admission.is_some() {
+            self.admitted.set(admission.as_ref());
+        }
         self.answer.clear();
         let ecn = ecn.map(Ecn::inner);
         let event = self.engine.handle(now, from, local_ip, ecn, data, &mut self.answer);
-        self.admitted.set(None);
+        if admission.is_some() {
+            self.admitted.set(None);
+        }
         match event {
             Some(DatagramEvent::ConnectionEvent(handle, event)) => {
                 Some(Routed::ToLink(LinkId(handle.0), LinkInput(event)))
