@@ -52,7 +52,7 @@ impl Handler<AdmitPeer> for Doorkeeper {
     type Result = MessageResult<AdmitPeer>;
 
     fn handle(&mut self, question: AdmitPeer, _: &mut Context<Self>) -> Self::Result {
-        MessageResult(Admission::accept(&question.name))
+        MessageResult(Admission::Accept { name: question.name.into() })
     }
 }
 

@@ -78,7 +78,7 @@ impl Console {
             "peers" => {
                 let channel = self.channel_of(params)?;
                 let members = self.offices.members.send(ListMembers { channel });
-                ctx.spawn(members.into_actor(self).map(move |members, console, _| {
+                ctx.wait(members.into_actor(self).map(move |members, console, _| {
                     console.answer(&id, &peers(&members.unwrap_or_default()));
                 }));
             }

@@ -204,7 +204,7 @@ impl Console {
         ctx.spawn(count.into_actor(self).map(|count, console, _| match count {
             Ok(0) | Err(_) => console.finish(Exit::Done),
             Ok(count) => {
-                console.talk(&format!("not delivered to anybody: {count} messages"));
+                console.talk(&format!("not delivered to anybody: {}", messages(count)));
                 console.finish(Exit::NotDelivered);
             }
         }));
@@ -224,8 +224,8 @@ impl Console {
                 console.finish(if console.refused { Exit::Failed } else { Exit::Done });
             } else if bitchat_actors::clock::now() >= deadline {
                 console.talk(&format!(
-                    "not delivered: nobody took {count} messages within {:?}; \
-                     --linger DURATION waits longer",
+                    "not delivered: nobody took {} within {:?}; --linger DURATION waits longer",
+                    messages(count),
                     console.config.linger,
                 ));
                 console.finish(Exit::NotDelivered);
@@ -242,6 +242,8 @@ impl Console {
     }
 
     /// Finds a person by name or id: contacts first, then members of the open channels.
+    ///
+    /// The console waits for it, as it does for what is said: the next line must not overtake.
     fn with_peer(
         &mut self,
         who: String,
@@ -277,7 +279,7 @@ impl Console {
                 _ => Err(format!("several are called {who}; name one by the beginning of its id")),
             }
         };
-        ctx.spawn(search.into_actor(self).map(move |peer, console, ctx| then(console, peer, ctx)));
+        ctx.wait(search.into_actor(self).map(move |peer, console, ctx| then(console, peer, ctx)));
     }
 
     fn say(
@@ -290,7 +292,7 @@ impl Console {
     ) {
         self.asked += 1;
         let said = self.offices.say.send(Say { channel, text, id });
-        ctx.spawn(said.into_actor(self).map(|said, console, _| {
+        ctx.wait(said.into_actor(self).map(|said, console, _| {
             console.asked -= 1;
             then(console, flatten(said));
         }));
@@ -306,11 +308,15 @@ impl Console {
     ) {
         self.asked += 1;
         let said = self.offices.tell.send(Tell { peer, text, id });
-        ctx.spawn(said.into_actor(self).map(|said, console, _| {
+        ctx.wait(said.into_actor(self).map(|said, console, _| {
             console.asked -= 1;
             then(console, flatten(said));
         }));
     }
+}
+
+fn messages(count: usize) -> String {
+    if count == 1 { "1 message".to_owned() } else { format!("{count} messages") }
 }
 
 fn flatten<T, E: std::fmt::Display>(

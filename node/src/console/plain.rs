@@ -76,7 +76,7 @@ impl Console {
     fn list_peers(&mut self, ctx: &mut Context<Self>) {
         for channel in self.config.channels.clone() {
             let members = self.offices.members.send(ListMembers { channel: channel.id });
-            ctx.spawn(members.into_actor(self).map(move |members, console, _| {
+            ctx.wait(members.into_actor(self).map(move |members, console, _| {
                 console.show_peers(&channel, &members.unwrap_or_default());
             }));
         }

@@ -61,10 +61,10 @@ impl Static {
         Self { form: StaticForm::X25519, public: *pair.public(), pair }
     }
 
-    /// Somebody who shows an identity without its secret.
+    /// Sends another's key than the one it can agree with.
     #[cfg(test)]
-    pub(crate) fn mismatched(shown: &SigningKey, pair: dh::KeyPair) -> Self {
-        Self { form: StaticForm::Ed25519, public: *shown.public(), pair }
+    pub(crate) fn claiming(&self, victim: &Self) -> Self {
+        Self { public: victim.public, ..self.clone() }
     }
 }
 
@@ -328,7 +328,7 @@ impl HandshakeState {
         self.e = Some(pair);
     }
 
-    /// Replaces the ephemeral KEM pair after its public half was sent.
+    /// Exchanges the decapsulation key behind what was sent.
     #[cfg(test)]
     pub(crate) fn set_kem(&mut self, pair: KemKeyPair) {
         self.e1 = Some(pair);

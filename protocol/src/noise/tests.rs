@@ -1,472 +1,333 @@
-//! The handshake against public vectors, against another implementation, and against itself with
-//! one input changed.
+//! Against public vectors, against another implementation, and against changes of each single input.
 
 use data_encoding::HEXLOWER;
-use serde::Deserialize;
+use serde_json::Value;
 
-use super::handshake::{HandshakeError, HandshakeState, Split, Static};
-use super::pattern::{Pattern, Role, WITH_PUBLIC_VECTORS, XX_HFS_PSK0, XX_PSK0};
-use crate::crypto::aead::{TAG_BYTES, seal_in_place};
-use crate::crypto::kem::{KEM_CIPHERTEXT_BYTES, KEM_PUBLIC_BYTES, KemKeyPair};
+use super::pattern::{WITH_PUBLIC_VECTORS, XX_HFS_PSK0, XX_PSK0};
+use super::*;
+use crate::crypto::kem::KemKeyPair;
 use crate::crypto::sign::SigningKey;
-use crate::crypto::{Rng, Secret, dh};
+use crate::crypto::{Rng, Secret, aead, dh};
 
-const PSK: [u8; 32] = [0x33; 32];
-const PROLOGUE: &[u8] = b"prologue";
+const VECTORS: &str = include_str!("vectors.json");
 
-fn pair(n: u8) -> dh::KeyPair {
-    dh::KeyPair::from_secret(Secret::new([n; 32]))
+/// Writes all that is our turn: one message of the paper, with the payload in its last flight.
+fn write_message(state: &mut HandshakeState, flights: &[Flight], payload: &[u8]) -> Vec<u8> {
+    let parts = flights.iter().map(|_| state.write_flight(payload).unwrap());
+    parts.collect::<Vec<_>>().concat()
 }
 
-/// What a transport message of these keys is: Noise, section 5.1, with the counter at `n`.
-fn sealed(key: &Secret<32>, n: u8, plain: &[u8]) -> Vec<u8> {
-    let mut nonce = [0; 12];
-    nonce[4] = n;
-    let mut buf = plain.to_vec();
-    buf.extend([0; TAG_BYTES]);
-    seal_in_place(key, &nonce, b"", &mut buf);
-    buf
+/// Reads one message of the paper; a flight without a payload is `e` alone in these patterns.
+fn read_message(state: &mut HandshakeState, flights: &[Flight], message: &[u8]) -> Vec<u8> {
+    let (first, last) = message.split_at(if flights.len() == 2 { 32 } else { 0 });
+    if flights.len() == 2 {
+        assert_eq!(state.read_flight(first), Ok(Vec::new()));
+    }
+    state.read_flight(last).unwrap()
 }
 
-mod public_vectors {
-    use super::*;
+/// The flights of a pattern, those of one message together.
+fn messages(pattern: &Pattern) -> impl Iterator<Item = &'static [Flight]> {
+    pattern.flights.chunk_by(|one, next| one.sender == next.sender)
+}
 
-    #[derive(Deserialize)]
-    struct File {
-        vectors: Vec<Vector>,
-    }
+fn pair_from(hex: &str) -> dh::KeyPair {
+    dh::KeyPair::from_secret(Secret::new(bytes(hex).try_into().unwrap()))
+}
 
-    #[derive(Deserialize)]
-    struct Vector {
-        protocol_name: String,
-        init_prologue: String,
-        #[serde(default)]
-        init_psks: Vec<String>,
-        init_static: Option<String>,
-        init_ephemeral: String,
-        resp_static: Option<String>,
-        resp_ephemeral: String,
-        handshake_hash: String,
-        messages: Vec<Message>,
-    }
+fn bytes(hex: &str) -> Vec<u8> {
+    HEXLOWER.decode(hex.as_bytes()).unwrap()
+}
 
-    #[derive(Deserialize)]
-    struct Message {
-        payload: String,
-        ciphertext: String,
-    }
+/// One side of a public vector.
+fn side_of(vector: &Value, pattern: &'static Pattern, role: Role) -> HandshakeState {
+    let side = if role == Role::Initiator { "init" } else { "resp" };
+    let text = |name: &str| vector[format!("{side}_{name}")].as_str();
+    let psk = vector[format!("{side}_psks")][0].as_str().map_or(vec![0; 32], bytes);
+    let s =
+        text("static").map_or_else(|| dh::KeyPair::from_secret(Secret::new([1; 32])), pair_from);
+    let mut state = HandshakeState::new(
+        pattern,
+        role,
+        &bytes(text("prologue").unwrap()),
+        Static::raw(s),
+        Secret::new(psk.try_into().unwrap()),
+        Rng::from_seed([0; 32]),
+    );
+    state.set_ephemeral(pair_from(text("ephemeral").unwrap()));
+    state
+}
 
-    fn hex(text: &str) -> Vec<u8> {
-        HEXLOWER.decode(text.as_bytes()).unwrap()
-    }
-
-    fn key(text: &str) -> dh::KeyPair {
-        dh::KeyPair::from_secret(Secret::new(hex(text).try_into().unwrap()))
-    }
-
-    fn state(vector: &Vector, pattern: &'static Pattern, role: Role) -> HandshakeState {
-        let (s, e) = match role {
-            Role::Initiator => (&vector.init_static, &vector.init_ephemeral),
-            Role::Responder => (&vector.resp_static, &vector.resp_ephemeral),
-        };
-        // A pattern without static keys never looks at them.
-        let s = s.as_ref().map_or_else(|| pair(1), |s| key(s));
-        let psk = vector.init_psks.first().map_or(PSK, |psk| hex(psk).try_into().unwrap());
-        let (prologue, psk) = (hex(&vector.init_prologue), Secret::new(psk));
-        let rng = Rng::from_seed([0; 32]);
-        let mut state = HandshakeState::new(pattern, role, &prologue, Static::raw(s), psk, rng);
-        state.set_ephemeral(key(e));
-        state
-    }
-
-    /// Runs the flights of `pattern`; a message of the vector is as many flights as end with its
-    /// payload.
-    fn check(vector: &Vector, pattern: &'static Pattern) {
-        let mut initiator = state(vector, pattern, Role::Initiator);
-        let mut responder = state(vector, pattern, Role::Responder);
-        let mut messages = vector.messages.iter();
-        let mut written = Vec::new();
-        for flight in pattern.flights {
-            let (from, to) = match flight.sender {
+#[test]
+fn public_vectors_hold_in_both_roles() {
+    let file: Value = serde_json::from_str(VECTORS).unwrap();
+    let vectors = file["vectors"].as_array().unwrap();
+    assert_eq!(vectors.len(), WITH_PUBLIC_VECTORS.len());
+    for (vector, pattern) in vectors.iter().zip(&WITH_PUBLIC_VECTORS) {
+        assert_eq!(vector["protocol_name"], pattern.name);
+        let mut initiator = side_of(vector, pattern, Role::Initiator);
+        let mut responder = side_of(vector, pattern, Role::Responder);
+        let mut lines = vector["messages"].as_array().unwrap().iter();
+        let text = |line: &Value, name: &str| bytes(line[name].as_str().unwrap());
+        for flights in messages(pattern) {
+            let line = lines.next().unwrap();
+            let (payload, expected) = (text(line, "payload"), text(line, "ciphertext"));
+            let (writer, reader) = match flights[0].sender {
                 Role::Initiator => (&mut initiator, &mut responder),
                 Role::Responder => (&mut responder, &mut initiator),
             };
-            let payload = hex(&messages.as_slice()[0].payload);
-            let bytes = from.write_flight(&payload).unwrap();
-            let read = to.read_flight(&bytes).unwrap();
-            written.extend(bytes);
-            if flight.payload {
-                assert_eq!(read, payload);
-                assert_eq!(HEXLOWER.encode(&written), messages.next().unwrap().ciphertext);
-                written.clear();
-            }
+            let written = write_message(writer, flights, &payload);
+            assert_eq!(HEXLOWER.encode(&written), HEXLOWER.encode(&expected), "{}", pattern.name);
+            assert_eq!(read_message(reader, flights, &expected), payload);
         }
-        let (ours, theirs) = (initiator.split(), responder.split());
-        assert_eq!(HEXLOWER.encode(&ours.handshake_hash), vector.handshake_hash);
-        assert_eq!(ours.handshake_hash, theirs.handshake_hash);
-        // The vectors go on as they began: both sides in turn.
-        let done = vector.messages.len() - messages.len();
-        let mut counters = [0, 0];
-        for (at, message) in messages.enumerate() {
-            let side = (done + at) % 2;
-            let key = [&ours.initiator, &ours.responder][side];
-            let bytes = sealed(key, counters[side], &hex(&message.payload));
-            assert_eq!(HEXLOWER.encode(&bytes), message.ciphertext);
-            counters[side] += 1;
-        }
-        assert!(counters[0] > 0 && counters[1] > 0, "both keys were checked");
-    }
-
-    #[test]
-    fn every_pattern_with_public_vectors_gives_their_bytes() {
-        let file: File = serde_json::from_str(include_str!("vectors.json")).unwrap();
-        for pattern in &WITH_PUBLIC_VECTORS {
-            let known = |vector: &&Vector| vector.protocol_name == pattern.name;
-            check(file.vectors.iter().find(known).expect(pattern.name), pattern);
+        let (split, same) = (initiator.split(), responder.split());
+        assert_eq!(HEXLOWER.encode(&split.handshake_hash), vector["handshake_hash"]);
+        assert_eq!((&split.initiator, &split.responder), (&same.initiator, &same.responder));
+        // What follows is sealed under the split keys, alternating, from nonce 0 on.
+        let handshake_len = messages(pattern).count();
+        for (n, line) in lines.enumerate() {
+            let keys = [&split.initiator, &split.responder];
+            let key = keys[(handshake_len + n) % 2];
+            let mut nonce = [0; 12];
+            nonce[4] = u8::try_from(n / 2).unwrap();
+            let mut sealed = [text(line, "payload"), vec![0; aead::TAG_BYTES]].concat();
+            aead::seal_in_place(key, &nonce, b"", &mut sealed);
+            assert_eq!(sealed, text(line, "ciphertext"), "{}", pattern.name);
         }
     }
 }
 
-mod interop {
-    use super::*;
-
-    fn ours(role: Role, s: u8, e: u8) -> HandshakeState {
-        let (s, psk) = (Static::raw(pair(s)), Secret::new(PSK));
-        let rng = Rng::from_seed([0; 32]);
-        let mut state = HandshakeState::new(&XX_PSK0, role, PROLOGUE, s, psk, rng);
-        state.set_ephemeral(pair(e));
-        state
-    }
-
-    fn theirs(role: Role, s: u8) -> snow::HandshakeState {
-        let key = [s; 32];
+#[test]
+fn snow_understands_us_and_we_understand_it_in_both_roles() {
+    let psk = [9; 32];
+    for ours in [Role::Initiator, Role::Responder] {
+        let mut us = HandshakeState::new(
+            &XX_PSK0,
+            ours,
+            b"prologue",
+            Static::raw(dh::KeyPair::from_secret(Secret::new([1; 32]))),
+            Secret::new(psk),
+            Rng::from_seed([2; 32]),
+        );
         let builder = snow::Builder::new(XX_PSK0.name.parse().unwrap())
-            .local_private_key(&key)
-            .and_then(|builder| builder.prologue(PROLOGUE))
-            .and_then(|builder| builder.psk(0, &PSK))
+            .prologue(b"prologue")
+            .unwrap()
+            .local_private_key(&[3; 32])
+            .unwrap()
+            .psk(0, &psk)
             .unwrap();
-        match role {
-            Role::Initiator => builder.build_initiator(),
-            Role::Responder => builder.build_responder(),
-        }
-        .unwrap()
-    }
-
-    fn written(snow: &mut snow::HandshakeState, payload: &[u8]) -> Vec<u8> {
-        let mut out = vec![0; 1024];
-        let len = snow.write_message(payload, &mut out).unwrap();
-        out.truncate(len);
-        out
-    }
-
-    #[track_caller]
-    fn reads(snow: &mut snow::HandshakeState, message: &[u8], payload: &[u8]) {
-        let mut out = vec![0; 1024];
-        let len = snow.read_message(message, &mut out).unwrap();
-        assert_eq!(&out[..len], payload);
-    }
-
-    /// Both ends have the same transcript and the same keys, each in its direction.
-    #[track_caller]
-    fn agrees(ours: &HandshakeState, theirs: snow::HandshakeState, we_are: Role) {
-        let split = ours.split();
-        assert_eq!(theirs.get_handshake_hash(), split.handshake_hash);
-        let mut transport = theirs.into_transport_mode().unwrap();
-        let (to_us, to_them) = match we_are {
-            Role::Initiator => (&split.responder, &split.initiator),
-            Role::Responder => (&split.initiator, &split.responder),
+        let mut snow = match ours {
+            Role::Initiator => builder.build_responder().unwrap(),
+            Role::Responder => builder.build_initiator().unwrap(),
         };
-        let mut out = vec![0; 64];
-        let len = transport.write_message(b"to us", &mut out).unwrap();
-        assert_eq!(out[..len], sealed(to_us, 0, b"to us"));
-        let len = transport.read_message(&sealed(to_them, 0, b"to them"), &mut out).unwrap();
-        assert_eq!(&out[..len], b"to them");
-    }
+        let mut buffer = [0; 1024];
+        for flights in messages(&XX_PSK0) {
+            if flights[0].sender == ours {
+                let message = write_message(&mut us, flights, b"from us");
+                let len = snow.read_message(&message, &mut buffer).unwrap();
+                assert_eq!(&buffer[..len], b"from us");
+            } else {
+                let len = snow.write_message(b"from snow", &mut buffer).unwrap();
+                assert_eq!(read_message(&mut us, flights, &buffer[..len]), b"from snow");
+            }
+        }
+        let split = us.split();
+        assert_eq!(snow.get_handshake_hash(), split.handshake_hash);
+        assert_eq!(snow.get_remote_static(), Some(&us_public([1; 32])[..]));
+        assert_eq!(us.remote_static(), Some(&us_public([3; 32])));
 
-    #[test]
-    fn snow_answers_us() {
-        let mut us = ours(Role::Initiator, 1, 2);
-        let mut snow = theirs(Role::Responder, 3);
-        reads(&mut snow, &us.write_flight(b"one").unwrap(), b"one");
-        let answer = written(&mut snow, b"two");
-        // Their second message is our second and third flight.
-        let (second, third) = answer.split_at(dh::DH_BYTES);
-        assert_eq!(us.read_flight(second).unwrap(), b"");
-        assert_eq!(us.read_flight(third).unwrap(), b"two");
-        assert_eq!(us.remote_static(), Some(pair(3).public()));
-        reads(&mut snow, &us.write_flight(b"three").unwrap(), b"three");
-        agrees(&us, snow, Role::Initiator);
-    }
-
-    #[test]
-    fn we_answer_snow() {
-        let mut us = ours(Role::Responder, 1, 2);
-        let mut snow = theirs(Role::Initiator, 3);
-        assert_eq!(us.read_flight(&written(&mut snow, b"one")).unwrap(), b"one");
-        let mut answer = us.write_flight(b"").unwrap();
-        answer.extend(us.write_flight(b"two").unwrap());
-        reads(&mut snow, &answer, b"two");
-        assert_eq!(us.read_flight(&written(&mut snow, b"three")).unwrap(), b"three");
-        assert_eq!(us.remote_static(), Some(pair(3).public()));
-        agrees(&us, snow, Role::Responder);
+        let mut snow = snow.into_transport_mode().unwrap();
+        let (out, back) = match ours {
+            Role::Initiator => (split.initiator, split.responder),
+            Role::Responder => (split.responder, split.initiator),
+        };
+        let mut sealed = [&b"after"[..], &[0; aead::TAG_BYTES]].concat();
+        aead::seal_in_place(&out, &[0; 12], b"", &mut sealed);
+        let len = snow.read_message(&sealed, &mut buffer).unwrap();
+        assert_eq!(&buffer[..len], b"after");
+        let len = snow.write_message(b"too", &mut buffer).unwrap();
+        aead::open_in_place(&back, &[0; 12], b"", &mut buffer[..len]).unwrap();
+        assert_eq!(&buffer[..len - aead::TAG_BYTES], b"too");
     }
 }
 
-mod hybrid {
-    use super::*;
+fn us_public(secret: [u8; 32]) -> [u8; 32] {
+    *dh::KeyPair::from_secret(Secret::new(secret)).public()
+}
 
-    const PAYLOADS: [&[u8]; 4] = [b"first", b"", b"third", b"fourth"];
+/// What a side of the hybrid handshake is made of.
+#[derive(Clone)]
+struct Make {
+    role: Role,
+    pattern: &'static Pattern,
+    prologue: &'static [u8],
+    s: Static,
+    psk: [u8; 32],
+    seed: u8,
+}
 
-    /// All that goes into one side of a handshake.
-    #[derive(Clone)]
-    struct Side {
-        role: Role,
-        prologue: &'static [u8],
-        psk: [u8; 32],
-        identity: u8,
-        /// Whose X25519 half is used with the identity, when not its own.
-        agrees_with: Option<u8>,
-        ephemeral: u8,
-        kem_seed: u8,
+impl Make {
+    fn new(role: Role) -> Self {
+        let seed = if role == Role::Initiator { 1 } else { 2 };
+        let s = Static::identity(&SigningKey::from_seed(Secret::new([seed; 32])));
+        Self { role, pattern: &XX_HFS_PSK0, prologue: b"prologue", s, psk: [3; 32], seed }
     }
 
-    const DIALLER: Side = Side {
-        role: Role::Initiator,
-        prologue: PROLOGUE,
-        psk: PSK,
-        identity: 1,
-        agrees_with: None,
-        ephemeral: 11,
-        kem_seed: 21,
-    };
-    const LISTENER: Side =
-        Side { role: Role::Responder, identity: 2, ephemeral: 12, kem_seed: 22, ..DIALLER };
-
-    fn identity(n: u8) -> SigningKey {
-        SigningKey::from_seed(Secret::new([n; 32]))
+    fn state(&self) -> HandshakeState {
+        let rng = Rng::from_seed([self.seed; 32]);
+        let Self { role, pattern, prologue, ref s, psk, .. } = *self;
+        HandshakeState::new(pattern, role, prologue, s.clone(), Secret::new(psk), rng)
     }
+}
 
-    impl Side {
-        fn state(&self) -> HandshakeState {
-            let key = identity(self.identity);
-            let s = self.agrees_with.map_or_else(
-                || Static::identity(&key),
-                |other| Static::mismatched(&key, identity(other).to_dh()),
-            );
-            let mut state = HandshakeState::new(
-                &XX_HFS_PSK0,
-                self.role,
-                self.prologue,
-                s,
-                Secret::new(self.psk),
-                Rng::from_seed([self.kem_seed; 32]),
-            );
-            state.set_ephemeral(pair(self.ephemeral));
-            state
+/// Both sides after so many flights went well.
+fn after(flights: usize, initiator: &Make, responder: &Make) -> [HandshakeState; 2] {
+    let mut sides = [initiator.state(), responder.state()];
+    for flight in &initiator.pattern.flights[..flights] {
+        let [i, r] = &mut sides;
+        let (writer, reader) = if flight.sender == Role::Initiator { (i, r) } else { (r, i) };
+        let message = writer.write_flight(b"payload").unwrap();
+        let expected: &[u8] = if flight.payload { b"payload" } else { b"" };
+        assert_eq!(reader.read_flight(&message).as_deref(), Ok(expected));
+    }
+    sides
+}
+
+fn makes() -> [Make; 2] {
+    [Make::new(Role::Initiator), Make::new(Role::Responder)]
+}
+
+/// The next flight as it is written, and its reader, not yet having read it.
+fn next_flight(flights: usize, initiator: &Make, responder: &Make) -> (Vec<u8>, HandshakeState) {
+    let [mut i, mut r] = after(flights, initiator, responder);
+    if initiator.pattern.flights[flights].sender == Role::Initiator {
+        (i.write_flight(b"payload").unwrap(), r)
+    } else {
+        (r.write_flight(b"payload").unwrap(), i)
+    }
+}
+
+#[test]
+fn both_sides_of_the_hybrid_handshake_agree_and_know_each_other() {
+    let [initiator, responder] = makes();
+    let [i, r] = after(4, &initiator, &responder);
+    let (left, right) = (i.split(), r.split());
+    assert_eq!((&left.initiator, &left.responder), (&right.initiator, &right.responder));
+    assert_ne!(left.initiator, left.responder);
+    assert_eq!(left.handshake_hash, right.handshake_hash);
+    assert_eq!(i.derive("label"), r.derive("label"));
+    assert_ne!(i.derive("label"), i.derive("another"));
+    let key = |n| *SigningKey::from_seed(Secret::new([n; 32])).public();
+    assert_eq!((i.remote_static(), r.remote_static()), (Some(&key(2)), Some(&key(1))));
+}
+
+#[test]
+fn two_handshakes_of_the_same_people_share_no_key() {
+    let [initiator, responder] = makes();
+    let again = Make { seed: 7, ..initiator.clone() };
+    let [first, _] = after(4, &initiator, &responder);
+    let [second, _] = after(4, &again, &responder);
+    assert_ne!(first.split().initiator, second.split().initiator);
+    assert_ne!(first.split().handshake_hash, second.split().handshake_hash);
+}
+
+#[test]
+fn another_psk_alone_is_refused_at_the_first_flight() {
+    let [initiator, responder] = makes();
+    let other = Make { psk: [4; 32], ..initiator };
+    let (message, mut reader) = next_flight(0, &other, &responder);
+    assert_eq!(reader.read_flight(&message), Err(HandshakeError::Unauthentic));
+}
+
+#[test]
+fn another_transcript_alone_is_refused_at_the_first_flight() {
+    let [initiator, responder] = makes();
+    let other = Make { prologue: b"Prologue", ..initiator };
+    let (message, mut reader) = next_flight(0, &other, &responder);
+    assert_eq!(reader.read_flight(&message), Err(HandshakeError::Unauthentic));
+}
+
+#[test]
+fn another_dh_value_alone_changes_the_keys() {
+    // All that is sent stays the same: only the secret behind the initiator's ephemeral differs.
+    let [initiator, responder] = makes().map(|make| Make { pattern: &XX_PSK0, ..make });
+    let [mut i, mut r] = after(1, &initiator, &responder);
+    i.set_ephemeral(dh::KeyPair::from_secret(Secret::new([8; 32])));
+    let share = r.write_flight(&[]).unwrap();
+    assert_eq!(i.read_flight(&share), Ok(Vec::new()));
+    assert_ne!(i.derive("label"), r.derive("label"));
+    let identity = r.write_flight(b"payload").unwrap();
+    assert_eq!(i.read_flight(&identity), Err(HandshakeError::Unauthentic));
+}
+
+#[test]
+fn another_kem_value_alone_changes_the_keys() {
+    // As above, with the secret behind the encapsulation key.
+    let [initiator, responder] = makes();
+    let [mut i, mut r] = after(1, &initiator, &responder);
+    i.set_kem(KemKeyPair::generate(&mut Rng::from_seed([8; 32])));
+    let share = r.write_flight(&[]).unwrap();
+    assert_eq!(i.read_flight(&share), Ok(Vec::new()));
+    assert_ne!(i.derive("label"), r.derive("label"));
+    let identity = r.write_flight(b"payload").unwrap();
+    assert_eq!(i.read_flight(&identity), Err(HandshakeError::Unauthentic));
+}
+
+#[test]
+fn whoever_names_anothers_identity_is_refused() {
+    let [initiator, responder] = makes();
+    let victim = Static::identity(&SigningKey::from_seed(Secret::new([5; 32])));
+    // The initiator shows it in the last flight, the responder in the third.
+    let liar = Make { s: initiator.s.claiming(&victim), ..initiator.clone() };
+    let (message, mut reader) = next_flight(3, &liar, &responder);
+    assert_eq!(reader.read_flight(&message), Err(HandshakeError::Unauthentic));
+    let liar = Make { s: responder.s.claiming(&victim), ..responder };
+    let (message, mut reader) = next_flight(2, &initiator, &liar);
+    assert_eq!(reader.read_flight(&message), Err(HandshakeError::Unauthentic));
+}
+
+#[test]
+fn one_changed_bit_in_any_byte_of_any_flight_is_refused() {
+    let [initiator, responder] = makes();
+    for flight in 0..XX_HFS_PSK0.flights.len() {
+        let (message, mut reader) = next_flight(flight, &initiator, &responder);
+        assert!(reader.read_flight(&message).is_ok(), "the control");
+        for at in 0..message.len() {
+            let mut wrong = message.clone();
+            wrong[at] ^= 1 << (at % 8);
+            let (_, mut reader) = next_flight(flight, &initiator, &responder);
+            assert!(reader.read_flight(&wrong).is_err(), "flight {flight}, byte {at}");
         }
     }
+}
 
-    fn turn<'a>(
-        at: usize,
-        dialler: &'a mut HandshakeState,
-        listener: &'a mut HandshakeState,
-    ) -> (&'a mut HandshakeState, &'a mut HandshakeState) {
-        match XX_HFS_PSK0.flights[at].sender {
-            Role::Initiator => (dialler, listener),
-            Role::Responder => (listener, dialler),
+#[test]
+fn every_flight_that_is_cut_or_prolonged_is_refused() {
+    let [initiator, responder] = makes();
+    for flight in 0..XX_HFS_PSK0.flights.len() {
+        let (message, _) = next_flight(flight, &initiator, &responder);
+        let lengths = (0..message.len()).step_by(11).chain([message.len() - 1, message.len() + 1]);
+        for len in lengths {
+            let mut wrong = message.clone();
+            wrong.resize(len, 0);
+            let (_, mut reader) = next_flight(flight, &initiator, &responder);
+            assert!(reader.read_flight(&wrong).is_err(), "flight {flight} of {len} bytes");
         }
     }
+}
 
-    /// Runs the handshake; the error names the flight that was refused, counted from 0.
-    fn run(
-        dialler: &Side,
-        listener: &Side,
-        mut after_first: impl FnMut(&mut HandshakeState),
-    ) -> Result<(Split, Split), (usize, HandshakeError)> {
-        let (mut dialler, mut listener) = (dialler.state(), listener.state());
-        for (at, payload) in PAYLOADS.iter().enumerate() {
-            let (from, to) = turn(at, &mut dialler, &mut listener);
-            let bytes = from.write_flight(payload).map_err(|error| (at, error))?;
-            assert_eq!(to.read_flight(&bytes).map_err(|error| (at, error))?, *payload);
-            if at == 0 {
-                after_first(&mut dialler);
-            }
-        }
-        assert_eq!(dialler.remote_static(), Some(identity(LISTENER.identity).public()));
-        assert!(dialler.is_finished() && listener.is_finished());
-        Ok((dialler.split(), listener.split()))
-    }
+#[test]
+fn an_ephemeral_key_of_low_order_is_refused() {
+    let [initiator, responder] = makes().map(|make| Make { pattern: &XX_PSK0, ..make });
+    let [mut i, _] = after(1, &initiator, &responder);
+    assert_eq!(i.read_flight(&[0; 32]), Err(HandshakeError::InvalidKey));
+}
 
-    fn agreed(dialler: &Side, listener: &Side) -> Split {
-        let (ours, theirs) = run(dialler, listener, |_| {}).unwrap();
-        assert_eq!(ours.initiator, theirs.initiator);
-        assert_eq!(ours.responder, theirs.responder);
-        assert_eq!(ours.handshake_hash, theirs.handshake_hash);
-        assert_ne!(ours.initiator, ours.responder);
-        ours
-    }
-
-    #[track_caller]
-    fn refused(dialler: &Side, listener: &Side, flight: usize) {
-        let error = run(dialler, listener, |_| {}).unwrap_err();
-        assert_eq!(error, (flight, HandshakeError::Unauthentic));
-    }
-
-    #[test]
-    fn both_sides_agree_and_each_flight_has_its_length() {
-        agreed(&DIALLER, &LISTENER);
-        let (mut dialler, mut listener) = (DIALLER.state(), LISTENER.state());
-        let lengths = [
-            32 + KEM_PUBLIC_BYTES + 16 + PAYLOADS[0].len() + 16,
-            32 + KEM_CIPHERTEXT_BYTES + 16,
-            32 + 16 + PAYLOADS[2].len() + 16,
-            32 + 16 + PAYLOADS[3].len() + 16,
-        ];
-        for (at, length) in lengths.into_iter().enumerate() {
-            let (from, to) = turn(at, &mut dialler, &mut listener);
-            let bytes = from.write_flight(PAYLOADS[at]).unwrap();
-            assert_eq!(bytes.len(), length, "flight {at}");
-            to.read_flight(&bytes).unwrap();
-        }
-    }
-
-    #[test]
-    fn each_secret_input_changes_every_key_and_the_transcript() {
-        let psk = |side: Side| Side { psk: [0x34; 32], ..side };
-        let cases = [
-            (DIALLER, LISTENER),
-            (psk(DIALLER), psk(LISTENER)),
-            (Side { ephemeral: 13, ..DIALLER }, LISTENER),
-            (DIALLER, Side { ephemeral: 13, ..LISTENER }),
-            (Side { kem_seed: 23, ..DIALLER }, LISTENER),
-            (DIALLER, Side { kem_seed: 23, ..LISTENER }),
-            (Side { identity: 3, ..DIALLER }, LISTENER),
-        ];
-        let mut seen: Vec<Split> = Vec::new();
-        for (dialler, listener) in &cases {
-            let split = agreed(dialler, listener);
-            for (at, other) in seen.iter().enumerate() {
-                assert_ne!(split.initiator, other.initiator, "{} and {at}", seen.len());
-                assert_ne!(split.responder, other.responder, "{} and {at}", seen.len());
-                assert_ne!(split.handshake_hash, other.handshake_hash, "{} and {at}", seen.len());
-            }
-            seen.push(split);
-        }
-    }
-
-    /// `Split` depends on the chaining key alone, which no public byte but the ephemeral keys goes
-    /// into; so what is taken from a handshake must be bound to its hash as well.
-    #[test]
-    fn another_transcript_alone_changes_the_hash_and_what_is_derived_but_not_the_split() {
-        let other = |side: Side| Side { prologue: b"Prologue", ..side };
-        let base = agreed(&DIALLER, &LISTENER);
-        let changed = agreed(&other(DIALLER), &other(LISTENER));
-        assert_eq!(base.initiator, changed.initiator);
-        assert_ne!(base.handshake_hash, changed.handshake_hash);
-        let (mut one, mut two) = (DIALLER.state(), other(DIALLER).state());
-        assert_eq!(DIALLER.state().derive("label"), one.derive("label"));
-        assert_ne!(one.derive("label"), two.derive("label"));
-        one.write_flight(b"").unwrap();
-        two.write_flight(b"").unwrap();
-        assert_ne!(one.derive("label"), two.derive("label"));
-        assert_ne!(one.derive("label"), one.derive("Label"));
-    }
-
-    #[test]
-    fn another_psk_alone_is_refused_at_once() {
-        refused(&DIALLER, &Side { psk: [0x34; 32], ..LISTENER }, 0);
-    }
-
-    #[test]
-    fn another_prologue_alone_is_refused_at_once() {
-        refused(&DIALLER, &Side { prologue: b"Prologue", ..LISTENER }, 0);
-    }
-
-    // In the next four every byte that is sent stays the same up to the refusal, so nothing but the
-    // one secret can be what the keys depend on.
-
-    #[test]
-    fn another_ephemeral_dh_value_alone_is_refused() {
-        let result = run(&DIALLER, &LISTENER, |dialler| dialler.set_ephemeral(pair(13)));
-        assert_eq!(result.unwrap_err(), (1, HandshakeError::Unauthentic));
-    }
-
-    #[test]
-    fn another_kem_value_alone_is_refused() {
-        let other = KemKeyPair::generate(&mut Rng::from_seed([99; 32]));
-        let mut other = Some(other);
-        let result = run(&DIALLER, &LISTENER, |dialler| dialler.set_kem(other.take().unwrap()));
-        assert_eq!(result.unwrap_err(), (2, HandshakeError::Unauthentic));
-    }
-
-    #[test]
-    fn a_listener_without_the_secret_of_its_identity_is_refused() {
-        refused(&DIALLER, &Side { agrees_with: Some(9), ..LISTENER }, 2);
-    }
-
-    #[test]
-    fn a_dialler_without_the_secret_of_its_identity_is_refused() {
-        refused(&Side { agrees_with: Some(9), ..DIALLER }, &LISTENER, 3);
-    }
-
-    /// Both sides just before flight `at`, and its bytes.
-    fn before(at: usize) -> (HandshakeState, HandshakeState, Vec<u8>) {
-        let (mut dialler, mut listener) = (DIALLER.state(), LISTENER.state());
-        for (earlier, payload) in PAYLOADS.iter().enumerate().take(at) {
-            let (from, to) = turn(earlier, &mut dialler, &mut listener);
-            let bytes = from.write_flight(payload).unwrap();
-            to.read_flight(&bytes).unwrap();
-        }
-        let (from, _) = turn(at, &mut dialler, &mut listener);
-        let bytes = from.write_flight(PAYLOADS[at]).unwrap();
-        (dialler, listener, bytes)
-    }
-
-    fn read(at: usize, change: impl FnOnce(&mut Vec<u8>)) -> Result<Vec<u8>, HandshakeError> {
-        let (mut dialler, mut listener, mut bytes) = before(at);
-        change(&mut bytes);
-        turn(at, &mut dialler, &mut listener).1.read_flight(&bytes)
-    }
-
-    fn every_change_is_refused(at: usize) {
-        let whole = before(at).2.len();
-        assert_eq!(read(at, |_| {}).unwrap(), PAYLOADS[at]);
-        for len in 0..whole {
-            assert!(read(at, |bytes| bytes.truncate(len)).is_err(), "the first {len} bytes");
-        }
-        assert!(read(at, |bytes| bytes.push(0)).is_err());
-        for byte in 0..whole {
-            assert!(read(at, |bytes| bytes[byte] ^= 1 << (byte % 8)).is_err(), "byte {byte}");
-        }
-    }
-
-    #[test]
-    fn every_prefix_and_every_changed_byte_of_the_first_flight_is_refused() {
-        every_change_is_refused(0);
-    }
-
-    #[test]
-    fn every_prefix_and_every_changed_byte_of_the_second_flight_is_refused() {
-        every_change_is_refused(1);
-    }
-
-    #[test]
-    fn every_prefix_and_every_changed_byte_of_the_third_flight_is_refused() {
-        every_change_is_refused(2);
-    }
-
-    #[test]
-    fn every_prefix_and_every_changed_byte_of_the_fourth_flight_is_refused() {
-        every_change_is_refused(3);
-    }
-
-    #[test]
-    fn an_ephemeral_key_of_low_order_is_refused_and_never_agreed_with() {
-        let mut listener = LISTENER.state();
-        let low = dh::KeyPair::with_public(Secret::new([11; 32]), [0; 32]);
-        let mut dialler = DIALLER.state();
-        dialler.set_ephemeral(low);
-        listener.read_flight(&dialler.write_flight(b"").unwrap()).unwrap();
-        assert_eq!(listener.write_flight(b""), Err(HandshakeError::InvalidKey));
-    }
+#[test]
+fn neither_keys_nor_psk_are_printed() {
+    let [initiator, responder] = makes();
+    let [i, _] = after(4, &initiator, &responder);
+    let printed = format!("{i:?} {:?}", i.split());
+    assert!(!printed.contains("3, 3"), "{printed}");
+    assert!(printed.contains("Split(_)"), "{printed}");
 }
