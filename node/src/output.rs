@@ -40,13 +40,3 @@ impl Output {
 pub fn talk(text: impl Display) {
     drop(writeln!(io::stderr().lock(), "{text}"));
 }
-
-/// Makes text of others fit for a terminal.
-#[must_use]
-pub fn shown(text: &str) -> String {
-    let unsafe_character = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    text.chars().map(|c| if unsafe_character(c) { '\u{fffd}' } else { c }).collect()
-}

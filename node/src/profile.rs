@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, IsTerminal as _, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bitchat_actors::vault::{Found, Passphrase, Profile, ProfileError};
 use zeroize::Zeroizing;
@@ -82,17 +82,34 @@ fn given_passphrase(global: &Global) -> Result<Option<Passphrase>, Failure> {
         (None, Some(fd)) => PathBuf::from(format!("/dev/fd/{fd}")),
         (None, None) => return Ok(None),
     };
+    passphrase_in(&path).map(Some)
+}
+
+/// The passphrase in the first line of a file.
+///
+/// # Errors
+///
+/// A [`Failure`] when the file cannot be read or its first line is empty or too long.
+pub fn passphrase_in(path: &Path) -> Result<Passphrase, Failure> {
     let failed = |error| {
         Failure::usage(format!("cannot read the passphrase from {}: {error}", path.display()))
     };
-    let file = File::open(&path).map_err(failed)?;
+    let file = File::open(path).map_err(failed)?;
     let mut line = Zeroizing::new(Vec::new());
-    BufReader::new(file.take(PASSPHRASE_BYTES_MAX)).read_until(b'\n', &mut line).map_err(failed)?;
+    BufReader::new(file.take(PASSPHRASE_BYTES_MAX + 1))
+        .read_until(b'\n', &mut line)
+        .map_err(failed)?;
+    if line.len() as u64 > PASSPHRASE_BYTES_MAX {
+        // Half of it would seal the profile under something that nobody can type.
+        let path = path.display();
+        let text = format!("the first line of {path} has more than {PASSPHRASE_BYTES_MAX} bytes");
+        return Err(Failure::usage(text));
+    }
     while line.last().is_some_and(|byte| matches!(byte, b'\n' | b'\r')) {
         line.pop();
     }
     let empty = |_| Failure::usage(format!("the first line of {} is empty", path.display()));
-    Passphrase::new(line).map(Some).map_err(empty)
+    Passphrase::new(line).map_err(empty)
 }
 
 /// Asks a person without showing what is typed; `None` when there is nobody to ask.

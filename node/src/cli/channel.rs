@@ -1,7 +1,7 @@
 //! `bitchat channel`: channels of the profile.
 
-use std::fs::OpenOptions;
-use std::io::Write as _;
+use std::fs::{File, OpenOptions};
+use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use actix::{Actor as _, Addr};
@@ -18,6 +18,7 @@ use bitchat_protocol::limits::CHAT_FILE_BYTES_MAX;
 use bitchat_protocol::text::escape_for_terminal;
 use clap::Subcommand;
 use serde_json::json;
+use zeroize::Zeroizing;
 
 use super::{Context, ask};
 use crate::exit::{Exit, Failure};
@@ -95,7 +96,14 @@ async fn with_book(
             let file = make(name, tracker, node, rotation, profile, context)?;
             let path = output.clone().unwrap_or_else(|| default_path(&file));
             write_new(&path, &file)?;
-            let summary = join(book, file.clone()).await?;
+            let summary = match join(book, file.clone()).await {
+                Ok(summary) => summary,
+                Err(failure) => {
+                    // Nobody is in it, so its file leads nowhere.
+                    drop(std::fs::remove_file(&path));
+                    return Err(failure);
+                }
+            };
             talk(format_args!(
                 "wrote {}: whoever has this file is in the channel, so pass it on with care",
                 path.display(),
@@ -151,6 +159,13 @@ fn make(
 ) -> Result<ChatFile, Failure> {
     let name = DisplayName::new(name.trim())
         .map_err(|error| Failure::usage(format!("{name:?} cannot be a name: {error}")))?;
+    if name.as_str().starts_with('#') {
+        let text = format!(
+            "'{name}' is open to whoever types that name, and need not be made: bitchat chat \
+             '{name}'; leave the # out for a channel with a secret of its own"
+        );
+        return Err(Failure::usage(text));
+    }
     let defaults = &context.loaded.settings.trackers.default;
     let trackers = if trackers.is_empty() { defaults } else { trackers };
     // One tracker a tier: each is announced to, as the worn client does.
@@ -182,19 +197,26 @@ pub(super) fn read(text: &str, context: &Context) -> Result<ChatFile, Failure> {
 }
 
 fn read_file(path: &Path) -> Result<ChatFile, Failure> {
-    let failed = |error| Failure::failed(format!("cannot read {}: {error}", path.display()));
-    let size = std::fs::metadata(path).map_err(failed)?.len();
-    if size > CHAT_FILE_BYTES_MAX as u64 {
-        let path = path.display();
-        return Err(Failure::new(
-            Exit::Limit,
-            format!("{path} has {size} bytes; a .chat file has at most {CHAT_FILE_BYTES_MAX}"),
-        ));
+    let shown = path.display();
+    let failed = |error| Failure::failed(format!("cannot read {shown}: {error}"));
+    let file = File::open(path).map_err(|error| {
+        if error.kind() == ErrorKind::NotFound {
+            let text = format!(
+                "there is no file {shown}: give a .chat file, a link (bitchat:channel?...) or '#NAME'"
+            );
+            return Failure::failed(text);
+        }
+        failed(error)
+    })?;
+    let mut bytes = Zeroizing::new(Vec::new());
+    // What has no end, such as a device, must not fill memory.
+    file.take(CHAT_FILE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() > CHAT_FILE_BYTES_MAX {
+        let text = format!("{shown} is larger than a .chat file, {CHAT_FILE_BYTES_MAX} bytes");
+        return Err(Failure::new(Exit::Limit, text));
     }
-    let bytes = zeroize::Zeroizing::new(std::fs::read(path).map_err(failed)?);
-    ChatFile::from_bytes(&bytes).map_err(|error| {
-        Failure::failed(format!("{} is not a .chat file: {error}", path.display()))
-    })
+    ChatFile::from_bytes(&bytes)
+        .map_err(|error| Failure::failed(format!("{shown} is not a .chat file: {error}")))
 }
 
 /// Writes a file that is not there yet, for its owner's eyes only.
@@ -203,16 +225,16 @@ fn write_new(path: &Path, file: &ChatFile) -> Result<(), Failure> {
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let written = options.open(path).and_then(|mut out| {
-        out.write_all(&file.to_bytes())?;
-        out.sync_all()
-    });
-    written.map_err(|error| {
-        let hint = match error.kind() {
-            std::io::ErrorKind::AlreadyExists => "; it is left as it is, choose another with -o",
-            _ => "",
-        };
+    let failed = |error: io::Error| {
+        let exists = error.kind() == ErrorKind::AlreadyExists;
+        let hint = if exists { "; it is left as it is, choose another with -o" } else { "" };
         Failure::failed(format!("cannot write {}: {error}{hint}", path.display()))
+    };
+    let mut out = options.open(path).map_err(failed)?;
+    out.write_all(&file.to_bytes()).and_then(|()| out.sync_all()).map_err(|error| {
+        // A part of a file would be taken for a damaged one.
+        drop(std::fs::remove_file(path));
+        failed(error)
     })
 }
 

@@ -1,5 +1,7 @@
 //! `bitchat contact`: people we know and how far we trust their keys.
 
+use std::io::{self, BufRead as _, IsTerminal as _, Read as _};
+
 use actix::{Actor as _, Addr};
 use bitchat_actors::contact_book::{
     AddContact, BlockContact, ContactBook, EditError, FindContact, ListContacts, RemoveContact,
@@ -16,6 +18,9 @@ use super::{Context, ask};
 use crate::exit::{Exit, Failure};
 use crate::output::talk;
 use crate::profile;
+
+/// Bytes of what a person types when asked for safety words.
+const ANSWER_BYTES_MAX: u64 = 1024;
 
 /// `bitchat contact ...`
 #[derive(Debug, Subcommand)]
@@ -53,7 +58,7 @@ pub enum ContactCommand {
         /// The new name
         name: String,
     },
-    /// Refuse every link with a contact
+    /// Refuse every link with a contact, or with the owner of an id
     Block {
         /// Name, id or the beginning of the id
         contact: String,
@@ -94,25 +99,15 @@ async fn with_book(
             }
             Ok(())
         }
-        ContactCommand::Show { contact } => show(&find(book, contact).await?, context),
+        ContactCommand::Show { contact } => {
+            let contact = find(book, contact).await?;
+            show_with_words(&contact, &safety_words(&own, &contact.peer), context)
+        }
         ContactCommand::Verify { contact, yes, words } => {
             let contact = find(book, contact).await?;
             let ours = safety_words(&own, &contact.peer);
-            let same = |words: &str| words.split_whitespace().eq(ours.split_whitespace());
-            match (yes, words) {
-                (_, Some(words)) if !same(words) => {
-                    let text = "these are not the safety words: do not trust this key, and \
-                                compare the cards by another way";
-                    return Err(Failure::new(Exit::Untrusted, text));
-                }
-                (false, None) => {
-                    let peer = contact.peer.to_string();
-                    talk("compare these words with the other person's, then say --yes:");
-                    return context
-                        .output
-                        .data(&ours, &json!({"peer": peer, "safety_words": ours}));
-                }
-                _ => {}
+            if !yes {
+                compare(&contact, &ours, words.as_deref(), context)?;
             }
             let verify = VerifyContact { peer: contact.peer };
             show(&ask(book.send(verify)).await?.map_err(edited)?, context)
@@ -123,7 +118,11 @@ async fn with_book(
             show(&ask(book.send(rename)).await?.map_err(edited)?, context)
         }
         ContactCommand::Block { contact } => {
-            let peer = find(book, contact).await?.peer;
+            // Somebody who is not in the book can be blocked by id.
+            let peer = match contact.parse() {
+                Ok(peer) => peer,
+                Err(_) => find(book, contact).await?.peer,
+            };
             show(&ask(book.send(BlockContact { peer })).await?.map_err(edited)?, context)
         }
         ContactCommand::Remove { contact } => {
@@ -133,6 +132,53 @@ async fn with_book(
             Ok(())
         }
     }
+}
+
+/// Finds out whether the other side has the same safety words.
+fn compare(
+    contact: &Contact,
+    ours: &str,
+    theirs: Option<&str>,
+    context: &Context,
+) -> Result<(), Failure> {
+    let name = escape_for_terminal(&contact.name);
+    let theirs = match theirs {
+        Some(words) => words.to_owned(),
+        None => {
+            let peer = contact.peer.to_string();
+            context.output.data(ours, &json!({"peer": peer, "safety_words": ours}))?;
+            if !io::stdin().is_terminal() {
+                let text = format!(
+                    "{name} is not verified yet: compare these words over a call or in person, \
+                     then say --yes if they are the same, or --words with what {name} has"
+                );
+                return Err(Failure::usage(text));
+            }
+            ask_for_words(&name)?
+        }
+    };
+    let digits = |text: &str| text.chars().filter(char::is_ascii_digit).collect::<String>();
+    if theirs.trim() == "yes" || digits(&theirs) == digits(ours) {
+        return Ok(());
+    }
+    let text = format!(
+        "these are NOT the safety words: this is not {name}'s key, or somebody sits between you; \
+         {name} was not verified, and is not to be trusted before the cards are compared another way"
+    );
+    Err(Failure::new(Exit::Untrusted, text))
+}
+
+fn ask_for_words(name: &str) -> Result<String, Failure> {
+    talk(format_args!(
+        "Compare these words with {name}, over a call or in person. Type \"yes\" if they are the \
+         same, or what {name} has:"
+    ));
+    let mut typed = String::new();
+    let mut stdin = io::stdin().lock().take(ANSWER_BYTES_MAX);
+    stdin
+        .read_line(&mut typed)
+        .map_err(|error| Failure::failed(format!("cannot read the answer: {error}")))?;
+    Ok(typed)
 }
 
 async fn find(book: &Addr<ContactBook>, text: &str) -> Result<Contact, Failure> {
@@ -149,24 +195,45 @@ fn read_name(name: &str) -> Result<DisplayName, Failure> {
 fn edited(error: EditError) -> Failure {
     let exit = match &error {
         EditError::Refused(ContactError::Conflict { .. }) => Exit::Untrusted,
+        EditError::Refused(ContactError::Full) => Exit::Limit,
         EditError::Refused(_) | EditError::NotSaved(_) => Exit::Failed,
     };
     Failure::new(exit, error.to_string())
 }
 
 fn show(contact: &Contact, context: &Context) -> Result<(), Failure> {
-    let trust = match contact.trust {
+    let name = escape_for_terminal(&contact.name);
+    let text = format!("{name:<24} {:<8} {}", word(contact.trust), contact.peer);
+    context.output.data(text, &to_json(contact))
+}
+
+fn show_with_words(contact: &Contact, words: &str, context: &Context) -> Result<(), Failure> {
+    let theirs = contact.their_name.as_ref().map_or("none", DisplayName::as_str);
+    let text = format!(
+        "name          {}\ntheir name    {}\nid            {}\ntrust         {}\nsafety words  {words}",
+        escape_for_terminal(&contact.name),
+        escape_for_terminal(theirs),
+        contact.peer,
+        word(contact.trust),
+    );
+    let mut json = to_json(contact);
+    json["safety_words"] = words.into();
+    context.output.data(text, &json)
+}
+
+fn to_json(contact: &Contact) -> Value {
+    json!({
+        "name": &*contact.name, "trust": word(contact.trust), "id": contact.peer.to_string(),
+        "their_name": contact.their_name.as_ref().map(DisplayName::as_str),
+        "last_seen_unix": contact.last_seen_unix,
+    })
+}
+
+const fn word(trust: Trust) -> &'static str {
+    match trust {
         Trust::Seen => "seen",
         Trust::Known => "known",
         Trust::Verified => "verified",
         Trust::Blocked => "blocked",
-    };
-    let name = escape_for_terminal(&contact.name);
-    let text = format!("{name:<24} {trust:<8} {}", contact.peer);
-    let json: Value = json!({
-        "name": &*contact.name, "trust": trust, "id": contact.peer.to_string(),
-        "their_name": contact.their_name.as_ref().map(DisplayName::as_str),
-        "last_seen_unix": contact.last_seen_unix,
-    });
-    context.output.data(text, &json)
+    }
 }

@@ -1,5 +1,9 @@
 //! `bitchat id`: our own identity.
 
+use std::io::IsTerminal as _;
+use std::path::PathBuf;
+
+use bitchat_actors::vault::{Passphrase, Profile};
 use bitchat_protocol::identity::{Card, DisplayName};
 use clap::Subcommand;
 use qrcode::QrCode;
@@ -15,12 +19,19 @@ use crate::profile;
 #[derive(Debug, Subcommand)]
 pub enum IdCommand {
     /// Show id, name and where the profile is
-    Show,
+    Show {
+        /// Take this name first
+        #[arg(long)]
+        name: Option<String>,
+    },
     /// Print the contact card to give to others
     Card {
         /// As a QR code too
         #[arg(long)]
         qr: bool,
+        /// Take this name first
+        #[arg(long)]
+        name: Option<String>,
     },
     /// Change the name that others see
     Rename {
@@ -28,14 +39,22 @@ pub enum IdCommand {
         name: String,
     },
     /// Set, change or remove the passphrase that seals the profile
-    Passphrase,
+    Passphrase {
+        /// Keep the profile without a passphrase from now on
+        #[arg(long, conflicts_with = "new_file")]
+        remove: bool,
+        /// File whose first line is the new passphrase, instead of typing it
+        #[arg(long, value_name = "FILE")]
+        new_file: Option<PathBuf>,
+    },
 }
 
 /// Does it.
 pub(super) fn run(command: &IdCommand, context: &Context) -> Result<(), Failure> {
     let mut profile = profile::open(&context.global)?;
     match command {
-        IdCommand::Show => {
+        IdCommand::Show { name } => {
+            take_name(&mut profile, name.as_deref())?;
             let name = profile.display_name().map_or("", DisplayName::as_str);
             let (id, dir) = (profile.peer_id(), profile.dir().display().to_string());
             let sealed = profile.is_sealed();
@@ -52,22 +71,48 @@ pub(super) fn run(command: &IdCommand, context: &Context) -> Result<(), Failure>
                 json!({"id": id.to_string(), "name": name, "profile": dir, "sealed": sealed});
             context.output.data(text, &json)
         }
-        IdCommand::Card { qr } => show_card(&profile.card(), *qr, context),
-        IdCommand::Rename { name } => {
-            let name = DisplayName::new(name.trim())
-                .map_err(|error| Failure::usage(format!("{name:?} cannot be a name: {error}")))?;
-            profile.rename(name.clone())?;
-            context.output.data(format!("you are {name}"), &json!({"name": name.as_str()}))
+        IdCommand::Card { qr, name } => {
+            take_name(&mut profile, name.as_deref())?;
+            show_card(&profile.card(), *qr, context)
         }
-        IdCommand::Passphrase => {
-            let new = profile::ask("new passphrase (empty: none): ")?;
-            if new.is_some() && profile::ask("once more: ")? != new {
-                return Err(Failure::usage("the two are not the same; nothing was changed"));
-            }
+        IdCommand::Rename { name } => {
+            take_name(&mut profile, Some(name))?;
+            let name = profile.display_name().map_or("", DisplayName::as_str);
+            context.output.data(format!("you are {name}"), &json!({"name": name}))
+        }
+        IdCommand::Passphrase { remove, new_file } => {
+            let new = match (remove, new_file) {
+                (true, _) => None,
+                (false, Some(file)) => Some(profile::passphrase_in(file)?),
+                (false, None) => Some(ask_twice()?),
+            };
             profile.set_passphrase(new.as_ref())?;
             talk(if new.is_some() { "the profile is sealed" } else { "the profile is not sealed" });
             Ok(())
         }
+    }
+}
+
+fn take_name(profile: &mut Profile, name: Option<&str>) -> Result<(), Failure> {
+    let Some(name) = name else { return Ok(()) };
+    let name = DisplayName::new(name.trim())
+        .map_err(|error| Failure::usage(format!("{name:?} cannot be a name: {error}")))?;
+    Ok(profile.rename(name)?)
+}
+
+/// Asks a person for a new passphrase, twice, as nobody sees what is typed.
+fn ask_twice() -> Result<Passphrase, Failure> {
+    if !std::io::stdin().is_terminal() {
+        let text = "there is no terminal to type the new passphrase at: say --new-file FILE, or \
+                    --remove to have none";
+        return Err(Failure::usage(text));
+    }
+    let first = profile::ask("new passphrase: ")?;
+    let again = profile::ask("once more: ")?;
+    match first {
+        None => Err(Failure::usage("the passphrase is empty; --remove removes it")),
+        Some(first) if Some(&first) == again.as_ref() => Ok(first),
+        Some(_) => Err(Failure::usage("the two are not the same; nothing was changed")),
     }
 }
 

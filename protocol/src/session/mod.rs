@@ -20,6 +20,8 @@
 //!
 //! Spec: `docs/spec/05-session.md`.
 
+#[cfg(test)]
+mod link_tests;
 mod proofs;
 mod renewal;
 #[cfg(test)]
