@@ -40,6 +40,9 @@ pub const MAILBOX: usize = 256;
 /// Transmissions handed over in one message.
 const PACKETS_AT_ONCE: usize = 16;
 
+/// Room for one transmission: 32 datagrams of 1452 bytes.
+const TRANSMIT_BYTES: usize = 32 * 1452;
+
 /// Bytes read from a stream in one piece.
 const CHUNK_BYTES_MAX: usize = 64 * 1024;
 
@@ -164,6 +167,8 @@ pub struct PeerTransport {
     reading: Vec<StreamId>,
     writing: Vec<Writing>,
     deadline: Option<Instant>,
+    /// For the next transmission.
+    buffer: Vec<u8>,
     rtt_micros: Arc<AtomicU64>,
     closed_reported: bool,
 }
@@ -193,6 +198,7 @@ impl PeerTransport {
             reading: Vec::new(),
             writing: Vec::new(),
             deadline: None,
+            buffer: Vec::new(),
             rtt_micros,
             closed_reported: false,
         }
@@ -264,8 +270,17 @@ impl PeerTransport {
         let now = clock::now();
         let mut packets = Vec::new();
         loop {
-            let mut bytes = Vec::new();
-            let Some(transmit) = self.link.poll_transmit(now, &mut bytes) else { break };
+            // Handed over with what it holds, so each transmission has a buffer of its own; a link
+            // with nothing to send keeps the last one.
+            let Some(transmit) = self.link.poll_transmit(now, &mut self.buffer) else { break };
+            let full = self.buffer.len() > self.buffer.capacity() / 2;
+            let bytes = if full {
+                std::mem::replace(&mut self.buffer, Vec::with_capacity(TRANSMIT_BYTES))
+            } else {
+                let bytes = self.buffer.clone();
+                self.buffer.clear();
+                bytes
+            };
             packets.push(Packet { transmit, bytes });
             if packets.len() == PACKETS_AT_ONCE {
                 self.offices.carry.do_send(CarryPackets(std::mem::take(&mut packets)));

@@ -170,16 +170,42 @@ impl Chat {
     ///
     /// When none comes within `timeout`.
     pub fn wait_for(&mut self, timeout: Duration, wanted: impl Fn(&Value) -> bool) -> Value {
+        self.look_for(timeout, wanted)
+            .unwrap_or_else(|| panic!("nothing of the kind within {timeout:?}; {}", self.story()))
+    }
+
+    /// Waits for a line, among those already seen or to come, that `wanted` accepts; `None` when
+    /// none comes within `timeout`.
+    pub fn look_for(
+        &mut self,
+        timeout: Duration,
+        wanted: impl Fn(&Value) -> bool,
+    ) -> Option<Value> {
         let began = Instant::now();
         if let Some(line) = self.seen.iter().find(|line| wanted(line)) {
-            return line.clone();
+            return Some(line.clone());
         }
         loop {
+            let line = self.next_line(timeout.saturating_sub(began.elapsed()))?;
+            if wanted(&line) {
+                return Some(line);
+            }
+        }
+    }
+
+    /// Waits for a line on standard error that holds `words`.
+    ///
+    /// # Panics
+    ///
+    /// When none comes within `timeout`.
+    pub fn wait_for_talk(&mut self, timeout: Duration, words: &str) {
+        let began = Instant::now();
+        loop {
             let left = timeout.saturating_sub(began.elapsed());
-            match self.next_line(left) {
-                Some(line) if wanted(&line) => return line,
-                Some(_) => {}
-                None => panic!("nothing of the kind within {timeout:?}; {}", self.story()),
+            match self.talk.recv_timeout(left) {
+                Ok(line) if line.contains(words) => return,
+                Ok(_) => {}
+                Err(_) => panic!("nobody said {words:?} within {timeout:?}; {}", self.story()),
             }
         }
     }
@@ -242,6 +268,12 @@ impl Chat {
         }
     }
 
+    /// The number of the process.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Kills the process at once, as a power cut would.
     pub fn kill(&mut self) {
         let _ = self.child.kill();
@@ -264,8 +296,9 @@ impl Chat {
         }
     }
 
-    /// What was seen, for a failure's message.
-    fn story(&self) -> String {
+    /// What was seen and said, for the message of a failure.
+    #[must_use]
+    pub fn story(&self) -> String {
         let lines: Vec<String> = self.seen.iter().map(Value::to_string).collect();
         let talk: Vec<String> = self.talk.try_iter().collect();
         format!("seen:\n{}\nsaid on stderr:\n{}", lines.join("\n"), talk.join("\n"))

@@ -24,7 +24,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::task::{Context as TaskContext, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix::{
     Actor, ActorFuture, AsyncContext, Context, Handler, Message, MessageResult, Recipient,
@@ -214,6 +214,13 @@ pub struct UdpPort {
     dropped_sends: u64,
 }
 
+/// When a batch was read.
+#[derive(Clone, Copy)]
+struct Moment {
+    now: Instant,
+    unix: Duration,
+}
+
 enum Attachment {
     Waiting(Vec<LinkInput>),
     Attached(Recipient<HandleInputs>),
@@ -259,13 +266,13 @@ impl UdpPort {
         self.sockets.first().map_or(0, |socket| socket.local().port())
     }
 
-    fn handle_read(&mut self, read: Read) {
+    fn handle_read(&mut self, at: Moment, read: Read) {
         let Read { meta, mut bytes } = read;
         let stride = meta.stride.max(1);
         while !bytes.is_empty() {
             let datagram = bytes.split_to(stride.min(bytes.len()));
             match classify(&datagram) {
-                Class::Link => self.route(&meta, datagram),
+                Class::Link => self.route(at, &meta, datagram),
                 Class::TrackerReply => {
                     let reply = TrackerDatagram { from: meta.addr, bytes: datagram.to_vec() };
                     if let Some(tracker) = &self.tracker {
@@ -278,16 +285,10 @@ impl UdpPort {
         }
     }
 
-    fn route(&mut self, meta: &quinn_udp::RecvMeta, datagram: bytes::BytesMut) {
+    fn route(&mut self, at: Moment, meta: &quinn_udp::RecvMeta, datagram: bytes::BytesMut) {
         let ecn = meta.ecn.and_then(|ecn| bitchat_protocol::quic::Ecn::from_bits(ecn as u8));
-        let routed = self.endpoint.handle_datagram(
-            clock::now(),
-            clock::unix(),
-            meta.addr,
-            meta.dst_ip,
-            ecn,
-            datagram,
-        );
+        let routed =
+            self.endpoint.handle_datagram(at.now, at.unix, meta.addr, meta.dst_ip, ecn, datagram);
         match routed {
             Some(Routed::ToLink(link, input)) => self.touch(link, input),
             Some(Routed::Incoming(link)) => self.introduce(link),
@@ -474,8 +475,12 @@ impl ActorFuture<UdpPort> for Pump {
                 }
             }
         }
-        for read in reads.drain(..) {
-            port.handle_read(read);
+        if !reads.is_empty() {
+            // Once for all: reading two clocks for each datagram would cost as much as routing it.
+            let at = Moment { now: clock::now(), unix: clock::unix() };
+            for read in reads.drain(..) {
+                port.handle_read(at, read);
+            }
         }
         port.reads = reads;
         port.deliver();

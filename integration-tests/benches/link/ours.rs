@@ -52,7 +52,7 @@ impl Handler<AdmitPeer> for Doorkeeper {
     type Result = MessageResult<AdmitPeer>;
 
     fn handle(&mut self, question: AdmitPeer, _: &mut Context<Self>) -> Self::Result {
-        MessageResult(Admission::accept(&question.name))
+        MessageResult(Admission::Accept { name: question.name.into() })
     }
 }
 
@@ -72,8 +72,7 @@ impl Node {
     pub(crate) async fn start(seed: u8, cipher: Cipher) -> Self {
         let key = SigningKey::from_seed(Rng::from_seed([seed; 32]).secret());
         let peer = PeerId(*key.public());
-        let keys =
-            ChannelKeys::member(ChannelSecret::generate(&mut Rng::from_seed([42; 32])));
+        let keys = ChannelKeys::member(ChannelSecret::generate(&mut Rng::from_seed([42; 32])));
         let config = udp_port::Config {
             listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))],
             buffer_bytes: 2 * 1024 * 1024,

@@ -11,7 +11,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::{self, RootCertStore};
 
 use crate::cpu::{Cost, Meter};
-use crate::{Cipher, CHUNK, STREAM_WINDOW};
+use crate::{CHUNK, Cipher, STREAM_WINDOW};
 
 /// A certificate for `localhost` and who trusts it.
 pub(crate) struct Identity {
@@ -20,7 +20,8 @@ pub(crate) struct Identity {
 }
 
 pub(crate) fn identity() -> Identity {
-    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("valid name");
+    let made =
+        rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("valid name");
     Identity {
         certificate: made.cert.der().clone(),
         key: PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into()),
@@ -75,7 +76,8 @@ fn server(cipher: Cipher, identity: &Identity) -> Endpoint {
 }
 
 fn client(cipher: Cipher, identity: &Identity) -> Endpoint {
-    let mut endpoint = Endpoint::client(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).expect("loopback");
+    let mut endpoint =
+        Endpoint::client(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).expect("loopback");
     let tls = QuicClientConfig::try_from(client_tls(cipher, identity)).expect("AES-128 is there");
     let mut config = ClientConfig::new(Arc::new(tls));
     config.transport_config(transport());

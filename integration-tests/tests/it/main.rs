@@ -1,3 +1,8 @@
 //! Whole nodes in processes of their own, against real trackers: one story a test.
 
+mod bad_input;
+mod panic;
+mod pipe;
+mod scene;
+mod survive;
 mod talk;

@@ -82,6 +82,7 @@ fn choose_channels(
         for text in named {
             let is_new = text.starts_with('#')
                 || text.starts_with("bitchat:")
+                || text.ends_with(".chat")
                 || std::path::Path::new(text).is_file();
             let summary = if is_new {
                 channel::join(&book, channel::read(text, context)?).await?

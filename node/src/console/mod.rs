@@ -236,6 +236,9 @@ impl Console {
         self.is_over = true;
         // A signal does not make it delivered.
         self.ending.otherwise(Exit::NotDelivered);
+        if self.front.is_prompt() {
+            self.front.talk("leaving when somebody has got what you said; Ctrl-C leaves at once");
+        }
         self.linger_until(clock::now() + self.config.linger, ctx);
     }
 

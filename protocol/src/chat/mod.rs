@@ -54,11 +54,12 @@ pub enum Input {
         /// Who.
         peer: PeerId,
     },
-    /// A peer is linked, in whatever channels.
+    /// A peer is linked, in whatever channels; what is owed there follows with each
+    /// [`Input::MemberUp`].
     PeerUp(PeerId),
     /// Another link carries what is sent to a peer: what was on its way may be lost.
     Rerouted(PeerId),
-    /// A peer is linked no longer.
+    /// A peer is linked no longer, and so a member of no channel.
     PeerDown(PeerId),
     /// We are no longer in a channel: what it is still owed is forgotten.
     ChannelClosed(ChannelId),
@@ -173,6 +174,7 @@ impl Outgoing {
 pub struct Chat {
     rng: Rng,
     members: HashMap<ChannelId, BTreeSet<PeerId>>,
+    linked: BTreeSet<PeerId>,
     peers: HashMap<PeerId, Flow>,
     outbox: BTreeMap<u64, Outgoing>,
     numbers: HashMap<MessageId, u64>,
@@ -192,6 +194,7 @@ impl Chat {
         Self {
             rng,
             members: HashMap::new(),
+            linked: BTreeSet::new(),
             peers: HashMap::new(),
             outbox: BTreeMap::new(),
             numbers: HashMap::new(),
@@ -294,12 +297,20 @@ impl Chat {
     /// Sends a peer what it is owed, as far as its window goes.
     fn pump(&mut self, peer: PeerId) {
         let Some(flow) = self.peers.get_mut(&peer) else { return };
+        // Who speaks of a channel that the link does not share breaks the protocol: what is owed to
+        // a member that left waits until it comes back.
+        let reaches = |audience: Audience| match audience {
+            Audience::Channel(channel) => {
+                self.members.get(&channel).is_some_and(|members| members.contains(&peer))
+            }
+            Audience::Peer(_) => true,
+        };
         for (&number, message) in self.outbox.range(flow.next()..) {
             if !flow.has_room() {
                 return;
             }
             flow.pass(number);
-            if message.owed.contains(&peer) && !flow.is_sent(number) {
+            if message.owed.contains(&peer) && !flow.is_sent(number) && reaches(message.audience) {
                 flow.sent(number, message.said.text.len());
                 let frame = Frame::Say(Say::clone(&message.said));
                 self.outputs.push_back(Output::Send { to: peer, frame });
@@ -323,13 +334,39 @@ impl Chat {
         self.look_again(peer);
     }
 
-    fn member_down(&mut self, channel: ChannelId, peer: &PeerId) {
+    fn member_down(&mut self, channel: ChannelId, peer: PeerId) {
         if let Some(members) = self.members.get_mut(&channel) {
-            members.remove(peer);
+            members.remove(&peer);
             if members.is_empty() {
                 self.members.remove(&channel);
             }
         }
+        // What is on its way there gets no receipt any more and must not fill the window.
+        if let Some(flow) = self.peers.get_mut(&peer) {
+            let of_channel = |message: &Outgoing| message.audience == Audience::Channel(channel);
+            let lost = self.outbox.iter().filter(|(_, message)| of_channel(message));
+            for (number, _) in lost {
+                flow.acknowledged(*number);
+            }
+            self.pump(peer);
+        }
+    }
+
+    fn peer_up(&mut self, peer: PeerId) {
+        // Late news of a member may have begun a flow while there was no link.
+        if self.linked.insert(peer) {
+            self.peers.remove(&peer);
+        }
+        self.look_again(peer);
+    }
+
+    fn peer_down(&mut self, peer: PeerId) {
+        self.linked.remove(&peer);
+        self.peers.remove(&peer);
+        self.members.retain(|_, members| {
+            members.remove(&peer);
+            !members.is_empty()
+        });
     }
 
     fn close(&mut self, channel: ChannelId) {
@@ -396,15 +433,13 @@ impl Machine for Chat {
     fn handle_input(&mut self, _now: Instant, input: Input) {
         match input {
             Input::MemberUp { channel, peer } => self.member_up(channel, peer),
-            Input::MemberDown { channel, peer } => self.member_down(channel, &peer),
-            Input::PeerUp(peer) => self.look_again(peer),
+            Input::MemberDown { channel, peer } => self.member_down(channel, peer),
+            Input::PeerUp(peer) => self.peer_up(peer),
             Input::Rerouted(peer) => {
                 self.peers.remove(&peer);
                 self.look_again(peer);
             }
-            Input::PeerDown(peer) => {
-                self.peers.remove(&peer);
-            }
+            Input::PeerDown(peer) => self.peer_down(peer),
             Input::ChannelClosed(channel) => self.close(channel),
             Input::FramesReceived { from, frames } => {
                 let mut receipts = Vec::new();

@@ -45,7 +45,10 @@ fn sent_to(outputs: &[Output]) -> Vec<PeerId> {
         .iter()
         .filter_map(|output| match output {
             Output::Send { to, frame: Frame::Say(_) } => Some(*to),
-            _ => None,
+            Output::Send { .. }
+            | Output::Heard { .. }
+            | Output::Delivered { .. }
+            | Output::GivenUp { .. } => None,
         })
         .collect()
 }
@@ -118,6 +121,7 @@ fn a_lost_link_has_what_is_owed_sent_again_on_the_next() {
 #[test]
 fn another_link_with_the_same_peer_has_what_is_on_its_way_sent_again() {
     let mut chat = chat(0);
+    give(&mut chat, Input::PeerUp(peer(1)));
     up(&mut chat, 1);
     say(&mut chat, "hello");
     drain(&mut chat);
@@ -235,6 +239,55 @@ fn a_closed_channel_owes_nothing() {
 }
 
 /// Two machines and a link between them that is cut at random: all arrives, once and in order.
+const OTHER: ChannelId = ChannelId([2; 32]);
+
+#[test]
+fn a_member_that_comes_back_without_the_channel_is_not_sent_what_it_is_owed_there() {
+    let mut chat = chat(0);
+    up(&mut chat, 1);
+    say(&mut chat, "hello");
+    drain(&mut chat);
+    down(&mut chat, 1);
+    let mut outputs = give(&mut chat, Input::PeerUp(peer(1)));
+    outputs.extend(give(&mut chat, Input::MemberUp { channel: OTHER, peer: peer(1) }));
+    outputs.extend(give(&mut chat, Input::Rerouted(peer(1))));
+    assert_eq!(sent_to(&outputs), []);
+    assert_eq!(sent_to(&up(&mut chat, 1)), [peer(1)]);
+}
+
+#[test]
+fn a_member_that_leaves_a_channel_and_returns_on_one_link_gets_what_was_on_its_way() {
+    let mut chat = chat(0);
+    give(&mut chat, Input::MemberUp { channel: OTHER, peer: peer(1) });
+    up(&mut chat, 1);
+    let large = "x".repeat(MESSAGE_BYTES_MAX);
+    let mut on_their_way = 0;
+    for _ in 0..100 {
+        say(&mut chat, &large);
+        on_their_way += sent_to(&drain(&mut chat)).len();
+    }
+    let other = chat.say(Audience::Channel(OTHER), None, 7, "y".into()).unwrap();
+    assert_eq!(drain(&mut chat), [], "the window is full");
+    let outputs = give(&mut chat, Input::MemberDown { channel: TEAM, peer: peer(1) });
+    assert_eq!(sent_to(&outputs), [peer(1)], "what left the window lets the other channel through");
+    receive(&mut chat, 1, receipt(&[other]));
+    assert_eq!(sent_to(&up(&mut chat, 1)).len(), on_their_way);
+}
+
+#[test]
+fn news_of_a_member_that_come_after_its_link_was_lost_do_not_swallow_a_message() {
+    let mut chat = chat(0);
+    let id = say(&mut chat, "hello");
+    // The mesh lags behind: the link is gone already.
+    give(&mut chat, Input::PeerUp(peer(1)));
+    give(&mut chat, Input::PeerDown(peer(1)));
+    up(&mut chat, 1);
+    give(&mut chat, Input::MemberDown { channel: TEAM, peer: peer(1) });
+    give(&mut chat, Input::PeerUp(peer(1)));
+    assert_eq!(sent_to(&up(&mut chat, 1)), [peer(1)]);
+    assert_eq!(receive(&mut chat, 1, receipt(&[id])).len(), 1);
+}
+
 #[test]
 fn whatever_links_are_lost_every_message_is_shown_once_and_in_order() {
     for seed in 0..200 {

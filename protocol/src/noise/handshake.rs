@@ -60,6 +60,12 @@ impl Static {
     pub(crate) fn raw(pair: dh::KeyPair) -> Self {
         Self { form: StaticForm::X25519, public: *pair.public(), pair }
     }
+
+    /// Sends another's key than the one it can agree with.
+    #[cfg(test)]
+    pub(crate) fn claiming(&self, victim: &Self) -> Self {
+        Self { public: victim.public, ..self.clone() }
+    }
 }
 
 /// What a finished handshake leaves behind.
@@ -320,6 +326,12 @@ impl HandshakeState {
     #[cfg(test)]
     pub(crate) fn set_ephemeral(&mut self, pair: dh::KeyPair) {
         self.e = Some(pair);
+    }
+
+    /// Exchanges the decapsulation key behind what was sent.
+    #[cfg(test)]
+    pub(crate) fn set_kem(&mut self, pair: KemKeyPair) {
+        self.e1 = Some(pair);
     }
 }
 

@@ -108,6 +108,7 @@ pub enum DialError {
 
 /// Where a datagram belongs.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "a box would be an allocation for every datagram")]
 pub enum Routed {
     /// To a link.
     ToLink(LinkId, LinkInput),
@@ -120,7 +121,8 @@ pub struct Endpoint {
     engine: quinn_proto::Endpoint,
     identity: Arc<SigningKey>,
     config: EndpointConfig,
-    transport: Arc<TransportConfig>,
+    dialler: Arc<TransportConfig>,
+    listener: Arc<TransportConfig>,
     gate: Gate,
     admitted: Admitted,
     half_open: HashSet<LinkId>,
@@ -152,7 +154,8 @@ impl Endpoint {
         );
         Self {
             engine,
-            transport: Arc::new(transport_config(&config)),
+            dialler: Arc::new(transport_config(&config, Role::Dialler)),
+            listener: Arc::new(transport_config(&config, Role::Listener)),
             gate: Gate::new(&PeerId(*identity.public())),
             identity: Arc::new(identity.clone()),
             config,
@@ -213,7 +216,7 @@ impl Endpoint {
         let mut config = ClientConfig::new(crypto);
         config
             .version(VERSION)
-            .transport_config(Arc::clone(&self.transport))
+            .transport_config(Arc::clone(&self.dialler))
             .initial_dst_cid_provider(Arc::new(move || ConnectionId::new(&cid)))
             .token_store(Arc::new(FirstToken(Bytes::copy_from_slice(&token))));
         let (handle, connection) = self
@@ -244,11 +247,15 @@ impl Endpoint {
             Verdict::Repeated => (None, true),
             Verdict::First(admission) => (Some(admission), false),
         };
-        self.admitted.set(admission.as_ref());
+        if admission.is_some() {
+            self.admitted.set(admission.as_ref());
+        }
         self.answer.clear();
         let ecn = ecn.map(Ecn::inner);
         let event = self.engine.handle(now, from, local_ip, ecn, data, &mut self.answer);
-        self.admitted.set(None);
+        if admission.is_some() {
+            self.admitted.set(None);
+        }
         match event {
             Some(DatagramEvent::ConnectionEvent(handle, event)) => {
                 Some(Routed::ToLink(LinkId(handle.0), LinkInput(event)))
@@ -339,7 +346,7 @@ impl Endpoint {
             seed: self.rng.array(),
             mix: mix.clone(),
         }));
-        config.transport_config(Arc::clone(&self.transport));
+        config.transport_config(Arc::clone(&self.listener));
         self.answer.clear();
         let accepted = self.engine.accept(incoming, now, &mut self.answer, Some(Arc::new(config)));
         // The error may hold an answer: it is dropped with it.
@@ -506,8 +513,13 @@ fn server_config(crypto: Arc<dyn engine::ServerConfig>) -> ServerConfig {
     config
 }
 
-fn transport_config(config: &EndpointConfig) -> TransportConfig {
+fn transport_config(config: &EndpointConfig, role: Role) -> TransportConfig {
     let idle = u32::try_from(config.idle_timeout.as_millis()).unwrap_or(u32::MAX);
+    // The control stream is the only one in both directions, and the dialler opens it.
+    let control_streams = match role {
+        Role::Dialler => 0,
+        Role::Listener => 1,
+    };
     let mut mtu = MtuDiscoveryConfig::default();
     mtu.upper_bound(config.mtu_upper_bound);
     let mut transport = TransportConfig::default();
@@ -518,7 +530,7 @@ fn transport_config(config: &EndpointConfig) -> TransportConfig {
         .stream_receive_window(VarInt::from_u32(config.stream_window))
         // Room for the control stream beside a bulk stream that nobody reads.
         .receive_window(VarInt::from_u32(config.stream_window.saturating_mul(4)))
-        .max_concurrent_bidi_streams(VarInt::from_u32(1))
+        .max_concurrent_bidi_streams(VarInt::from_u32(control_streams))
         .max_concurrent_uni_streams(VarInt::from_u32(crate::limits::STREAMS_MAX))
         // Nothing uses datagrams yet, so nobody may fill a buffer with them.
         .datagram_receive_buffer_size(None)
@@ -526,4 +538,43 @@ fn transport_config(config: &EndpointConfig) -> TransportConfig {
         // The spin bit tells a watcher the round-trip time.
         .allow_spin(false);
     transport
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::quic::test_pair::TestPair;
+    use crate::quic::{CloseReason, LinkEvent};
+
+    #[test]
+    fn a_member_that_takes_a_packet_meant_for_another_is_found_out() {
+        let mut pair = TestPair::new(1);
+        let wanted = PeerId(*SigningKey::from_seed(Secret::new([9; 32])).public());
+        // `b` pretends at its gate to be the one who is wanted; it cannot pretend in the handshake.
+        let keys = pair.b.endpoint.gate.keys(&crate::quic::test_pair::channel(1).0).cloned();
+        pair.b.endpoint.gate = Gate::new(&wanted);
+        pair.b.endpoint.add_channel(crate::quic::test_pair::channel(1).0, keys.unwrap());
+        pair.dial(Some(wanted));
+        pair.run_until(5, |_| false);
+        assert!(pair.a.established.is_none() && pair.b.established.is_none());
+        assert!(
+            matches!(pair.a.events[..], [LinkEvent::Closed(CloseReason::WrongIdentity)]),
+            "{:?}",
+            pair.a.events
+        );
+    }
+
+    #[test]
+    fn an_abandoned_link_makes_room_and_its_packets_are_not_answered() {
+        let mut pair = TestPair::connected(1);
+        let id = pair.b.link.take().unwrap().id();
+        assert_eq!(pair.b.endpoint.engine.open_connections(), 1);
+        pair.b.endpoint.abandon(id);
+        assert_eq!(pair.b.endpoint.engine.open_connections(), 0);
+        let before = pair.log.len();
+        pair.a.link().send_frame(b"anybody there?").unwrap();
+        pair.run_until(5, |_| false);
+        assert!(pair.log[before..].iter().all(|(to_b, _)| *to_b));
+        assert!(pair.b.endpoint.counters().no_link > 0);
+    }
 }

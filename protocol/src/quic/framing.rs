@@ -146,4 +146,15 @@ mod tests {
         assert!(refused.queued <= CONTROL_QUEUE_BYTES_MAX);
         assert!(refused.queued + FRAME_BYTES_MAX + LENGTH_BYTES > CONTROL_QUEUE_BYTES_MAX);
     }
+
+    #[test]
+    fn the_frame_of_the_specification_holds() {
+        let file = include_str!("../../../docs/spec/vectors/link.json");
+        let file: serde_json::Value = serde_json::from_str(file).unwrap();
+        let hex = |name: &str| {
+            let text = file["frame"][name].as_str().unwrap();
+            data_encoding::HEXLOWER.decode(text.as_bytes()).unwrap()
+        };
+        assert_eq!(stream(&[&hex("body")]), hex("bytes"));
+    }
 }

@@ -296,4 +296,33 @@ mod tests {
         gate.remove(&ChannelId([1; 32]));
         check(&gate, &dial(1, &Addressee::identity(&US)), NOON, Err(Refusal::NoChannel));
     }
+
+    #[test]
+    fn the_first_packets_of_the_specification_hold() {
+        let file = include_str!("../../../docs/spec/vectors/handshake.json");
+        let file: serde_json::Value = serde_json::from_str(file).unwrap();
+        let hex = |value: &serde_json::Value| {
+            data_encoding::HEXLOWER.decode(value.as_str().unwrap().as_bytes()).unwrap()
+        };
+        let key = |name: &str| Secret::new(hex(&file["gate"][name]).try_into().unwrap());
+        let keys = GateKeys {
+            tag: key("tag_key"),
+            initial: key("initial_key"),
+            psk: Secret::new([0; 32]),
+        };
+        let packets = file["first_packets"].as_array().unwrap();
+        // The nonces are what the generator gives from these seeds.
+        for (vector, seed) in packets.iter().zip([1, 2, 1]) {
+            let unix = Duration::from_secs(vector["unix"].as_u64().unwrap());
+            let bytes = hex(&vector["addressee"]).try_into().unwrap();
+            let addressee = Addressee::decode(&bytes).unwrap();
+            let mut rng = Rng::from_seed([seed; 32]);
+            let (cid, token) = first_packet(&keys, &addressee, unix, &mut rng);
+            assert_eq!(cid[..], hex(&vector["id"]));
+            assert_eq!(token[..], hex(&vector["token"]));
+        }
+        let listener = crate::crypto::sign::SigningKey::from_seed(Secret::new([0x22; 32]));
+        let named = Addressee::identity(&PeerId(*listener.public())).encode();
+        assert_eq!(named[..], hex(&packets[2]["addressee"]));
+    }
 }

@@ -107,12 +107,15 @@ impl SuitePreference {
 
 /// Keys of the first packets: known to whoever holds the channel's key and sees the id.
 pub(super) fn initial_keys(initial: &Secret<32>, cid: &[u8], side: Side) -> Keys {
+    initial_pair(initial, cid).keys(Suite::ChaCha20Poly1305, side)
+}
+
+fn initial_pair(initial: &Secret<32>, cid: &[u8]) -> Pair {
     let secret = |label| hash::derive(initial.expose(), label, &[cid]);
-    let pair = Pair {
+    Pair {
         dialler: secret("bitchat v1 initial dialler"),
         listener: secret("bitchat v1 initial listener"),
-    };
-    pair.keys(Suite::ChaCha20Poly1305, side)
+    }
 }
 
 /// The traffic secrets of both directions at one level or generation.
@@ -365,5 +368,53 @@ mod tests {
         assert_eq!(chacha.choose(&aes.encode()), Some(Suite::ChaCha20Poly1305));
         assert_eq!(aes.choose(&only.encode()), Some(Suite::ChaCha20Poly1305));
         assert_eq!(only.choose(&[1, 77]), None);
+    }
+
+    const VECTORS: &str = include_str!("../../../docs/spec/vectors/link.json");
+
+    fn hex(value: &serde_json::Value) -> Vec<u8> {
+        data_encoding::HEXLOWER.decode(value.as_str().unwrap().as_bytes()).unwrap()
+    }
+
+    fn secret(value: &serde_json::Value) -> Secret<32> {
+        Secret::new(hex(value).try_into().unwrap())
+    }
+
+    #[test]
+    fn the_initial_secrets_of_the_specification_hold() {
+        let file: serde_json::Value = serde_json::from_str(VECTORS).unwrap();
+        let vector = &file["initial"];
+        let pair = initial_pair(&secret(&vector["initial_key"]), &hex(&vector["id"]));
+        assert_eq!(pair.dialler, secret(&vector["dialler"]));
+        assert_eq!(pair.listener, secret(&vector["listener"]));
+    }
+
+    #[test]
+    fn the_packets_of_the_specification_hold() {
+        let file: serde_json::Value = serde_json::from_str(VECTORS).unwrap();
+        let packets = file["packets"].as_array().unwrap();
+        assert_eq!(packets.len(), 2);
+        for vector in packets {
+            let suite = Suite::from_byte(u8::try_from(vector["suite"].as_u64().unwrap()).unwrap());
+            let (suite, traffic) = (suite.unwrap(), secret(&vector["secret"]));
+            let header = hex(&vector["header"]);
+            let mut packet = [&header[..], &hex(&vector["payload"]), &[0; TAG_BYTES]].concat();
+            let number = vector["number"].as_u64().unwrap();
+            Protection::new(suite, &traffic).encrypt(number, &mut packet, header.len());
+            HeaderMask::new(suite, &traffic).encrypt(header.len() - 2, &mut packet);
+            assert_eq!(packet, hex(&vector["packet"]), "{suite:?}");
+        }
+    }
+
+    #[test]
+    fn the_generations_of_the_specification_hold() {
+        let file: serde_json::Value = serde_json::from_str(VECTORS).unwrap();
+        let vector = &file["generations"];
+        let traffic = secret(&vector["secret"]);
+        let pair = Pair { dialler: traffic.clone(), listener: traffic };
+        let renewed = pair.next(Some(&secret(&vector["fresh"])));
+        assert_eq!(pair.next(None).dialler, secret(&vector["next"]));
+        assert_eq!(renewed.dialler, secret(&vector["renewed"]));
+        assert_eq!(renewed.listener, renewed.dialler);
     }
 }

@@ -41,6 +41,9 @@ const CONTROL_PIECE_BYTES_MAX: usize = 64 * 1024;
 /// Bytes of a close reason that are kept of the peer's words.
 const REASON_BYTES_MAX: usize = 128;
 
+/// Frames go before bulk data, whose streams have priority 0.
+const CONTROL_PRIORITY: i32 = 1;
+
 /// Names a link while it lives; given to another one afterwards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct LinkId(pub usize);
@@ -435,8 +438,10 @@ impl Link {
         };
         self.established = true;
         self.tell_established = true;
-        if self.role == Role::Dialler {
-            self.control = self.connection.streams().open(Dir::Bi);
+        if self.role == Role::Dialler
+            && let Some(id) = self.connection.streams().open(Dir::Bi)
+        {
+            self.take_control(id);
         }
         self.events.push_back(LinkEvent::Established(*established));
         self.flush_frames();
@@ -491,11 +496,19 @@ impl Link {
 
     fn accept_control(&mut self) {
         while let Some(id) = self.connection.streams().accept(Dir::Bi) {
-            // The transport parameters allow one, and only from the dialler.
-            self.control.get_or_insert(id);
+            // The transport parameters allow one at a time, and only from the dialler.
+            if self.control.is_none() {
+                self.take_control(id);
+            }
         }
         self.read_frames();
         self.flush_frames();
+    }
+
+    fn take_control(&mut self, id: quinn_proto::StreamId) {
+        self.control = Some(id);
+        // It was opened just now, so it cannot be closed.
+        let _ = self.connection.send_stream(id).set_priority(CONTROL_PRIORITY);
     }
 
     fn read_frames(&mut self) {
@@ -555,6 +568,11 @@ impl Link {
         }
     }
 
+    /// Whether a bulk stream is one of ours, which are written, or the peer's, which are read.
+    fn is_bulk(&self, id: quinn_proto::StreamId, ours: bool) -> bool {
+        id.dir() == Dir::Uni && (id.initiator() == self.connection.side()) == ours
+    }
+
     /// Opens a stream to the peer for bulk data.
     #[must_use]
     pub fn open_stream(&mut self) -> Option<StreamId> {
@@ -572,6 +590,9 @@ impl Link {
         StreamId(id): StreamId,
         data: &mut Bytes,
     ) -> Result<usize, StreamError> {
+        if !self.is_bulk(id, true) {
+            return Err(StreamError::Closed);
+        }
         match self.connection.send_stream(id).write_chunks(std::slice::from_mut(data)) {
             Ok(written) => Ok(written.bytes),
             Err(WriteError::Blocked) => Ok(0),
@@ -582,8 +603,10 @@ impl Link {
 
     /// Says that nothing more will be written.
     pub fn finish_stream(&mut self, StreamId(id): StreamId) {
-        // A stream that the peer stopped, or that is finished already, needs no end.
-        let _ = self.connection.send_stream(id).finish();
+        if self.is_bulk(id, true) {
+            // A stream that the peer stopped, or that is finished already, needs no end.
+            let _ = self.connection.send_stream(id).finish();
+        }
     }
 
     /// Reads the next piece of at most `max` bytes, in order, without copying; `None`: wait for
@@ -597,6 +620,9 @@ impl Link {
         StreamId(id): StreamId,
         max: usize,
     ) -> Result<Option<Bytes>, StreamError> {
+        if !self.is_bulk(id, false) {
+            return Err(StreamError::Closed);
+        }
         let mut stream = self.connection.recv_stream(id);
         let mut chunks = match stream.read(true) {
             Ok(chunks) => chunks,
@@ -616,8 +642,10 @@ impl Link {
 
     /// Says that a stream is not wanted any further.
     pub fn stop_stream(&mut self, StreamId(id): StreamId) {
-        // A stream that has ended needs no stopping.
-        let _ = self.connection.recv_stream(id).stop(VarInt::from_u32(0));
+        if self.is_bulk(id, false) {
+            // A stream that has ended needs no stopping.
+            let _ = self.connection.recv_stream(id).stop(VarInt::from_u32(0));
+        }
     }
 
     /// Ends the link. `reason` is for the peer's person and short; frames not yet taken are lost.
@@ -655,5 +683,88 @@ impl Link {
         if self.is_established() {
             self.connection.force_key_update();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::FRAME_BYTES_MAX;
+    use crate::quic::test_pair::TestPair;
+
+    /// Writes to the control stream what no `Writer` would.
+    fn write_control(link: &mut Link, bytes: &[u8]) {
+        let control = link.control.expect("the dialler has opened it");
+        assert_eq!(link.connection.send_stream(control).write(bytes), Ok(bytes.len()));
+    }
+
+    fn closed(events: &[LinkEvent]) -> Option<&CloseReason> {
+        events.iter().find_map(|event| {
+            if let LinkEvent::Closed(reason) = event { Some(reason) } else { None }
+        })
+    }
+
+    #[test]
+    fn a_peer_that_announces_an_oversized_frame_is_cut_off_with_a_reason() {
+        let mut pair = TestPair::connected(1);
+        let length = u32::try_from(FRAME_BYTES_MAX + 1).unwrap();
+        write_control(pair.a.link(), &length.to_be_bytes());
+        pair.run_until(2, |_| false);
+        assert_eq!(closed(&pair.b.events), Some(&CloseReason::Local(CloseCode::Violation)));
+        let reason = CloseReason::Peer { code: CloseCode::Violation, reason: String::new() };
+        assert_eq!(closed(&pair.a.events), Some(&reason));
+    }
+
+    #[test]
+    fn a_peer_that_ends_the_control_stream_is_cut_off() {
+        let mut pair = TestPair::connected(1);
+        write_control(pair.a.link(), &[0, 0, 0, 9, 1]);
+        let control = pair.a.link().control.unwrap();
+        pair.a.link().connection.send_stream(control).finish().unwrap();
+        pair.run_until(2, |_| false);
+        assert_eq!(closed(&pair.b.events), Some(&CloseReason::Local(CloseCode::Violation)));
+        assert!(pair.b.frames.is_empty());
+    }
+
+    #[test]
+    fn a_peer_cannot_open_more_streams_than_are_held() {
+        let mut pair = TestPair::connected(1);
+        let opened = std::iter::from_fn(|| pair.a.link().open_stream()).count();
+        assert_eq!(opened, crate::limits::STREAMS_MAX as usize);
+        assert_eq!(pair.a.link().connection.streams().open(Dir::Bi), None);
+        assert_eq!(pair.b.link().connection.streams().open(Dir::Bi), None);
+    }
+
+    #[test]
+    fn the_wrong_end_of_a_stream_is_closed_and_not_a_panic() {
+        let mut pair = TestPair::connected(1);
+        let stream = pair.a.link().open_stream().unwrap();
+        assert_eq!(pair.a.link().read_stream(stream, 1), Err(StreamError::Closed));
+        let mut data = Bytes::from_static(b"data");
+        assert_eq!(pair.b.link().write_stream(stream, &mut data), Err(StreamError::Closed));
+        pair.b.link().finish_stream(stream);
+        pair.a.link().stop_stream(stream);
+        let control = StreamId(pair.a.link().control.unwrap());
+        assert_eq!(pair.a.link().write_stream(control, &mut data), Err(StreamError::Closed));
+        assert_eq!(pair.a.link().write_stream(stream, &mut data), Ok(4));
+    }
+
+    #[test]
+    fn a_frame_overtakes_the_bulk_data_that_was_written_before_it() {
+        let mut pair = TestPair::connected(1);
+        let streams: Vec<StreamId> = (0..8).filter_map(|_| pair.a.link().open_stream()).collect();
+        for stream in &streams {
+            let mut bulk = Bytes::from(vec![7; 100_000]);
+            assert_eq!(pair.a.link().write_stream(*stream, &mut bulk), Ok(100_000));
+        }
+        pair.a.link().send_frame(&[1; 60_000]).unwrap();
+        assert!(pair.run_until(5, |pair| !pair.b.frames.is_empty()));
+        let mut arrived = 0;
+        for stream in streams {
+            while let Ok(Some(piece)) = pair.b.link().read_stream(stream, usize::MAX) {
+                arrived += piece.len();
+            }
+        }
+        assert!(arrived < 60_000, "{arrived} bytes went before the frame");
     }
 }

@@ -16,6 +16,8 @@ mod header;
 mod keys;
 mod link;
 mod mix;
+#[cfg(test)]
+mod renewal_tests;
 mod session;
 #[cfg(test)]
 pub(crate) mod test_pair;

@@ -32,7 +32,7 @@ use crate::crypto::{Rng, Secret, hash};
 use crate::id::PeerId;
 use crate::limits::FLIGHT_BYTES_MAX;
 use crate::noise::pattern::XX_HFS_PSK0;
-use crate::noise::{HandshakeState, Role, Static};
+use crate::noise::{HandshakeState, Role, Split, Static};
 
 /// Codes in QUIC's range for handshake failures.
 const CODE_HANDSHAKE: u8 = 40;
@@ -174,12 +174,10 @@ impl Session {
             Side::Client => Role::Initiator,
             Side::Server => Role::Responder,
         };
-        let mut prologue = PROLOGUE.to_vec();
-        prologue.extend(VERSION.to_be_bytes());
         let noise = HandshakeState::new(
             &XX_HFS_PSK0,
             role,
-            &prologue,
+            &prologue(),
             Static::identity(identity),
             psk.clone(),
             Rng::from_seed(seed),
@@ -278,13 +276,9 @@ impl Session {
         let suite = self.suite.ok_or_else(broken)?;
         let peer = self.remote_peer()?;
         let split = self.noise.split();
-        let hash = split.handshake_hash;
-        let traffic = |secret: &Secret<32>| {
-            hash::derive(secret.expose(), "bitchat v1 traffic", &[&[suite.byte()], &hash])
-        };
-        let pair = Pair { dialler: traffic(&split.initiator), listener: traffic(&split.responder) };
+        let pair = traffic_pair(&split, suite);
         self.steps.push_back(Step::Keys(pair.keys(suite, self.side)));
-        let established = Established { peer, handshake_hash: hash, suite };
+        let established = Established { peer, handshake_hash: split.handshake_hash, suite };
         self.established = Some((established, pair));
         Ok(())
     }
@@ -294,11 +288,8 @@ impl Session {
     }
 
     fn push_handshake_keys(&mut self) {
-        let pair = Pair {
-            dialler: self.noise.derive("bitchat v1 handshake dialler"),
-            listener: self.noise.derive("bitchat v1 handshake listener"),
-        };
-        self.steps.push_back(Step::Keys(pair.keys(Suite::ChaCha20Poly1305, self.side)));
+        let keys = handshake_pair(&self.noise).keys(Suite::ChaCha20Poly1305, self.side);
+        self.steps.push_back(Step::Keys(keys));
     }
 
     fn read_params(&mut self, mut params: &[u8]) -> Result<(), TransportError> {
@@ -306,6 +297,27 @@ impl Session {
         self.peer_params = Some(params);
         Ok(())
     }
+}
+
+fn prologue() -> Vec<u8> {
+    [PROLOGUE, &VERSION.to_be_bytes()].concat()
+}
+
+/// The secrets of the Handshake level, from where the handshake stands after flight 2.
+fn handshake_pair(noise: &HandshakeState) -> Pair {
+    Pair {
+        dialler: noise.derive("bitchat v1 handshake dialler"),
+        listener: noise.derive("bitchat v1 handshake listener"),
+    }
+}
+
+/// The first secrets of the 1-RTT level.
+fn traffic_pair(split: &Split, suite: Suite) -> Pair {
+    let traffic = |secret: &Secret<32>| {
+        let parts: [&[u8]; 2] = [&[suite.byte()], &split.handshake_hash];
+        hash::derive(secret.expose(), "bitchat v1 traffic", &parts)
+    };
+    Pair { dialler: traffic(&split.initiator), listener: traffic(&split.responder) }
 }
 
 /// Which of the two flights of the other side was read.
@@ -394,5 +406,89 @@ impl engine::Session for Session {
         _: &[u8],
     ) -> Result<(), ExportKeyingMaterialError> {
         Err(ExportKeyingMaterialError)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use data_encoding::HEXLOWER;
+    use serde_json::Value;
+
+    use super::*;
+
+    const VECTORS: &str = include_str!("../../../docs/spec/vectors/handshake.json");
+
+    fn hex(value: &Value) -> Vec<u8> {
+        HEXLOWER.decode(value.as_str().unwrap().as_bytes()).unwrap()
+    }
+
+    fn state(vector: &Value, role: Role) -> HandshakeState {
+        let (seed, identity) = match role {
+            Role::Initiator => (1, "dialler_identity_seed"),
+            Role::Responder => (2, "listener_identity_seed"),
+        };
+        let secret = |name: &str| Secret::new(hex(&vector[name]).try_into().unwrap());
+        let s = Static::identity(&SigningKey::from_seed(secret(identity)));
+        let rng = Rng::from_seed([seed; 32]);
+        HandshakeState::new(&XX_HFS_PSK0, role, &prologue(), s, secret("psk"), rng)
+    }
+
+    /// That the seeds give the ephemeral keys with which the vector was computed.
+    fn check_ephemerals(vector: &Value) {
+        let mut rng = Rng::from_seed([1; 32]);
+        assert_eq!(rng.array::<32>()[..], hex(&vector["dialler_ephemeral"]));
+        assert_eq!(rng.array::<64>()[..], hex(&vector["dialler_kem_seed"]));
+        let mut rng = Rng::from_seed([2; 32]);
+        assert_eq!(rng.array::<32>()[..], hex(&vector["listener_ephemeral"]));
+        assert_eq!(rng.array::<32>()[..], hex(&vector["listener_kem_randomness"]));
+    }
+
+    #[track_caller]
+    fn check_pair(vector: &Value, name: &str, pair: &Pair) {
+        let expected = |role| hex(&vector[format!("{name}_secret_{role}")]);
+        assert_eq!(pair.dialler.expose()[..], expected("dialler"));
+        assert_eq!(pair.listener.expose()[..], expected("listener"));
+    }
+
+    #[test]
+    fn the_handshake_of_the_specification_holds() {
+        let file: Value = serde_json::from_str(VECTORS).unwrap();
+        let vector = &file["handshake"];
+        check_ephemerals(vector);
+        assert_eq!(prologue(), hex(&vector["prologue"]));
+        let mut dialler = state(vector, Role::Initiator);
+        let mut listener = state(vector, Role::Responder);
+        let none = Vec::new();
+        let (offer, answer) = (hex(&vector["payload_1"]), hex(&vector["payload_3"]));
+        for (n, payload) in [&offer, &none, &answer, &none].into_iter().enumerate() {
+            let (writer, reader) = match XX_HFS_PSK0.flights[n].sender {
+                Role::Initiator => (&mut dialler, &mut listener),
+                Role::Responder => (&mut listener, &mut dialler),
+            };
+            let flight = writer.write_flight(payload).unwrap();
+            assert_eq!(flight, hex(&vector[format!("flight_{}", n + 1)]), "flight {}", n + 1);
+            assert_eq!(reader.read_flight(&flight).as_ref(), Ok(payload));
+            if n == 1 {
+                check_pair(vector, "handshake", &handshake_pair(&dialler));
+                check_pair(vector, "handshake", &handshake_pair(&listener));
+            }
+        }
+        for split in [dialler.split(), listener.split()] {
+            assert_eq!(split.handshake_hash[..], hex(&vector["handshake_hash"]));
+            check_pair(vector, "traffic", &traffic_pair(&split, Suite::Aes256Gcm));
+        }
+    }
+
+    #[test]
+    fn another_suite_has_other_keys() {
+        let split = Split {
+            initiator: Secret::new([1; 32]),
+            responder: Secret::new([2; 32]),
+            handshake_hash: [3; 64],
+        };
+        let aes = traffic_pair(&split, Suite::Aes256Gcm);
+        let chacha = traffic_pair(&split, Suite::ChaCha20Poly1305);
+        assert_ne!(aes.dialler, chacha.dialler);
+        assert_ne!(aes.dialler, aes.listener);
     }
 }

@@ -87,7 +87,10 @@ impl Side {
                 match event {
                     LinkEvent::Established(established) => self.established = Some(established),
                     LinkEvent::Frame(body) => self.frames.push(body),
-                    other => self.events.push(other),
+                    other @ (LinkEvent::StreamOpened(_)
+                    | LinkEvent::StreamReadable(_)
+                    | LinkEvent::StreamWritable(_)
+                    | LinkEvent::Closed(_)) => self.events.push(other),
                 }
             }
             let mut buffer = Vec::new();
@@ -167,7 +170,7 @@ impl TestPair {
     pub(crate) fn connected(seed: u8) -> Self {
         let mut pair = Self::new(seed);
         pair.dial(None);
-        assert!(pair.run_until(10, TestPair::both_established), "no link within 10 s");
+        assert!(pair.run_until(10, Self::both_established), "no link within 10 s");
         pair
     }
 

@@ -107,9 +107,8 @@ fn a_close_is_told_to_the_other_side_with_its_reason() {
     pair.a.link().close(now, CloseCode::Leaving, "good night");
     pair.run_until(30, |pair| pair.a.link.as_ref().is_some_and(Link::is_drained));
     let closed = |side: &Side| {
-        side.events.iter().find_map(|event| match event {
-            LinkEvent::Closed(reason) => Some(reason.clone()),
-            _ => None,
+        side.events.iter().find_map(|event| {
+            if let LinkEvent::Closed(reason) = event { Some(reason.clone()) } else { None }
         })
     };
     let reason = "good night".to_owned();
@@ -224,6 +223,80 @@ fn a_recorded_first_packet_is_not_answered_by_anybody_else_nor_again() {
     pair.b.drive(pair.now);
     assert!(pair.b.link.is_none() && pair.b.sent.is_empty());
     assert_eq!(pair.b.endpoint.counters().replayed, 2);
+}
+
+#[test]
+fn a_recorded_first_packet_sent_again_from_elsewhere_is_not_answered_there() {
+    let flight = first_flight(&mut TestPair::new(1));
+    let (now, dialler) = {
+        let pair = TestPair::new(0);
+        (pair.now, pair.a.address)
+    };
+    let mut listener = Side::new(2, EndpointConfig::default());
+    for from in [dialler, "127.0.0.1:9999".parse().unwrap()] {
+        for datagram in &flight {
+            listener.handle(now, UNIX, from, datagram);
+        }
+        listener.drive(now);
+    }
+    listener.drive(now + Duration::from_secs(2));
+    assert!(!listener.sent.is_empty(), "the dialler itself is answered");
+    assert!(listener.sent.iter().all(|(to, _)| *to == dialler));
+}
+
+#[test]
+fn the_answer_to_a_first_flight_is_at_most_three_times_as_long() {
+    let flight = first_flight(&mut TestPair::new(1));
+    let pair = TestPair::new(0);
+    let mut listener = Side::new(2, EndpointConfig::default());
+    for datagram in &flight {
+        listener.handle(pair.now, UNIX, pair.a.address, datagram);
+    }
+    // Nothing more comes: whoever sent it may have lied about where it is.
+    for seconds in 0..30 {
+        listener.drive(pair.now + Duration::from_secs(seconds));
+    }
+    let sum = |datagrams: &[Vec<u8>]| datagrams.iter().map(Vec::len).sum::<usize>();
+    let answer: Vec<Vec<u8>> = listener.sent.into_iter().map(|(_, data)| data).collect();
+    assert!(sum(&answer) <= 3 * sum(&flight));
+}
+
+#[test]
+fn an_idle_link_stays_and_one_without_a_path_is_lost_on_both_sides() {
+    let mut pair = TestPair::connected(1);
+    pair.run_until(600, |_| false);
+    assert!(pair.a.link().is_established() && pair.b.link().is_established());
+    let idle = pair.log.len();
+    assert!(idle < 400, "{idle} datagrams in ten idle minutes");
+
+    pair.network.lost = 100;
+    pair.run_until(120, |_| false);
+    for side in [&pair.a, &pair.b] {
+        assert!(
+            matches!(side.events[..], [LinkEvent::Closed(CloseReason::TimedOut)]),
+            "{:?}",
+            side.events
+        );
+    }
+}
+
+#[test]
+fn both_sides_may_update_their_keys_at_once_on_a_bad_path() {
+    let mut pair = TestPair::connected(3);
+    pair.network.lost = 15;
+    pair.network.reordered = 15;
+    for n in 0..10u8 {
+        pair.a.link().force_key_update();
+        pair.b.link().force_key_update();
+        pair.a.link().send_frame(&[n; 3000]).unwrap();
+        pair.b.link().send_frame(&[n; 3000]).unwrap();
+        let wanted = usize::from(n) + 1;
+        let both = |pair: &TestPair| pair.a.frames.len() == wanted && pair.b.frames.len() == wanted;
+        assert!(pair.run_until(60, both), "round {n}");
+        pair.run_until(3, |_| false);
+    }
+    assert!(pair.a.link().generation() >= 8);
+    assert_eq!(pair.a.link().generation(), pair.b.link().generation());
 }
 
 #[test]

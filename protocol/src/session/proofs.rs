@@ -97,3 +97,24 @@ impl Channels {
         ChannelProof(hash::mac(key.expose(), PROOF_LABEL, &parts))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use data_encoding::HEXLOWER;
+
+    use super::*;
+
+    #[test]
+    fn the_proofs_are_those_of_the_vector() {
+        let vectors = include_str!("../../../docs/spec/vectors/session.json");
+        let vectors: serde_json::Value = serde_json::from_str(vectors).unwrap();
+        let hash = std::array::from_fn(|at| u8::try_from(at).unwrap());
+        let key = Secret::new(std::array::from_fn(|at| 100 + u8::try_from(at).unwrap()));
+        for (role, name) in [(Role::Dialler, "dialler"), (Role::Listener, "listener")] {
+            let ours = vec![(ChannelId([1; 32]), key.clone())];
+            let channels = Channels::new(hash, role, ours);
+            let proof = channels.proofs(&mut Rng::from_seed([0; 32]))[0];
+            assert_eq!(HEXLOWER.encode(&proof.0), vectors["proof"][name].as_str().unwrap());
+        }
+    }
+}

@@ -331,4 +331,21 @@ mod tests {
             assert_ne!(base, derived(DH, KEM, hash, offer_dh, &offer_kem, &only), "{only:?}");
         }
     }
+
+    fn counting<const N: usize>(first: usize) -> [u8; N] {
+        std::array::from_fn(|at| u8::try_from((first + at) % 256).unwrap())
+    }
+
+    #[test]
+    fn the_secret_is_that_of_the_vector() {
+        let vectors = include_str!("../../../docs/spec/vectors/session.json");
+        let vectors: serde_json::Value = serde_json::from_str(vectors).unwrap();
+        let offer_kem = counting::<KEM_PUBLIC_BYTES>(3);
+        let kem = counting::<KEM_CIPHERTEXT_BYTES>(5).to_vec();
+        let answer = RenewAnswer { number: 7, dh: counting(4), kem, generation: 11 };
+        let secret =
+            derived(counting(1), counting(33), counting(0), counting(2), &offer_kem, &answer);
+        let expected = vectors["renewal"]["secret"].as_str().unwrap();
+        assert_eq!(data_encoding::HEXLOWER.encode(secret.expose()), expected);
+    }
 }

@@ -1,0 +1,100 @@
+//! Every actor fails once; its node is whole again and talks, without being started again.
+
+use std::time::{Duration, Instant};
+
+use bitchat_integration_tests::node::Chat;
+use serde_json::{Value, json};
+
+use crate::scene::{SOON, Scene, is};
+
+/// From the panic to a whole mesh and messages both ways.
+const WHOLE_WITHIN: Duration = Duration::from_secs(15);
+
+/// One try: what a restarting console has read is lost, so it is asked again.
+const TRY: Duration = Duration::from_millis(500);
+
+/// Asks until there is an answer that `wanted` accepts.
+#[track_caller]
+fn ask_until(
+    chat: &mut Chat,
+    method: &str,
+    params: &Value,
+    deadline: Instant,
+    wanted: impl Fn(&Value) -> bool,
+) {
+    let mut last = Value::Null;
+    while Instant::now() < deadline {
+        let id = chat.request(method, params.clone());
+        if let Some(answer) = chat.look_for(TRY, |line| line["id"] == id) {
+            if wanted(&answer["result"]) {
+                return;
+            }
+            last = answer;
+            chat.listen(Duration::from_millis(50));
+        }
+    }
+    let story = chat.story();
+    panic!("{method} was not answered as it should be within {WHOLE_WITHIN:?}: {last}; {story}");
+}
+
+fn is_whole(peers: &Value) -> bool {
+    peers["mesh"] == "full" && peers["members"][0]["linked"] == true
+}
+
+/// Has one say something until the other hears it: what was in a chat desk that failed is lost.
+#[track_caller]
+fn talk_until_heard(speaker: &mut Chat, listener: &mut Chat, text: &str, deadline: Instant) {
+    while Instant::now() < deadline {
+        speaker.request("say", json!({ "text": text }));
+        let heard = |line: &Value| is(line, "message") && line["params"]["text"] == text;
+        if listener.look_for(TRY, heard).is_some() {
+            return;
+        }
+    }
+    panic!("{text} was not heard; {}\nspeaker: {}", listener.story(), speaker.story());
+}
+
+fn a_node_is_whole_again_after_a_panic_of(actor: &str) {
+    let scene = Scene::new(2);
+    let Some(_tracker) = scene.start_tracker() else { return };
+    let mut chats = scene.chat_all();
+    let [hurt, other] = &mut chats[..] else { unreachable!("two homes") };
+    let deadline = Instant::now() + WHOLE_WITHIN;
+    let id = hurt.request("panic", json!({ "actor": actor }));
+    // The words of the panic itself: it did happen.
+    hurt.wait_for_talk(SOON, actor);
+    if let Some(answer) = hurt.look_for(Duration::ZERO, |line| line["id"] == id) {
+        assert_eq!(answer["result"]["found"], true, "{answer}");
+    }
+    talk_until_heard(hurt, other, "from the hurt one", deadline);
+    talk_until_heard(other, hurt, "to the hurt one", deadline);
+    for chat in [&mut *hurt, &mut *other] {
+        ask_until(chat, "peers", &json!({}), deadline, is_whole);
+    }
+    for chat in [hurt, other] {
+        assert_eq!(chat.end_input(WHOLE_WITHIN), Some(0));
+    }
+}
+
+macro_rules! stories {
+    ($($story:ident: $actor:literal,)*) => {$(
+        #[test]
+        fn $story() {
+            a_node_is_whole_again_after_a_panic_of($actor);
+        }
+    )*};
+}
+
+stories! {
+    the_contact_book_fails: "contact_book",
+    the_channel_book_fails: "channel_book",
+    the_udp_port_fails: "udp_port",
+    the_resolver_fails: "resolver",
+    the_peer_supervisor_fails: "peer_supervisor",
+    a_crypto_session_fails: "crypto_session",
+    a_peer_transport_fails: "peer_transport",
+    the_mesh_manager_fails: "mesh_manager",
+    the_tracker_announcer_fails: "tracker_announcer",
+    the_chat_desk_fails: "chat_desk",
+    the_console_fails: "console",
+}

@@ -1,0 +1,170 @@
+//! What goes into the session machine and what comes out.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::crypto::Secret;
+use crate::id::{ChannelId, PeerId};
+use crate::wire::Frame;
+
+/// Who opened the link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// The one who sent the first packet.
+    Dialler,
+    /// The one who answered it.
+    Listener,
+}
+
+impl Role {
+    pub(super) const fn byte(self) -> u8 {
+        match self {
+            Self::Dialler => 0,
+            Self::Listener => 1,
+        }
+    }
+
+    pub(super) const fn other(self) -> Self {
+        match self {
+            Self::Dialler => Self::Listener,
+            Self::Listener => Self::Dialler,
+        }
+    }
+}
+
+/// What a session is told at its birth, when the handshake is done.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Us.
+    pub own_peer: PeerId,
+    /// Our display name, at most [`crate::limits::NAME_BYTES_MAX`] bytes.
+    pub name: String,
+    /// Random bytes of this run of ours.
+    pub incarnation: [u8; 8],
+    /// Who dialled.
+    pub role: Role,
+    /// The channel whose key opened the link.
+    pub channel: ChannelId,
+    /// Of the handshake: unique to this link.
+    pub handshake_hash: [u8; 64],
+    /// The peer, as the handshake has proven.
+    pub peer: PeerId,
+    /// The channels we are in, with the proof key of each.
+    pub channels: Vec<(ChannelId, Secret<32>)>,
+    /// Where we see the peer; told to it.
+    pub observed: SocketAddr,
+    /// Between two renewals, give or take a tenth. Shorter: less to read for who steals the keys of
+    /// the present; longer: less work (about a millisecond each). One hour, as WireGuard and the
+    /// ancestors have it within a factor of thirty.
+    pub renewal_interval: Duration,
+}
+
+/// What the contact book says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decision {
+    /// The peer may be linked with.
+    Accept,
+    /// It may not: blocked, or its key is not the one that we know.
+    Refuse,
+}
+
+/// What the driver tells a session.
+#[derive(Debug)]
+pub enum Input {
+    /// A frame came.
+    FrameReceived {
+        /// The link's present generation of keys.
+        generation: u64,
+        /// The frame's body.
+        body: Bytes,
+    },
+    /// The contact book has answered [`Output::AskContactBook`].
+    ContactDecision(Decision),
+    /// The channels we are in changed; all of them.
+    ChannelsChanged(Vec<(ChannelId, Secret<32>)>),
+    /// Our display name changed.
+    Renamed(String),
+    /// The link moved on to this generation of keys. Optional: frames tell it too.
+    GenerationReached(u64),
+    /// An [`Output::Mix`] could not be done: that generation was derived already.
+    MixTooLate {
+        /// The one asked for.
+        generation: u64,
+    },
+}
+
+/// Who is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerInfo {
+    /// The peer, as the handshake has proven.
+    pub peer: PeerId,
+    /// The display name it gives itself; not escaped, may be empty.
+    pub name: String,
+    /// Of its run.
+    pub incarnation: [u8; 8],
+    /// Where it sees us.
+    pub observed_us_at: Option<SocketAddr>,
+    /// The channels both are in; the link's own is among them.
+    pub shared: Vec<ChannelId>,
+}
+
+/// Why a session ends its link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum Close {
+    /// The peer is ourselves.
+    #[error("this is ourselves")]
+    SelfDial,
+    /// No hello, or no decision, in time.
+    #[error("no hello in time")]
+    HelloTimeout,
+    /// The peer breaks the protocol.
+    #[error("protocol violation")]
+    Violation,
+    /// The contact book refuses the peer.
+    #[error("refused")]
+    Refused,
+    /// We are no longer in the channel that the link was opened for.
+    #[error("the channel was left")]
+    ChannelLeft,
+    /// The peer sends more than we hold while it is being judged.
+    #[error("too much at once")]
+    Overloaded,
+    /// The keys could not be renewed; a new link will have fresh ones.
+    #[error("the keys could not be renewed")]
+    RenewalFailed,
+}
+
+/// What a session wants done, or known.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Send this frame's body.
+    SendFrame(Vec<u8>),
+    /// Answer with [`Input::ContactDecision`].
+    AskContactBook {
+        /// Who.
+        peer: PeerId,
+        /// What it calls itself.
+        name: String,
+    },
+    /// The peer is there: frames may be sent to it, and come from it.
+    Up(PeerInfo),
+    /// The channels both are in changed; all of them.
+    SharedChanged(Vec<ChannelId>),
+    /// The peer calls itself so now.
+    Renamed(String),
+    /// A frame for the mesh or the chat.
+    Deliver(Frame),
+    /// Mix the secret into that generation of keys, before what is sent after this.
+    Mix {
+        /// The generation.
+        generation: u64,
+        /// The secret.
+        secret: Secret<32>,
+    },
+    /// Move on to the next generation of keys, before what is sent after this.
+    ForceKeyUpdate,
+    /// End the link; the session is over.
+    Close(Close),
+}
