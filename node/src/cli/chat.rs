@@ -53,7 +53,7 @@ pub(super) fn chat(arguments: &ChatArguments, context: &Context) -> Result<Exit,
     let open = Open::These(channels.iter().map(|channel| channel.id).collect());
     let talk = Talk {
         channels: channels.iter().map(known).collect(),
-        front: Front::choose(context.global.json, arguments.plain),
+        front: Front::choose(context.global.json, arguments.plain, context.global.color()),
         linger: arguments.linger.unwrap_or(settings.chat.linger).0,
         receipts,
     };

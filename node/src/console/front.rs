@@ -64,12 +64,12 @@ impl std::fmt::Debug for Front {
 
 impl Front {
     /// A prompt where a person is on both sides and nothing speaks against it.
-    pub(crate) fn choose(json: bool, plain: bool) -> Self {
+    pub(crate) fn choose(json: bool, plain: bool, color: bool) -> Self {
         let form = if json { Form::Json } else { Form::Text };
         let terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
         let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
         if terminal && !json && !plain && !dumb {
-            return Self::with_prompt(Arc::new(Prompt::new()));
+            return Self::with_prompt(Arc::new(Prompt::new(color)));
         }
         let source = Box::new(BufReader::new(io::stdin()));
         Self::over(form, source, Box::new(io::stdout()), Box::new(io::stderr()))

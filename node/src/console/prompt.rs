@@ -16,7 +16,7 @@ use reedline::{
 use tokio::sync::mpsc;
 
 use super::Event;
-use super::grammar::COMMANDS;
+use super::grammar::{self, COMMANDS, Typed};
 use super::lines::LineError;
 
 /// Lines that may wait to be printed above the prompt; more wait with the front.
@@ -45,7 +45,7 @@ impl std::fmt::Debug for Prompt {
 }
 
 impl Prompt {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(color: bool) -> Self {
         let printer = ExternalPrinter::new(PRINTS_AHEAD);
         let sender = printer.sender();
         let (names, stop) = (Names::default(), Arc::new(AtomicBool::new(false)));
@@ -61,6 +61,9 @@ impl Prompt {
             .with_break_signal(Arc::clone(&stop))
             .with_completer(Box::new(Words(Arc::clone(&names))))
             .with_menu(ReedlineMenu::EngineCompleter(Box::new(menu)))
+            .with_ansi_colors(color)
+            .with_quick_completions(true)
+            .with_partial_completions(true)
             .with_edit_mode(Box::new(Emacs::new(keys)))
             .use_bracketed_paste(true);
         Self {
@@ -96,6 +99,10 @@ impl Prompt {
         let Some(mut editor) = lock(&self.editor).take() else { return };
         let last = loop {
             let event = match editor.read_line(&Mark("> ")) {
+                // Or it would ask for one more line.
+                Ok(Signal::Success(line)) if grammar::read(&line) == Typed::Quit => {
+                    break Some(Event::Quit);
+                }
                 Ok(Signal::Success(line)) => Event::Line(Ok(line)),
                 Ok(Signal::CtrlD) => break Some(Event::End),
                 Ok(Signal::CtrlC) => break Some(Event::Quit),
@@ -128,9 +135,9 @@ impl Prompt {
         // held until there is room.
         let mut print_all = || drop(editor.read_line(&Mark("")));
         loop {
+            let over = self.over.try_lock();
             print_all();
-            if let Ok(mut over) = self.over.try_lock() {
-                print_all();
+            if let Ok(mut over) = over {
                 *over = true;
                 break;
             }
