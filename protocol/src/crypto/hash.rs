@@ -23,7 +23,7 @@ pub fn derive<const N: usize>(key: &[u8], label: &str, parts: &[&[u8]]) -> Secre
     out
 }
 
-/// Computes an `N`-byte message authentication code; the same construction as [`derive`].
+/// Computes an `N`-byte message authentication code; the same construction as [`derive()`].
 #[must_use]
 pub fn mac<const N: usize>(key: &[u8], label: &str, parts: &[&[u8]]) -> [u8; N] {
     let mut out = [0; N];
