@@ -34,12 +34,6 @@ impl KeyPair {
         Self { secret, public }
     }
 
-    /// A pair whose halves do not belong together.
-    #[cfg(test)]
-    pub(crate) const fn with_public(secret: Secret<DH_BYTES>, public: [u8; DH_BYTES]) -> Self {
-        Self { secret, public }
-    }
-
     /// The public half.
     #[must_use]
     pub const fn public(&self) -> &[u8; DH_BYTES] {
