@@ -41,7 +41,7 @@ fn a_file_that_is_no_chat_file_is_refused() {
     let file = write(&bad, &vec![b'l'; 200 * 1024]);
     check_refused(home, &["chat", &file], 1, &["is not a .chat file"]);
     let file = write(&bad, &vec![b'l'; 300 * 1024]);
-    check_refused(home, &["chat", &file], 5, &["a .chat file has at most"]);
+    check_refused(home, &["chat", &file], 5, &["larger than a .chat file"]);
 }
 
 #[test]

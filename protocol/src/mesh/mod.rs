@@ -54,6 +54,11 @@ const DIAL_DEADLINE: Duration = Duration::from_secs(30);
 /// The side with the higher key leaves the first dial to the other for this long.
 const COURTESY: Duration = Duration::from_millis(300);
 
+/// Two links with one peer that came up further apart than this were not dialled at the same time.
+/// Longer: a peer that lost its side of a link comes back later; shorter: two dials on a lossy path
+/// may each take the other's link for a dead one, and one more dial is needed.
+const DIALLED_TOGETHER_WITHIN: Duration = Duration::from_secs(3);
+
 /// The mesh of one node; see the module.
 #[derive(Debug)]
 pub struct Mesh {
@@ -237,12 +242,17 @@ impl Mesh {
         }
     }
 
-    /// Closes the links of earlier runs of `peer`.
+    /// Closes the links that cannot be alive beside a new one of `peer`: those of its earlier runs,
+    /// and those too old to have been dialled at the same time. Nobody dials whom it is linked
+    /// with, so one side has lost such a link and the other has not noticed.
     fn supersede(&mut self, peer: &PeerId, incarnation: [u8; 8]) {
+        let recent = |link: &links::Link| {
+            self.now.saturating_duration_since(link.up_at) <= DIALLED_TOGETHER_WITHIN
+        };
         let old: Vec<_> = self
             .links
             .of(peer)
-            .filter(|(_, link)| link.incarnation != incarnation)
+            .filter(|(_, link)| link.incarnation != incarnation || !recent(link))
             .map(|(key, _)| key)
             .collect();
         old.into_iter().for_each(|key| self.close(key, CloseReason::Superseded));

@@ -248,6 +248,18 @@ fn another_transcript_alone_is_refused_at_the_first_flight() {
 }
 
 #[test]
+fn another_transcript_on_both_sides_changes_the_hash_and_what_is_derived_but_not_the_split() {
+    // The chaining key never sees the prologue, so what is made of `Split` must hold the hash too.
+    let [initiator, responder] = makes();
+    let [first, _] = after(4, &initiator, &responder);
+    let other = |make: Make| Make { prologue: b"Prologue", ..make };
+    let [second, _] = after(4, &other(initiator), &other(responder));
+    assert_eq!(first.split().initiator, second.split().initiator);
+    assert_ne!(first.split().handshake_hash, second.split().handshake_hash);
+    assert_ne!(first.derive("label"), second.derive("label"));
+}
+
+#[test]
 fn another_dh_value_alone_changes_the_keys() {
     // All that is sent stays the same: only the secret behind the initiator's ephemeral differs.
     let [initiator, responder] = makes().map(|make| Make { pattern: &XX_PSK0, ..make });

@@ -48,8 +48,9 @@ pub(super) const VERSION: u32 = 0xb17c_4a01;
 /// How links behave.
 #[derive(Debug, Clone)]
 pub struct EndpointConfig {
-    /// Something is sent at least so often. Shorter: more packets for nothing; longer: NATs forget
-    /// us (many after 30 s).
+    /// The dialler sends something at least so often, and the listener, whose answer is enough in
+    /// most cases, when nothing has come for a third longer. Shorter: more packets for nothing;
+    /// longer: NATs forget us (many after 30 s).
     pub keep_alive: Duration,
     /// A link of which nothing came for so long is lost. Shorter: a flaky path costs links; longer:
     /// a dead peer looks alive.
@@ -520,12 +521,18 @@ fn transport_config(config: &EndpointConfig, role: Role) -> TransportConfig {
         Role::Dialler => 0,
         Role::Listener => 1,
     };
+    // With the same pause on both sides, both would send at once, each time: the listener's pause
+    // begins when the dialler's packet arrives, so it ends when the next one does.
+    let keep_alive = match role {
+        Role::Dialler => config.keep_alive,
+        Role::Listener => config.keep_alive / 3 * 4,
+    };
     let mut mtu = MtuDiscoveryConfig::default();
     mtu.upper_bound(config.mtu_upper_bound);
     let mut transport = TransportConfig::default();
     transport
         .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(idle))))
-        .keep_alive_interval(Some(config.keep_alive))
+        .keep_alive_interval(Some(keep_alive))
         .initial_rtt(config.initial_rtt)
         .stream_receive_window(VarInt::from_u32(config.stream_window))
         // Room for the control stream beside a bulk stream that nobody reads.
