@@ -116,7 +116,7 @@ impl Console {
             Ok(peer) => console.say(To::Peer(peer), text, key, ctx, move |console, said| {
                 console.answer_said(&asker, said);
             }),
-            Err(text) => console.answer_refusal(&asker, (INVALID_PARAMS, text)),
+            Err(text) => console.answer_refusal(&asker, (REFUSED, text)),
         });
     }
 
