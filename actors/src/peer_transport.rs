@@ -269,10 +269,9 @@ impl PeerTransport {
     fn drain_transmits(&mut self) {
         let now = clock::now();
         let mut packets = Vec::new();
-        loop {
-            // Handed over with what it holds, so each transmission has a buffer of its own; a link
-            // with nothing to send keeps the last one.
-            let Some(transmit) = self.link.poll_transmit(now, &mut self.buffer) else { break };
+        // Handed over with what it holds, so each transmission has a buffer of its own; a link with
+        // nothing to send keeps the last one.
+        while let Some(transmit) = self.link.poll_transmit(now, &mut self.buffer) {
             let full = self.buffer.len() > self.buffer.capacity() / 2;
             let bytes = if full {
                 std::mem::replace(&mut self.buffer, Vec::with_capacity(TRANSMIT_BYTES))
