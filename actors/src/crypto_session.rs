@@ -359,7 +359,7 @@ impl Handler<SessionEstablished> for CryptoSession {
             own_peer: self.config.own_peer,
             name: self.config.own_name.to_string(),
             incarnation: self.config.incarnation,
-            role: self.config.role.into(),
+            role: self.config.role,
             channel: self.config.channel,
             handshake_hash: established.handshake_hash,
             peer: established.peer,

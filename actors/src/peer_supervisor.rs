@@ -32,6 +32,7 @@ use bitchat_protocol::wire::Frame;
 use crate::contact_book::AdmitPeer;
 use crate::crypto_session::{self, CryptoSession, ProofKeys, SetChannels, SetName};
 use crate::directory::{Directory, DirectoryWriter, Route};
+use crate::entropy;
 use crate::peer_transport::{self, CloseLink, PeerTransport, SendFrames, Streams};
 use crate::supervision::{self, Exit, Shutdown, StopHandle};
 use crate::udp_port::{
@@ -451,6 +452,13 @@ impl PeerSupervisor {
     }
 }
 
+/// A new one: peers close the links of those before it when they see it.
+#[must_use]
+pub fn incarnation() -> [u8; 8] {
+    let [a, b, c, d, e, f, g, h, ..] = entropy::seed();
+    [a, b, c, d, e, f, g, h]
+}
+
 /// Tells the supervisor when one of a pair is gone.
 fn on_exit(
     link: LinkKey,
@@ -631,6 +639,9 @@ impl Handler<PairExited> for PeerSupervisor {
         let PairExited { link, part, exit } = exited;
         if matches!(exit, Exit::Panicked(_)) {
             tracing::error!(?link, ?part, %exit, "a peer's actor failed; its link is given up");
+            // The peer may not have been told: with another incarnation, the next link makes it
+            // give up the lost one, which it would else keep as the older of two.
+            self.config.incarnation = incarnation();
         }
         self.end(link, &CloseReason::Local(CloseCode::Failed));
         let Some(pair) = self.pairs.get_mut(&link) else { return };

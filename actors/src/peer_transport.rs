@@ -269,10 +269,8 @@ impl PeerTransport {
     fn drain_transmits(&mut self) {
         let now = clock::now();
         let mut packets = Vec::new();
-        loop {
-            // Handed over with what it holds, so each transmission has a buffer of its own; a link
-            // with nothing to send keeps the last one.
-            let Some(transmit) = self.link.poll_transmit(now, &mut self.buffer) else { break };
+        // A full buffer is handed over; what half of one or less would waste is copied.
+        while let Some(transmit) = self.link.poll_transmit(now, &mut self.buffer) {
             let full = self.buffer.len() > self.buffer.capacity() / 2;
             let bytes = if full {
                 std::mem::replace(&mut self.buffer, Vec::with_capacity(TRANSMIT_BYTES))

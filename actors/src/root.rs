@@ -13,7 +13,6 @@ use crate::channel_book::ChannelBook;
 use crate::chat_desk::{self, ChatDesk};
 use crate::contact_book::ContactBook;
 use crate::directory::Directory;
-use crate::entropy;
 use crate::http_fetch::Fetcher;
 use crate::mesh_manager::{self, MeshManager};
 use crate::peer_supervisor::{self, PeerSupervisor};
@@ -141,8 +140,6 @@ fn resolver(config: &Arc<Config>, offices: &Offices) -> ActorSpec<Resolver> {
 fn peer_supervisor(config: &Arc<Config>, offices: &Offices) -> ActorSpec<PeerSupervisor> {
     let (config, slots) = (Arc::clone(config), offices.clone());
     let make = move || {
-        // Another one at each start, as its links are lost: peers must not hold on to them.
-        let [a, b, c, d, e, f, g, h, ..] = entropy::seed();
         let udp = &slots.udp_port;
         let offices = peer_supervisor::Offices {
             connect: udp.need()?,
@@ -157,7 +154,8 @@ fn peer_supervisor(config: &Arc<Config>, offices: &Offices) -> ActorSpec<PeerSup
         let config = peer_supervisor::Config {
             own_peer: config.profile.peer_id(),
             own_name: Arc::clone(&config.name),
-            incarnation: [a, b, c, d, e, f, g, h],
+            // Another one at each start, as its links are lost: peers must not hold on to them.
+            incarnation: peer_supervisor::incarnation(),
             renewal_interval: config.renewal_interval,
         };
         Ok(PeerSupervisor::new(config, offices, slots.directory.clone()))

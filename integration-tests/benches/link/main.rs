@@ -31,6 +31,12 @@ const BULK_ROUNDS: usize = 5;
 const PINGS: usize = 5000;
 const PING_ROUNDS: usize = 5;
 
+/// Sends so many bytes.
+type Bulk = fn(Cipher, u64) -> Cost;
+
+/// Sends messages of so many bytes there and back, so often; microseconds each.
+type Ping = fn(Cipher, usize, usize) -> Vec<f64>;
+
 /// One part: its name, what it measures.
 type Part = (&'static str, fn());
 
@@ -60,7 +66,7 @@ fn per_gb(cost: Cost, bytes: u64) -> (f64, f64) {
 /// One stream, one GiB; the peers take turns so that all see the same machine.
 fn bulk() {
     for cipher in [Cipher::Aes256Gcm, Cipher::ChaCha20Poly1305] {
-        let runs: [(&str, fn(Cipher, u64) -> Cost); 3] =
+        let runs: [(&str, Bulk); 3] =
             [("bitchat", ours::bulk), ("quinn", quinn_peer::bulk), ("tcp+tls", tls_peer::bulk)];
         let mut figures = vec![(Vec::new(), Vec::new()); runs.len()];
         for _ in 0..BULK_ROUNDS {
@@ -86,8 +92,7 @@ fn bulk() {
 /// 100 bytes there and back over an idle link, application to application.
 fn ping() {
     let cipher = Cipher::Aes256Gcm;
-    let runs: [(&str, fn(Cipher, usize, usize) -> Vec<f64>); 2] =
-        [("bitchat", ours::ping), ("quinn", quinn_peer::ping)];
+    let runs: [(&str, Ping); 2] = [("bitchat", ours::ping), ("quinn", quinn_peer::ping)];
     let mut figures = vec![(Vec::new(), Vec::new()); runs.len()];
     for _ in 0..PING_ROUNDS {
         for ((_, run), (p50, p99)) in runs.iter().zip(&mut figures) {

@@ -80,7 +80,7 @@ impl Node {
         };
         let udp = UdpPort::bind(config, &key).expect("loopback").start();
         let gate = keys.gate().clone();
-        udp.send(AddChannel { id: keys.id(), gate: gate.into() }).await.expect("the port lives");
+        udp.send(AddChannel { id: keys.id(), gate }).await.expect("the port lives");
         let directory = Directory::default();
         let offices = peer_supervisor::Offices {
             connect: udp.clone().recipient(),

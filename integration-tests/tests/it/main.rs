@@ -4,5 +4,6 @@ mod bad_input;
 mod panic;
 mod pipe;
 mod scene;
+mod stranger;
 mod survive;
 mod talk;

@@ -20,7 +20,7 @@ pub(crate) struct Scene {
     pub(crate) homes: Vec<Home>,
     pub(crate) file: String,
     pub(crate) spot: Spot,
-    infohash: String,
+    pub(crate) infohash: String,
 }
 
 impl Scene {

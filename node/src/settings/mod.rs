@@ -1,7 +1,7 @@
 //! The settings: what can be set, read from layers and checked once.
 //!
 //! `configs/default.toml` is the reference of every key and the built-in layer; a test compares it
-//! with [`Settings`]. The layers are in [`layers`].
+//! with [`Settings`]. The layers are in `layers`.
 
 mod layers;
 mod span;

@@ -11,7 +11,8 @@
 //! ```
 //!
 //! Each peer has a window of its own, so a slow one delays nobody else. A link keeps order and
-//! loses nothing while it lives, so there is no timer here.
+//! loses nothing while it lives, so there is no timer here. Where several links with a peer live,
+//! a receipt may go by another one than what it is for: when that one ends, receipts are repeated.
 //!
 //! Not here: history on disk and delivery through third parties; who is linked ([`crate::mesh`]).
 //!
@@ -389,6 +390,22 @@ impl Chat {
         }
     }
 
+    fn send_receipts(&mut self, to: PeerId, receipts: &[MessageId]) {
+        for ids in receipts.chunks(RECEIPTS_PER_FRAME_MAX) {
+            let frame = Frame::Delivered(Delivered { ids: ids.to_vec() });
+            self.outputs.push_back(Output::Send { to, frame });
+        }
+    }
+
+    /// Receipts may have been lost with the link that carried them, while what they are for came
+    /// over one that lives: its sender will not say it again. An author holds no more messages
+    /// without a receipt than an outbox has room for.
+    fn repeat_receipts(&mut self, author: PeerId) {
+        let Some(heard) = self.heard.get(&author) else { return };
+        let receipts = heard.newest(OUTBOX_MESSAGES_MAX);
+        self.send_receipts(author, &receipts);
+    }
+
     /// What an author said lately; the author heard of longest ago makes room.
     fn heard_from(&mut self, author: PeerId) -> &mut Recent {
         if !self.heard.contains_key(&author) {
@@ -437,6 +454,7 @@ impl Machine for Chat {
             Input::PeerUp(peer) => self.peer_up(peer),
             Input::Rerouted(peer) => {
                 self.peers.remove(&peer);
+                self.repeat_receipts(peer);
                 self.look_again(peer);
             }
             Input::PeerDown(peer) => self.peer_down(peer),
@@ -450,10 +468,7 @@ impl Machine for Chat {
                         self.on_delivered(from, &delivered);
                     }
                 }
-                for ids in receipts.chunks(RECEIPTS_PER_FRAME_MAX) {
-                    let frame = Frame::Delivered(Delivered { ids: ids.to_vec() });
-                    self.outputs.push_back(Output::Send { to: from, frame });
-                }
+                self.send_receipts(from, &receipts);
             }
         }
     }

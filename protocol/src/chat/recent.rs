@@ -16,6 +16,12 @@ impl Recent {
         self.known.contains(id)
     }
 
+    /// At most `count` of them, oldest first.
+    pub(super) fn newest(&self, count: usize) -> Vec<MessageId> {
+        let skipped = self.order.len().saturating_sub(count);
+        self.order.iter().skip(skipped).copied().collect()
+    }
+
     /// `false` when it was known already.
     pub(super) fn insert(&mut self, id: MessageId) -> bool {
         if !self.known.insert(id) {

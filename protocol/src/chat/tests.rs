@@ -130,6 +130,21 @@ fn another_link_with_the_same_peer_has_what_is_on_its_way_sent_again() {
 }
 
 #[test]
+fn receipts_that_may_be_lost_with_a_link_are_repeated_on_the_other() {
+    let mut chat = chat(0);
+    assert_eq!(give(&mut chat, Input::Rerouted(peer(1))), []);
+    let said =
+        |n| Say { channel: Some(TEAM), id: MessageId([n; 16]), unix_ms: 7, text: "hi".into() };
+    for n in [1, 2, 1] {
+        receive(&mut chat, 1, Frame::Say(said(n)));
+    }
+    let frame = receipt(&[said(1).id, said(2).id]);
+    let repeated = [Output::Send { to: peer(1), frame }];
+    assert_eq!(give(&mut chat, Input::Rerouted(peer(1))), repeated);
+    assert_eq!(give(&mut chat, Input::Rerouted(peer(2))), [], "nothing of this one was heard");
+}
+
+#[test]
 fn a_receipt_of_somebody_who_was_not_sent_it_counts_for_nothing() {
     let mut chat = chat(0);
     up(&mut chat, 1);

@@ -83,19 +83,21 @@ pub struct OwnAddresses {
 
 impl OwnAddresses {
     /// `exact`: the addresses of our interfaces with our port. `observed`: where members see us,
-    /// behind whatever NAT; its port may differ from member to member, so only the IP counts.
+    /// behind whatever NAT; its port may differ from member to member, so only the IP counts. An
+    /// observed IP that an interface has is behind no NAT: there, our port counts too.
     #[must_use]
     pub fn new(
         exact: impl IntoIterator<Item = SocketAddr>,
         observed: impl IntoIterator<Item = IpAddr>,
     ) -> Self {
-        Self {
-            exact: exact
-                .into_iter()
-                .map(|address| SocketAddr::new(address.ip().to_canonical(), address.port()))
-                .collect(),
-            observed: observed.into_iter().map(|ip| ip.to_canonical()).collect(),
-        }
+        let exact: Vec<SocketAddr> = exact
+            .into_iter()
+            .map(|address| SocketAddr::new(address.ip().to_canonical(), address.port()))
+            .collect();
+        let behind_nat = |ip: &IpAddr| exact.iter().all(|address| address.ip() != *ip);
+        let observed =
+            observed.into_iter().map(|ip| ip.to_canonical()).filter(behind_nat).collect();
+        Self { exact, observed }
     }
 
     /// Whether a packet for `address` may be for us: it is ours, or we know no address of ours of
@@ -139,6 +141,14 @@ mod tests {
         assert!(!own.might_be_ours("127.0.0.1:5001".parse().unwrap()));
         assert!(!own.might_be_ours("192.168.1.5:5000".parse().unwrap()));
         assert!(own.might_be_ours("203.1.113.7:9".parse().unwrap()), "we know no global one yet");
+    }
+
+    #[test]
+    fn an_observed_address_of_an_interface_opens_no_other_port() {
+        let ours = "127.0.0.1:5000".parse().unwrap();
+        let own = OwnAddresses::new([ours], [ours.ip()]);
+        assert!(own.might_be_ours(ours));
+        assert!(!own.might_be_ours("127.0.0.1:5001".parse().unwrap()));
     }
 
     #[test]
