@@ -1,5 +1,7 @@
 //! The commands that need no node, run as programs with a home of their own.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on ends")]
+
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
