@@ -402,6 +402,11 @@ proptest! {
             }
             pair.now += Duration::from_millis(10);
         }
-        prop_assert!(pair.run_until(10, TestPair::both_established));
+        // Whoever is on the path and changes the kind of a coalesced packet into one that a dialler
+        // never sends can end an unfinished handshake, as by dropping it; nothing less orderly.
+        let over = |side: &Side| side.events.iter().any(|e| matches!(e, LinkEvent::Closed(_)));
+        prop_assert!(pair.run_until(60, |pair| {
+            pair.both_established() || over(&pair.a) || over(&pair.b)
+        }));
     }
 }
