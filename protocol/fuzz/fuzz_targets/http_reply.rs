@@ -13,13 +13,13 @@ use bitchat_protocol_fuzz::patch;
 use libfuzzer_sys::fuzz_target;
 
 const GENUINE: [&[u8]; 5] = [
-    b"HTTP/1.1 200 OK\r\nContent-Length: 61\r\n\r\n\
+    b"HTTP/1.1 200 OK\r\nContent-Length: 57\r\n\r\n\
       d8:intervali1800e5:peers12:\xc6\x33\x64\x01\x1a\xe1\xc6\x33\x64\x02\x1a\xe110:tracker id2:ide",
     b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\
       14;x=y\r\nd8:intervali1800e6:p\r\n8\r\neers60:e\r\n0\r\nTrailer: 1\r\n\r\n",
     // A gzip member with one stored block.
     b"HTTP/1.0 200 OK\r\nContent-Encoding: gzip\r\nConnection: close\r\n\r\n\
-      \x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff\x01\x02\x00\xfd\xffde\xe9\x36\x0c\x77\x02\x00\x00\x00",
+      \x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff\x01\x02\x00\xfd\xffde\x8b\x29\x90\x7d\x02\x00\x00\x00",
     b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 302 Found\r\nLocation: /elsewhere\r\n\r\n",
     b"d14:failure reason4:busy8:retry in5:nevere",
 ];

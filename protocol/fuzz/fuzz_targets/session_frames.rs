@@ -1,18 +1,22 @@
 #![no_main]
 
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use bitchat_protocol::crypto::{Rng, Secret};
 use bitchat_protocol::id::{ChannelId, PeerId};
-use bitchat_protocol::limits::FRAME_BYTES_MAX;
+use bitchat_protocol::limits::{FRAME_BYTES_MAX, NAME_BYTES_MAX};
 use bitchat_protocol::machine::Machine as _;
 use bitchat_protocol::session::{Config, Decision, Input, Output, Role, Session};
 use bitchat_protocol::wire;
-use bitchat_protocol_fuzz::pieces;
+use bitchat_protocol_fuzz::{frames, patch, pieces};
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 
 const CHANNEL: ChannelId = ChannelId([5; 32]);
+
+static GENUINE: LazyLock<Vec<Vec<u8>>> =
+    LazyLock::new(|| frames::genuine(CHANNEL).iter().map(wire::encode).collect());
 
 fn session(now: Instant, role: Role) -> Session {
     let (own, peer) = match role {
@@ -45,14 +49,13 @@ fn drain(session: &mut Session, greeting: &mut Option<Vec<u8>>) -> bool {
                 assert!(matches!(wire::decode(&body), Ok(Some(_))), "what we write reads back");
                 greeting.get_or_insert(body);
             }
-            Output::Deliver(frame) => {
-                assert!(wire::encode(&frame).len() <= FRAME_BYTES_MAX);
+            Output::Deliver(frame) => frames::check_bounds(&frame),
+            Output::AskContactBook { name, .. } | Output::Renamed(name) => {
+                assert!(name.len() <= NAME_BYTES_MAX);
             }
             Output::Close(_) => closed = true,
-            Output::AskContactBook { .. }
-            | Output::Up(_)
+            Output::Up(_)
             | Output::SharedChanged(_)
-            | Output::Renamed(_)
             | Output::Mix { .. }
             | Output::ForceKeyUpdate => {}
         }
@@ -96,9 +99,16 @@ fuzz_target!(|data: &[u8]| {
                 }
                 ours.handle_timeout(now);
             }
+            0xf4 => {
+                let Some((&which, script)) = body.split_first() else { continue };
+                let mut body = GENUINE[usize::from(which) % GENUINE.len()].clone();
+                patch(&mut body, script);
+                let body = Bytes::from(body);
+                ours.handle_input(now, Input::FrameReceived { generation, body });
+            }
             // Any other is the first byte of a body.
             _ => {
-                let body = Bytes::copy_from_slice(&piece[..1 + body.len()]);
+                let body = Bytes::copy_from_slice(piece);
                 ours.handle_input(now, Input::FrameReceived { generation, body });
             }
         }

@@ -1,5 +1,7 @@
 //! What the fuzz targets share.
 
+pub mod frames;
+
 /// Changes `bytes` as `script` says, so that inputs stay close to a genuine one and get past
 /// checksums and seals only where nothing was changed.
 ///

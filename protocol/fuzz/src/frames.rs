@@ -1,0 +1,77 @@
+//! Frames to begin with, and what every frame that was read must keep to.
+
+use bitchat_protocol::crypto::dh::KeyPair;
+use bitchat_protocol::crypto::kem::{KEM_CIPHERTEXT_BYTES, KEM_PUBLIC_BYTES, KemKeyPair};
+use bitchat_protocol::crypto::{Rng, Secret};
+use bitchat_protocol::id::{ChannelId, MessageId, PeerId};
+use bitchat_protocol::limits::{
+    CHANNELS_MAX, MESSAGE_BYTES_MAX, NAME_BYTES_MAX, PEER_ADDRESSES_MAX,
+    PEER_RECORDS_PER_FRAME_MAX, RECEIPTS_PER_FRAME_MAX,
+};
+use bitchat_protocol::wire::{
+    ChannelProof, Delivered, Frame, Hello, PeerRecord, Peers, Rename, RenewAnswer, RenewConfirm,
+    RenewOffer, Say, SharedChannels, WireAddress,
+};
+
+/// One frame of each kind, all about `channel`.
+pub fn genuine(channel: ChannelId) -> Vec<Frame> {
+    let address = WireAddress("192.0.2.1:5000".parse().expect("an address"));
+    let dh = *KeyPair::from_secret(Secret::new([1; 32])).public();
+    let kem = KemKeyPair::generate(&mut Rng::from_seed([1; 32])).public().to_vec();
+    let proofs = vec![ChannelProof([1; 16]), ChannelProof([2; 16])];
+    let record = PeerRecord { peer: PeerId([7; 32]), addresses: vec![address] };
+    let id = MessageId([3; 16]);
+    let say = |channel| Say { channel, id, unix_ms: 1, text: "text".to_owned() };
+    vec![
+        Frame::Hello(Hello {
+            version: 1,
+            name: "name".to_owned(),
+            incarnation: [1; 8],
+            capabilities: 0,
+            observed: Some(address),
+            proofs: proofs.clone(),
+        }),
+        Frame::SharedChannels(SharedChannels { proofs }),
+        Frame::Rename(Rename { name: "other".to_owned() }),
+        Frame::Peers(Peers {
+            channel,
+            full: true,
+            added: vec![record],
+            removed: vec![PeerId([8; 32])],
+        }),
+        Frame::Say(say(Some(channel))),
+        Frame::Say(say(None)),
+        Frame::Delivered(Delivered { ids: vec![id] }),
+        Frame::RenewOffer(RenewOffer { number: 1, dh, kem }),
+        Frame::RenewAnswer(RenewAnswer {
+            number: 1,
+            dh,
+            kem: vec![9; KEM_CIPHERTEXT_BYTES],
+            generation: 4,
+        }),
+        Frame::RenewConfirm(RenewConfirm { number: 1 }),
+    ]
+}
+
+/// Panics when a frame is over a bound.
+pub fn check_bounds(frame: &Frame) {
+    match frame {
+        Frame::Hello(hello) => {
+            assert!(hello.name.len() <= NAME_BYTES_MAX);
+            assert!(hello.proofs.len() <= CHANNELS_MAX);
+        }
+        Frame::SharedChannels(shared) => assert!(shared.proofs.len() <= CHANNELS_MAX),
+        Frame::Rename(rename) => assert!(rename.name.len() <= NAME_BYTES_MAX),
+        Frame::Peers(peers) => {
+            assert!(peers.added.len() <= PEER_RECORDS_PER_FRAME_MAX);
+            assert!(peers.removed.len() <= PEER_RECORDS_PER_FRAME_MAX);
+            let bounded = |record: &PeerRecord| record.addresses.len() <= PEER_ADDRESSES_MAX;
+            assert!(peers.added.iter().all(bounded));
+        }
+        Frame::Say(say) => assert!((1..=MESSAGE_BYTES_MAX).contains(&say.text.len())),
+        Frame::Delivered(delivered) => assert!(delivered.ids.len() <= RECEIPTS_PER_FRAME_MAX),
+        Frame::RenewOffer(offer) => assert_eq!(offer.kem.len(), KEM_PUBLIC_BYTES),
+        Frame::RenewAnswer(answer) => assert_eq!(answer.kem.len(), KEM_CIPHERTEXT_BYTES),
+        Frame::RenewConfirm(_) => {}
+    }
+}
