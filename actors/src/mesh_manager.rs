@@ -5,6 +5,7 @@
 //! | [`ChannelEvent`] | channel book | a channel is open, or no longer |
 //! | [`LinkNews`] | peer supervisor | links, and what members say of theirs |
 //! | [`PeersDiscovered`] | tracker announcer | where members may be |
+//! | [`OwnAddressesChanged`] | UDP port | where we are ourselves |
 //! | [`ListMembers`] | console | the members of a channel and each one's view of the mesh |
 //! | [`SubscribeMembers`], [`SubscribeAnnouncer`] | later actors | introduce themselves; told what stands |
 //!
@@ -36,7 +37,9 @@ use crate::directory::Directory;
 use crate::driver::{Drive, Driver};
 use crate::peer_supervisor::{Dial, EndLink, LinkKey, LinkNews, SetOwnChannels, SubscribeMesh};
 use crate::tracker_announcer::{Announce, PeersDiscovered, Withdraw};
-use crate::udp_port::{AddChannel, FindLocalPort, ListOwnAddresses, RemoveChannel};
+use crate::udp_port::{
+    AddChannel, FindLocalPort, OwnAddressesChanged, RemoveChannel, SubscribeOwnAddresses,
+};
 use crate::{clock, entropy};
 
 pub use bitchat_protocol::mesh::Completeness;
@@ -140,7 +143,7 @@ pub struct Offices {
     /// UDP port: which one it is.
     pub port: Recipient<FindLocalPort>,
     /// UDP port: where we are ourselves.
-    pub own: Recipient<ListOwnAddresses>,
+    pub own: Recipient<SubscribeOwnAddresses>,
     /// Peer supervisor: begins links.
     pub dial: Recipient<Dial>,
     /// Peer supervisor: ends them.
@@ -343,18 +346,14 @@ impl Actor for MeshManager {
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(MAILBOX);
         let own = ctx.address();
+        // Answered before the port, and so known before the first channel.
+        self.offices.own.do_send(SubscribeOwnAddresses(own.clone().recipient()));
         let port = self.offices.port.send(FindLocalPort);
-        let addresses = self.offices.own.send(ListOwnAddresses);
-        ctx.wait(
-            async { (port.await.ok(), addresses.await.unwrap_or_default()) }.into_actor(self).map(
-                move |(port, addresses), mesh, ctx| {
-                    mesh.port = port;
-                    mesh.input(Input::OwnAddresses(addresses), ctx);
-                    mesh.offices.links.do_send(SubscribeMesh(own.clone().recipient()));
-                    mesh.offices.channels.do_send(channel_book::Subscribe(own.recipient()));
-                },
-            ),
-        );
+        ctx.wait(port.into_actor(self).map(move |port, mesh, _| {
+            mesh.port = port.ok();
+            mesh.offices.links.do_send(SubscribeMesh(own.clone().recipient()));
+            mesh.offices.channels.do_send(channel_book::Subscribe(own.recipient()));
+        }));
         self.check_epochs_later(ctx);
     }
 }
@@ -397,6 +396,14 @@ impl Handler<LinkNews> for MeshManager {
             LinkNews::Peers { from, peers } => Input::PeersReceived { from, frame: peers },
         };
         self.input(input, ctx);
+    }
+}
+
+impl Handler<OwnAddressesChanged> for MeshManager {
+    type Result = ();
+
+    fn handle(&mut self, OwnAddressesChanged(own): OwnAddressesChanged, ctx: &mut Self::Context) {
+        self.input(Input::OwnAddresses(own), ctx);
     }
 }
 

@@ -11,12 +11,13 @@ use bitchat_actors::vault::Profile;
 use bitchat_actors::{supervision, tracker_announcer, udp_port};
 use bitchat_protocol::crypto::Rng;
 use bitchat_protocol::quic::{EndpointConfig, SuitePreference};
+use bitchat_protocol::tracker::disguise;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::console::{self, Channel, Console, Ending, Front};
 use crate::exit::{Exit, Failure};
 use crate::output::talk;
-use crate::settings::{Cipher, Settings};
+use crate::settings::{Cipher, ClientProfile, Settings};
 
 /// Ports from which one is chosen at a profile's first use.
 const PORTS: std::ops::Range<u16> = 10_000..60_000;
@@ -161,7 +162,9 @@ fn root_config(settings: &Settings, profile: Arc<Profile>, open: Open, port: u16
         announcer: bitchat_protocol::tracker::announcer::Config {
             ipv4: network.ipv4,
             ipv6: network.ipv6,
-            ..Default::default()
+            profile: Arc::new(match settings.trackers.client_profile {
+                ClientProfile::QBittorrent5_1_0 => disguise::ClientProfile::qbittorrent_5_1_0(),
+            }),
         },
     };
     root::Config {

@@ -5,7 +5,6 @@
 //! | [`Announce`] | mesh manager | begins, or goes on with another port or other trackers |
 //! | [`Withdraw`] | mesh manager | leaves a channel, or one infohash of it |
 //! | [`WithdrawAll`] | whoever shuts the node down | leaves all, answers when the trackers know |
-//! | [`NotePort`], [`NoteOwnAddresses`] | mesh manager | where we are reached |
 //! | [`TrackerDatagram`] | UDP port | an answer of a UDP tracker, perhaps |
 //! | [`ListTrackers`] | console | how each tracker does |
 //! | [`Shutdown`] | supervisor | leaves all, then stops |
@@ -100,16 +99,6 @@ pub struct Withdraw {
 #[rtype(result = "()")]
 pub struct WithdrawAll;
 
-/// Our UDP port is another from now on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
-#[rtype(result = "()")]
-pub struct NotePort(pub u16);
-
-/// All addresses at which we are reached, as far as known; trackers' answers are cleaned of them.
-#[derive(Debug, Clone, PartialEq, Eq, Message)]
-#[rtype(result = "()")]
-pub struct NoteOwnAddresses(pub Vec<SocketAddr>);
-
 /// Asks how each tracker does, over each IP version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
 #[rtype(result = "Vec<TrackerStatus>")]
@@ -203,22 +192,6 @@ impl Handler<WithdrawAll> for TrackerAnnouncer {
         self.leave_all(ctx);
         // An end of this actor is an answer, too.
         Box::pin(async { told.await.unwrap_or_default() })
-    }
-}
-
-impl Handler<NotePort> for TrackerAnnouncer {
-    type Result = ();
-
-    fn handle(&mut self, NotePort(port): NotePort, ctx: &mut Self::Context) {
-        self.input(Input::PortChanged { port }, ctx);
-    }
-}
-
-impl Handler<NoteOwnAddresses> for TrackerAnnouncer {
-    type Result = ();
-
-    fn handle(&mut self, NoteOwnAddresses(own): NoteOwnAddresses, ctx: &mut Self::Context) {
-        self.input(Input::OwnAddresses(own), ctx);
     }
 }
 

@@ -11,7 +11,8 @@
 //! | [`SendDatagram`] | tracker announcer | sends a datagram that belongs to no link |
 //! | [`NoteObserved`] | peer supervisor | remembers where a member sees us |
 //! | [`SubscribeIncoming`], [`SubscribeTracker`] | later actors | introduce themselves |
-//! | [`FindLocalPort`], [`ListOwnAddresses`], [`CountDrops`] | anybody | queries |
+//! | [`SubscribeOwnAddresses`] | mesh manager | introduces itself; told where we are, now and at each change |
+//! | [`FindLocalPort`], [`CountDrops`] | anybody | queries |
 //!
 //! Owns: the sockets and the [`Endpoint`] (channel gate, routing of packets to links).
 //! Lost on a crash: every link. The mesh redials.
@@ -171,10 +172,15 @@ pub struct NoteObserved(pub SocketAddr);
 #[rtype(result = "u16")]
 pub struct FindLocalPort;
 
-/// Where we are reached on our own interfaces.
-#[derive(Debug, Clone, Copy, Message)]
-#[rtype(result = "Vec<SocketAddr>")]
-pub struct ListOwnAddresses;
+/// Where we are reached on our own interfaces; all of them.
+#[derive(Debug, Clone, PartialEq, Eq, Message)]
+#[rtype(result = "()")]
+pub struct OwnAddressesChanged(pub Vec<SocketAddr>);
+
+/// The mesh manager introduces itself.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct SubscribeOwnAddresses(pub Recipient<OwnAddressesChanged>);
 
 /// What was dropped so far.
 #[derive(Debug, Clone, Copy, Message)]
@@ -206,6 +212,8 @@ pub struct UdpPort {
     tracker: Option<Outlet<TrackerDatagram>>,
     unsent: VecDeque<Packet>,
     observed: VecDeque<IpAddr>,
+    own_addresses: Vec<SocketAddr>,
+    mesh: Option<Recipient<OwnAddressesChanged>>,
     reads: Vec<Read>,
     touched: Vec<(LinkId, Vec<LinkInput>)>,
     unknown: u64,
@@ -253,6 +261,8 @@ impl UdpPort {
             tracker: None,
             unsent: VecDeque::new(),
             observed: VecDeque::new(),
+            own_addresses: Vec::new(),
+            mesh: None,
             reads: Vec::new(),
             touched: Vec::new(),
             unknown: 0,
@@ -385,15 +395,24 @@ impl UdpPort {
         }
     }
 
-    fn own_addresses(&self) -> Vec<SocketAddr> {
+    fn refresh_own_addresses(&mut self) {
         let port = self.local_port();
         let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
-        interfaces.iter().map(|interface| SocketAddr::new(interface.ip(), port)).collect()
+        let own: Vec<SocketAddr> =
+            interfaces.iter().map(|interface| SocketAddr::new(interface.ip(), port)).collect();
+        if own != self.own_addresses {
+            self.own_addresses = own;
+            self.tell_own_addresses();
+        }
+        let observed = self.observed.iter().copied();
+        self.endpoint
+            .set_own_addresses(OwnAddresses::new(self.own_addresses.iter().copied(), observed));
     }
 
-    fn refresh_own_addresses(&mut self) {
-        let own = OwnAddresses::new(self.own_addresses(), self.observed.iter().copied());
-        self.endpoint.set_own_addresses(own);
+    fn tell_own_addresses(&self) {
+        if let Some(mesh) = &self.mesh {
+            mesh.do_send(OwnAddressesChanged(self.own_addresses.clone()));
+        }
     }
 
     fn refresh_later(ctx: &mut Context<Self>) {
@@ -614,11 +633,16 @@ impl Handler<FindLocalPort> for UdpPort {
     }
 }
 
-impl Handler<ListOwnAddresses> for UdpPort {
-    type Result = MessageResult<ListOwnAddresses>;
+impl Handler<SubscribeOwnAddresses> for UdpPort {
+    type Result = ();
 
-    fn handle(&mut self, _: ListOwnAddresses, _: &mut Self::Context) -> Self::Result {
-        MessageResult(self.own_addresses())
+    fn handle(
+        &mut self,
+        SubscribeOwnAddresses(mesh): SubscribeOwnAddresses,
+        _: &mut Self::Context,
+    ) {
+        self.mesh = Some(mesh);
+        self.tell_own_addresses();
     }
 }
 

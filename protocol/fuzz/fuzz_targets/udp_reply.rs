@@ -1,7 +1,5 @@
 #![no_main]
 
-use std::collections::BTreeSet;
-
 use bitchat_protocol::limits::TRACKER_PEERS_MAX;
 use bitchat_protocol::quic::{Class, classify};
 use bitchat_protocol::tracker::peers::PeerSieve;
@@ -14,10 +12,9 @@ fuzz_target!(|data: &[u8]| {
     assert_eq!(class == Class::TrackerReply, udp::transaction(data).is_some());
     match udp::decode(data) {
         Ok(Answer::Announced { peers, .. }) => {
-            let own = BTreeSet::new();
             let teller = "198.51.100.7".parse().expect("an address");
             for v6 in [false, true] {
-                let mut sieve = PeerSieve::new(teller, &own);
+                let mut sieve = PeerSieve::new(teller);
                 if v6 {
                     sieve.offer_compact_v6(peers);
                 } else {

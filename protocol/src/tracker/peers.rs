@@ -8,26 +8,25 @@ use crate::scope::{Scope, believable};
 
 /// Keeps those addresses of one answer that are worth dialling, each once and in their order.
 ///
-/// Dropped, and counted: what its teller is too far away to know ([`scope`](crate::scope)), our own
-/// addresses, repetitions, more than [`TRACKER_PORTS_PER_IP_MAX`] ports of one IP address, and
-/// whatever exceeds [`TRACKER_PEERS_MAX`].
+/// Dropped, and counted: what its teller is too far away to know ([`scope`](crate::scope)),
+/// repetitions, more than [`TRACKER_PORTS_PER_IP_MAX`] ports of one IP address, and whatever exceeds
+/// [`TRACKER_PEERS_MAX`]. Our own address is among the rest, as trackers give it back: the mesh
+/// knows it.
 #[derive(Debug)]
-pub struct PeerSieve<'a> {
+pub struct PeerSieve {
     told_from: Scope,
-    own: &'a BTreeSet<SocketAddr>,
     kept: Vec<SocketAddr>,
     seen: BTreeSet<SocketAddr>,
     ports: BTreeMap<IpAddr, usize>,
     dropped: usize,
 }
 
-impl<'a> PeerSieve<'a> {
-    /// Starts for an answer that came from `teller`; `own` are the addresses we are reached at.
+impl PeerSieve {
+    /// Starts for an answer that came from `teller`.
     #[must_use]
-    pub fn new(teller: IpAddr, own: &'a BTreeSet<SocketAddr>) -> Self {
+    pub fn new(teller: IpAddr) -> Self {
         Self {
             told_from: Scope::of(teller),
-            own,
             kept: Vec::new(),
             seen: BTreeSet::new(),
             ports: BTreeMap::new(),
@@ -78,7 +77,6 @@ impl<'a> PeerSieve<'a> {
     fn keeps(&mut self, address: SocketAddr) -> bool {
         if self.kept.len() >= TRACKER_PEERS_MAX
             || !believable(address, self.told_from)
-            || self.own.contains(&address)
             || self.seen.contains(&address)
         {
             return false;
@@ -99,8 +97,7 @@ mod tests {
 
     #[track_caller]
     fn check(teller: &str, offered: &[&str], expected: &[&str]) {
-        let own = BTreeSet::from(["8.8.4.4:1".parse().unwrap()]);
-        let mut sieve = PeerSieve::new(teller.parse().unwrap(), &own);
+        let mut sieve = PeerSieve::new(teller.parse().unwrap());
         for address in offered {
             let address: SocketAddr = address.parse().unwrap();
             sieve.offer(address.ip(), address.port());
@@ -135,16 +132,15 @@ mod tests {
     }
 
     #[test]
-    fn ourselves_and_repetitions_are_dropped() {
-        let offered = ["8.8.4.4:1", "8.8.4.4:2", "8.8.4.4:2", "[::ffff:8.8.4.4]:2"];
+    fn repetitions_are_dropped() {
+        let offered = ["8.8.4.4:2", "8.8.4.4:2", "[::ffff:8.8.4.4]:2"];
         check("1.1.1.1", &offered, &["8.8.4.4:2"]);
     }
 
     #[test]
     fn one_victim_gets_few_of_our_dials_but_loopback_is_ours() {
-        let own = BTreeSet::new();
         for (ip, kept) in [("8.8.8.8", TRACKER_PORTS_PER_IP_MAX), ("127.0.0.1", 100)] {
-            let mut sieve = PeerSieve::new("127.0.0.1".parse().unwrap(), &own);
+            let mut sieve = PeerSieve::new("127.0.0.1".parse().unwrap());
             (1..=100).for_each(|port| sieve.offer(ip.parse().unwrap(), port));
             assert_eq!(sieve.finish().0.len(), kept);
         }
@@ -152,8 +148,7 @@ mod tests {
 
     #[test]
     fn of_ten_thousand_peers_five_hundred_are_kept() {
-        let own = BTreeSet::new();
-        let mut sieve = PeerSieve::new("1.1.1.1".parse().unwrap(), &own);
+        let mut sieve = PeerSieve::new("1.1.1.1".parse().unwrap());
         let list: Vec<u8> =
             (0..10_000_u32).flat_map(|at| [8, 8, (at >> 8) as u8, at as u8, 0, 1]).collect();
         sieve.offer_compact_v4(&list);
@@ -163,8 +158,7 @@ mod tests {
 
     #[test]
     fn compact_lists_are_big_endian_and_an_odd_end_is_dropped() {
-        let own = BTreeSet::new();
-        let mut sieve = PeerSieve::new("1.1.1.1".parse().unwrap(), &own);
+        let mut sieve = PeerSieve::new("1.1.1.1".parse().unwrap());
         sieve.offer_compact_v4(&[8, 8, 8, 8, 1, 2, 9]);
         let mut v6 = [0; 20];
         v6[0] = 0x2a;

@@ -65,7 +65,7 @@ pub struct Refused {
 /// # Errors
 ///
 /// [`bencode::DecodeError`] if it is no bencoded dictionary.
-pub fn decode(body: &[u8], mut sieve: PeerSieve<'_>) -> Result<Reply, bencode::DecodeError> {
+pub fn decode(body: &[u8], mut sieve: PeerSieve) -> Result<Reply, bencode::DecodeError> {
     let (value, _trailing) = bencode::decode_prefix(body)?;
     if value.as_dict().is_none() {
         return Err(bencode::DecodeError::Malformed { at: 0 });
@@ -142,7 +142,7 @@ fn ip(bytes: &[u8]) -> Option<IpAddr> {
 
 /// Takes a peer in dictionary form. A name in place of an address is not looked up: a tracker must
 /// not make us ask the DNS whatever it likes.
-fn offer(sieve: &mut PeerSieve<'_>, peer: &Value<'_>) {
+fn offer(sieve: &mut PeerSieve, peer: &Value<'_>) {
     let ip = peer.get(b"ip").and_then(Value::as_str).and_then(|ip| ip.parse::<IpAddr>().ok());
     let port = peer.get(b"port").and_then(Value::as_int).and_then(|port| u16::try_from(port).ok());
     // What cannot be read is counted as dropped like what must not be dialled.
@@ -151,14 +151,11 @@ fn offer(sieve: &mut PeerSieve<'_>, peer: &Value<'_>) {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
 
     #[track_caller]
     fn read(body: &[u8]) -> Reply {
-        let own = BTreeSet::new();
-        decode(body, PeerSieve::new("1.1.1.1".parse().unwrap(), &own)).unwrap()
+        decode(body, PeerSieve::new("1.1.1.1".parse().unwrap())).unwrap()
     }
 
     #[track_caller]
@@ -256,9 +253,8 @@ mod tests {
 
     #[test]
     fn what_is_no_dictionary_is_an_error() {
-        let own = BTreeSet::new();
         for body in [&b""[..], b"<html>", b"le", b"i5e", b"d", b"d5:peers6:abce"] {
-            let sieve = PeerSieve::new("1.1.1.1".parse().unwrap(), &own);
+            let sieve = PeerSieve::new("1.1.1.1".parse().unwrap());
             assert!(decode(body, sieve).is_err(), "{}", body.escape_ascii());
         }
     }
@@ -266,10 +262,9 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn no_bytes_make_it_panic(bytes: Vec<u8>) {
-            let own = BTreeSet::new();
             let body = [b"d5:peers", &bytes[..]].concat();
             for body in [&bytes, &body] {
-                let _ = decode(body, PeerSieve::new("1.1.1.1".parse().unwrap(), &own));
+                let _ = decode(body, PeerSieve::new("1.1.1.1".parse().unwrap()));
             }
         }
     }

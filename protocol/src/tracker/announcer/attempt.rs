@@ -115,7 +115,7 @@ impl Announcer {
             let words = format!("it answered with the status {}", response.status);
             return self.fail(key, words, Duration::ZERO);
         }
-        match reply::decode(&response.body, PeerSieve::new(to.ip(), &self.own)) {
+        match reply::decode(&response.body, PeerSieve::new(to.ip())) {
             Ok(Reply::Accepted(accepted)) => self.succeed(key, to.ip(), accepted),
             Ok(Reply::Refused(refused)) => {
                 let default = self.config.profile.interval_default;
@@ -289,7 +289,7 @@ impl Announcer {
     }
 
     fn accepted(&self, from: SocketAddr, interval: u32, peers: &[u8]) -> Accepted {
-        let mut sieve = PeerSieve::new(from.ip(), &self.own);
+        let mut sieve = PeerSieve::new(from.ip());
         match Family::of(from.ip()) {
             Family::V4 => sieve.offer_compact_v4(peers),
             Family::V6 => sieve.offer_compact_v6(peers),

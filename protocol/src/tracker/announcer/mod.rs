@@ -47,8 +47,6 @@ use swarm::{Key, Swarm};
 
 /// Swarms at once: every channel may have two infohashes around midnight.
 const SWARMS_MAX: usize = 2 * CHANNELS_MAX;
-/// Own addresses that are remembered.
-const OWN_ADDRESSES_MAX: usize = 64;
 
 /// The settings of an [`Announcer`].
 #[derive(Debug, Clone)]
@@ -144,13 +142,6 @@ pub enum Input {
         /// The whole datagram.
         bytes: Vec<u8>,
     },
-    /// Our UDP port is another from now on; the next announces say so.
-    PortChanged {
-        /// The new port.
-        port: u16,
-    },
-    /// All addresses at which we are reached, as far as known; they are dropped from answers.
-    OwnAddresses(Vec<SocketAddr>),
 }
 
 /// One HTTP request.
@@ -275,7 +266,6 @@ pub struct Announcer {
     /// Connection ids of UDP trackers, and until when they are good.
     connections: BTreeMap<SocketAddr, (u64, Instant)>,
     under_way: usize,
-    own: BTreeSet<SocketAddr>,
     dropped: u64,
     outputs: VecDeque<Output>,
 }
@@ -295,7 +285,6 @@ impl Announcer {
             names: BTreeMap::new(),
             connections: BTreeMap::new(),
             under_way: 0,
-            own: BTreeSet::new(),
             dropped: 0,
             outputs: VecDeque::new(),
         }
@@ -450,16 +439,6 @@ impl Machine for Announcer {
             Input::HttpReply { id, response } => self.on_http_reply(id, &response),
             Input::HttpFailed { id, failure } => self.on_http_failed(id, &failure),
             Input::UdpDatagram { from, bytes } => self.on_datagram(from, &bytes),
-            Input::PortChanged { port } => {
-                self.swarms.values_mut().for_each(|swarm| swarm.set_port(port));
-            }
-            Input::OwnAddresses(addresses) => {
-                self.own = addresses
-                    .into_iter()
-                    .take(OWN_ADDRESSES_MAX)
-                    .map(|it| SocketAddr::new(it.ip().to_canonical(), it.port()))
-                    .collect();
-            }
         }
         self.begin_due();
     }
