@@ -389,8 +389,8 @@ impl Actor for PeerTransport {
     }
 }
 
-/// Wakes the actor at its deadline. One re-armed timer, as arming one per packet would cost more
-/// than the packet.
+/// Wakes the actor at its deadline. One timer, moved only to an earlier time: to move it with each
+/// packet would cost more than to be woken too early now and then.
 struct Timer {
     sleep: Pin<Box<Sleep>>,
 }
@@ -405,15 +405,20 @@ impl ActorFuture<PeerTransport> for Timer {
         task: &mut TaskContext<'_>,
     ) -> Poll<()> {
         while let Some(deadline) = transport.deadline {
-            let deadline = tokio::time::Instant::from_std(deadline);
-            if self.sleep.deadline() != deadline {
-                self.sleep.as_mut().reset(deadline);
+            let due = tokio::time::Instant::from_std(deadline);
+            if due < self.sleep.deadline() {
+                self.sleep.as_mut().reset(due);
             }
             if self.sleep.as_mut().poll(task).is_pending() {
                 break;
             }
+            let now = clock::now();
+            if now < deadline {
+                self.sleep.as_mut().reset(due);
+                continue;
+            }
             transport.deadline = None;
-            transport.link.handle_timeout(clock::now());
+            transport.link.handle_timeout(now);
             transport.pump(ctx);
         }
         Poll::Pending
