@@ -7,6 +7,7 @@
 //! | [`FramesReceived`] | peer transport | a batch of frames |
 //! | [`LinkClosed`] | peer transport | the link has ended |
 //! | [`SetChannels`], [`SetName`] | peer supervisor | what we are in, and what we are called, changed |
+//! | [`SetOffices`] | peer supervisor | who takes what the peer says |
 //!
 //! Owns: the [`Session`] machine (hello, channel proofs, renewal).
 //! Lost on a crash: the link, as the pair is never restarted.
@@ -18,20 +19,21 @@ use std::time::Duration;
 
 use actix::{
     Actor, ActorContext as _, ActorFutureExt as _, AsyncContext, Context, Handler, Message,
-    Recipient, WrapFuture as _,
+    Recipient, WrapFuture as _, dev::SendError,
 };
 use bitchat_protocol::contact::Admission;
 use bitchat_protocol::crypto::{Rng, Secret};
 use bitchat_protocol::id::{ChannelId, PeerId};
+use bitchat_protocol::limits::FRAMES_HELD_MAX;
 use bitchat_protocol::quic::{CloseCode, CloseReason, Established};
 use bitchat_protocol::session::{self, Close, Decision, Input, Output, Role, Session};
-use bitchat_protocol::wire::Frame;
+use bitchat_protocol::wire::{Frame, Peers};
 use bytes::Bytes;
 
 use crate::contact_book::AdmitPeer;
 use crate::driver::{Drive, Driver};
 use crate::peer_supervisor::{
-    DeliverFrames, LinkEnded, LinkKey, PeerRefused, PeerRenamed, PeerUp, SharedChannelsChanged,
+    ChatNews, LinkEnded, LinkKey, LinkNews, PeerRefused, PeerRenamed, PeerUp, SharedChannelsChanged,
 };
 use crate::peer_transport::{CloseLink, MixSecret, SendFrames, Streams, UpdateKeys};
 use crate::{clock, entropy};
@@ -93,6 +95,17 @@ pub struct SetChannels(pub ProofKeys);
 #[rtype(result = "()")]
 pub struct SetName(pub Arc<str>);
 
+/// Who takes what the peer says, once they know the peer. What one of them cannot take yet is held,
+/// bounded by [`FRAMES_HELD_MAX`].
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub struct SetOffices {
+    /// Takes whom the peer is linked with.
+    pub mesh: Option<Recipient<LinkNews>>,
+    /// Takes messages and receipts.
+    pub chat: Option<Recipient<ChatNews>>,
+}
+
 /// What a session is told at its birth.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -129,8 +142,6 @@ pub struct Offices {
     pub shared: Recipient<SharedChannelsChanged>,
     /// Told of the peer's new name.
     pub renamed: Recipient<PeerRenamed>,
-    /// Takes frames that are not the session's own.
-    pub deliver: Recipient<DeliverFrames>,
     /// Told when the link has ended.
     pub ended: Recipient<LinkEnded>,
 }
@@ -142,7 +153,12 @@ pub struct CryptoSession {
     display_name: Arc<str>,
     transport: Option<TransportReady>,
     outgoing: Vec<Bytes>,
-    delivered: Vec<Frame>,
+    mesh: Option<Recipient<LinkNews>>,
+    chat: Option<Recipient<ChatNews>>,
+    /// For the mesh.
+    peers: Vec<Peers>,
+    /// For the chat.
+    said: Vec<Frame>,
     state: State,
 }
 
@@ -170,7 +186,10 @@ impl CryptoSession {
             display_name,
             transport: None,
             outgoing: Vec::new(),
-            delivered: Vec::new(),
+            mesh: None,
+            chat: None,
+            peers: Vec::new(),
+            said: Vec::new(),
             state: State::Handshaking,
         }
     }
@@ -186,8 +205,7 @@ impl CryptoSession {
     fn flush(&mut self) {
         let frames = std::mem::take(&mut self.outgoing);
         self.send(frames);
-        let delivered = std::mem::take(&mut self.delivered);
-        self.deliver(delivered);
+        self.deliver();
     }
 
     fn send(&self, frames: Vec<Bytes>) {
@@ -199,15 +217,46 @@ impl CryptoSession {
         }
     }
 
-    fn deliver(&self, frames: Vec<Frame>) {
-        let State::Established { peer, .. } = &self.state else { return };
-        if frames.is_empty() {
-            return;
-        }
-        let batch = DeliverFrames { link: self.config.link, from: *peer, frames };
-        if self.offices.deliver.try_send(batch).is_err() {
+    /// Hands on what the peer said. An office that is being started again gets it afterwards; one
+    /// that cannot keep up costs the link, so that the peer sends it again over the next.
+    fn deliver(&mut self) {
+        let State::Established { peer, .. } = self.state else { return };
+        let kept_up = self.deliver_said(peer) & self.deliver_peers(peer);
+        if !kept_up || self.peers.len() + self.said.len() > FRAMES_HELD_MAX {
             self.close(CloseCode::Overloaded, "too much at once".to_owned());
         }
+    }
+
+    fn deliver_said(&mut self, from: PeerId) -> bool {
+        let Some(chat) = &self.chat else { return true };
+        if self.said.is_empty() {
+            return true;
+        }
+        let frames = std::mem::take(&mut self.said);
+        match chat.try_send(ChatNews::Frames { from, frames }) {
+            Err(SendError::Closed(ChatNews::Frames { frames, .. })) => {
+                (self.chat, self.said) = (None, frames);
+                true
+            }
+            sent => sent.is_ok(),
+        }
+    }
+
+    fn deliver_peers(&mut self, from: PeerId) -> bool {
+        let Some(mesh) = &self.mesh else { return true };
+        let mut waiting = std::mem::take(&mut self.peers).into_iter();
+        while let Some(peers) = waiting.next() {
+            match mesh.try_send(LinkNews::Peers { from, peers }) {
+                Ok(()) => {}
+                Err(SendError::Closed(LinkNews::Peers { peers, .. })) => {
+                    self.mesh = None;
+                    self.peers = std::iter::once(peers).chain(waiting).collect();
+                    return true;
+                }
+                Err(_full) => return false,
+            }
+        }
+        true
     }
 
     fn close(&self, code: CloseCode, reason: String) {
@@ -296,7 +345,8 @@ impl Drive for CryptoSession {
                 }
                 self.outgoing.push(Bytes::from(body));
             }
-            Output::Deliver(frame) => self.delivered.push(frame),
+            Output::Deliver(Frame::Peers(peers)) => self.peers.push(peers),
+            Output::Deliver(frame) => self.said.push(frame),
             Output::AskContactBook { peer, name } => self.ask_contact_book(peer, name, ctx),
             Output::Up(info) => self.report_up(info),
             Output::SharedChanged(shared) => {
@@ -403,6 +453,16 @@ impl Handler<SetChannels> for CryptoSession {
     fn handle(&mut self, SetChannels(channels): SetChannels, ctx: &mut Self::Context) {
         self.config.channels = Arc::clone(&channels);
         self.take(Input::ChannelsChanged(channels.to_vec()), ctx);
+    }
+}
+
+impl Handler<SetOffices> for CryptoSession {
+    type Result = ();
+
+    fn handle(&mut self, SetOffices { mesh, chat }: SetOffices, _: &mut Self::Context) {
+        self.mesh = mesh;
+        self.chat = chat;
+        self.deliver();
     }
 }
 

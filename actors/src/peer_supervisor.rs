@@ -6,8 +6,8 @@
 //! | [`IncomingLink`] | UDP port | a stranger has proven a channel's key |
 //! | [`EndLink`] | mesh manager | ends a link |
 //! | [`SetOwnChannels`], [`SetOwnName`] | mesh manager, console | told on to every session |
-//! | [`PeerUp`], [`PeerRefused`], [`SharedChannelsChanged`], [`PeerRenamed`], [`DeliverFrames`] | crypto sessions | told on to the offices |
-//! | [`SubscribeMesh`], [`SubscribeChat`] | later actors | introduce themselves; told of every live link |
+//! | [`PeerUp`], [`PeerRefused`], [`SharedChannelsChanged`], [`PeerRenamed`] | crypto sessions | told on to the offices |
+//! | [`SubscribeMesh`], [`SubscribeChat`] | later actors | introduce themselves; told of every live link, whose session then sends to them |
 //!
 //! Owns: the pairs, and the writing half of the [`Directory`].
 //! Lost on a crash: every link. The mesh redials.
@@ -30,7 +30,7 @@ use bitchat_protocol::session::PeerInfo;
 use bitchat_protocol::wire::Frame;
 
 use crate::contact_book::AdmitPeer;
-use crate::crypto_session::{self, CryptoSession, ProofKeys, SetChannels, SetName};
+use crate::crypto_session::{self, CryptoSession, ProofKeys, SetChannels, SetName, SetOffices};
 use crate::directory::{Directory, DirectoryWriter, Route};
 use crate::entropy;
 use crate::peer_transport::{self, CloseLink, PeerTransport, SendFrames, Streams};
@@ -132,18 +132,6 @@ pub struct PeerRenamed {
     pub link: LinkKey,
     /// Escaped and admitted.
     pub name: Arc<str>,
-}
-
-/// Frames for the offices, in order.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub struct DeliverFrames {
-    /// The link they came over.
-    pub link: LinkKey,
-    /// Who sent them.
-    pub from: PeerId,
-    /// None of them the session's own.
-    pub frames: Vec<Frame>,
 }
 
 /// A link has ended; from its session.
@@ -399,7 +387,6 @@ impl PeerSupervisor {
             refused: own.clone().recipient(),
             shared: own.clone().recipient(),
             renamed: own.clone().recipient(),
-            deliver: own.clone().recipient(),
             ended: own.recipient(),
         }
     }
@@ -414,6 +401,18 @@ impl PeerSupervisor {
         if let Some(chat) = &self.chat {
             chat.do_send(news);
         }
+    }
+
+    fn introduce_offices(&self, link: LinkKey) {
+        if let Some(Pair { stage: Stage::Up { .. }, session: Some((session, _)), .. }) =
+            self.pairs.get(&link)
+        {
+            session.do_send(SetOffices { mesh: self.mesh.clone(), chat: self.chat.clone() });
+        }
+    }
+
+    fn introduce_offices_to_all(&self) {
+        self.pairs.keys().for_each(|link| self.introduce_offices(*link));
     }
 
     fn refuse(&self, link: &Link) {
@@ -567,6 +566,8 @@ impl Handler<PeerUp> for PeerSupervisor {
         }
         self.tell_chat(ChatNews::PeerUp(peer));
         self.tell_mesh(LinkNews::Up { link, peer, incarnation, attempt, address, shared });
+        // The offices know the peer now: from here on its session may send to them.
+        self.introduce_offices(link);
     }
 }
 
@@ -597,29 +598,6 @@ impl Handler<PeerRenamed> for PeerSupervisor {
     fn handle(&mut self, PeerRenamed { link, name }: PeerRenamed, _: &mut Self::Context) {
         if let Some(Pair { stage: Stage::Up { peer, .. }, .. }) = self.pairs.get(&link) {
             self.directory.rename(peer, name);
-        }
-    }
-}
-
-impl Handler<DeliverFrames> for PeerSupervisor {
-    type Result = ();
-
-    fn handle(&mut self, batch: DeliverFrames, _: &mut Self::Context) {
-        let DeliverFrames { from, frames, .. } = batch;
-        let mut said = Vec::with_capacity(frames.len());
-        for frame in frames {
-            if let Frame::Peers(peers) = frame {
-                if let Some(mesh) = &self.mesh {
-                    let _ = mesh.try_send(LinkNews::Peers { from, peers });
-                }
-            } else {
-                said.push(frame);
-            }
-        }
-        if let Some(chat) = &self.chat
-            && !said.is_empty()
-        {
-            let _ = chat.try_send(ChatNews::Frames { from, frames: said });
         }
     }
 }
@@ -688,6 +666,7 @@ impl Handler<SubscribeMesh> for PeerSupervisor {
             }
         }
         self.mesh = Some(mesh);
+        self.introduce_offices_to_all();
     }
 }
 
@@ -701,6 +680,7 @@ impl Handler<SubscribeChat> for PeerSupervisor {
             }
         }
         self.chat = Some(chat);
+        self.introduce_offices_to_all();
     }
 }
 
