@@ -13,6 +13,9 @@
 //! Lost on a crash: the link, as the pair is never restarted.
 //! Spec: `docs/spec/05-session.md`.
 
+#[cfg(test)]
+mod tests;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
