@@ -142,6 +142,11 @@ pub const FIRST_PACKETS_REMEMBERED_MAX: usize = 16 * 1024;
 /// finishes a handshake makes us hold.
 pub const HALF_OPEN_LINKS_MAX: usize = 128;
 
+/// From a link's beginning to the end of its handshake. Stops whoever holds a channel's key from
+/// keeping half-open links, of theirs or of ours, by a packet now and then; leaves time for six
+/// repetitions of a lost packet.
+pub const HANDSHAKE_MAX: Duration = Duration::from_secs(20);
+
 /// Streams beside the control stream that a peer may have open. Stops one peer from holding
 /// buffers without end.
 pub const STREAMS_MAX: u32 = 32;

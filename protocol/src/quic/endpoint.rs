@@ -189,6 +189,12 @@ impl Endpoint {
         self.counters
     }
 
+    /// Links of all kinds, and those that a peer began and has not finished.
+    #[cfg(test)]
+    pub(super) fn links(&self) -> (usize, usize) {
+        (self.engine.open_connections(), self.half_open.len())
+    }
+
     /// Begins a link; its first packets are in [`Link::poll_transmit`]. `unix` is the time since
     /// 1970, to within a minute of the listener's.
     ///

@@ -73,15 +73,22 @@ impl Side {
         }
     }
 
+    /// Gives the link what came for it.
+    pub(crate) fn take_inputs(&mut self, now: Instant) {
+        let Some(link) = &mut self.link else { return };
+        for input in self.waiting.drain(..) {
+            link.handle_input(now, input);
+        }
+    }
+
     /// Does everything that can be done now; datagrams are left in `sent`.
     pub(crate) fn drive(&mut self, now: Instant) {
         let Some(link) = &mut self.link else { return };
         if link.poll_timeout().is_some_and(|due| due <= now) {
             link.handle_timeout(now);
         }
-        for input in self.waiting.drain(..) {
-            link.handle_input(now, input);
-        }
+        self.take_inputs(now);
+        let Some(link) = &mut self.link else { return };
         loop {
             while let Some(event) = link.poll_event() {
                 match event {
