@@ -464,6 +464,10 @@ impl Link {
     }
 
     fn on_event(&mut self, event: Event) {
+        if self.closed {
+            // What came with the end, or behind a frame that ended the link, is of no use.
+            return;
+        }
         match event {
             Event::Connected => self.on_connected(),
             Event::ConnectionLost { reason } => self.on_lost(&reason),
@@ -799,6 +803,33 @@ mod tests {
         pair.run_until(HANDSHAKE_MAX.as_secs(), |_| false);
         assert_eq!(closed(&pair.a.events), Some(&CloseReason::TimedOut));
         assert_eq!(pair.a.endpoint.links(), (0, 0));
+    }
+
+    #[test]
+    fn nothing_is_told_of_a_link_after_its_end() {
+        let mut pair = TestPair::connected(1);
+        pair.a.link().send_frame(b"before").unwrap();
+        let mut data = Bytes::from_static(b"bulk");
+        let stream = pair.a.link().open_stream().unwrap();
+        pair.a.link().write_stream(stream, &mut data).unwrap();
+        pair.a.drive(pair.now);
+        let (now, unix) = (pair.now, pair.unix());
+        for (_, data) in std::mem::take(&mut pair.a.sent) {
+            pair.b.handle(now, unix, pair.a.address, &data);
+        }
+        // The input reaches the link, which is then closed before it is asked for its events.
+        pair.b.take_inputs(now);
+        pair.b.link().close(now, CloseCode::Overloaded, "");
+        pair.b.drive(now);
+        assert!(pair.b.frames.is_empty());
+        assert!(
+            matches!(
+                pair.b.events[..],
+                [LinkEvent::Closed(CloseReason::Local(CloseCode::Overloaded))]
+            ),
+            "{:?}",
+            pair.b.events
+        );
     }
 
     #[test]
