@@ -33,7 +33,7 @@ use super::header::{self, LongHeader};
 use super::keys::{self, SuitePreference};
 use super::link::{Ecn, EndpointEvent, Link, LinkId, LinkInput};
 use super::mix::MixCell;
-use super::session::{self, Dialling, Listening};
+use super::session::{self, Dialling, Listening, Once};
 use crate::channel::GateKeys;
 use crate::crypto::sign::SigningKey;
 use crate::crypto::{Rng, Secret, hash};
@@ -183,6 +183,12 @@ impl Endpoint {
         self.gate.set_own_addresses(own);
     }
 
+    /// Takes in fresh random bytes. Needed now and then: a thief of the present state would know the
+    /// secrets of all handshakes to come.
+    pub fn mix_entropy(&mut self, fresh: &Secret<32>) {
+        self.rng.mix(fresh);
+    }
+
     /// What was dropped so far.
     #[must_use]
     pub const fn counters(&self) -> GateCounters {
@@ -217,7 +223,7 @@ impl Endpoint {
             psk: keys.psk,
             expect,
             suites: self.config.suites.clone(),
-            seed: self.rng.array(),
+            rng: Once::new(self.rng.fork()),
             mix: mix.clone(),
         });
         let mut config = ClientConfig::new(crypto);
@@ -350,7 +356,7 @@ impl Endpoint {
             initial: keys.initial,
             psk: keys.psk,
             suites: self.config.suites.clone(),
-            seed: self.rng.array(),
+            rng: Once::new(self.rng.fork()),
             mix: mix.clone(),
         }));
         config.transport_config(Arc::clone(&self.listener));
