@@ -30,6 +30,7 @@ use std::time::{Duration, Instant};
 use actix::{
     Actor, ActorFuture, AsyncContext, Context, Handler, Message, MessageResult, Recipient,
 };
+use bitchat_protocol::crypto::Secret;
 use bitchat_protocol::crypto::sign::SigningKey;
 use bitchat_protocol::id::ChannelId;
 use bitchat_protocol::quic::{
@@ -59,7 +60,7 @@ const UNATTACHED_INPUTS_MAX: usize = 64;
 /// Addresses at which members have seen us, newest kept.
 const OBSERVED_MAX: usize = 8;
 
-/// How often our interfaces are read again.
+/// How often our interfaces are read again, and fresh entropy is given to the endpoint.
 const INTERFACES_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Where and how to listen.
@@ -418,6 +419,7 @@ impl UdpPort {
     fn refresh_later(ctx: &mut Context<Self>) {
         ctx.run_later(INTERFACES_INTERVAL, |port, ctx| {
             port.refresh_own_addresses();
+            port.endpoint.mix_entropy(&Secret::new(entropy::seed()));
             Self::refresh_later(ctx);
         });
     }
