@@ -190,6 +190,7 @@ fn open_token(initial: &Secret<32>, cid: &FirstCid, token: &[u8]) -> Option<Addr
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::quic::Interface;
 
     const US: PeerId = PeerId([1; 32]);
     const NOON: Duration = Duration::from_secs(12 * 3600 + 30);
@@ -254,7 +255,8 @@ mod tests {
     #[test]
     fn a_packet_for_another_identity_or_address_is_refused() {
         let mut gate = gate();
-        gate.set_own_addresses(OwnAddresses::new(["127.0.0.1:5000".parse().unwrap()], []));
+        let address = "127.0.0.1:5000".parse().unwrap();
+        gate.set_own_addresses(OwnAddresses::new([Interface { address, prefix_bits: 8 }], []));
         check(
             &gate,
             &dial(1, &Addressee::identity(&PeerId([9; 32]))),

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 
 use super::{
-    ChannelGate, Dial, Endpoint, EndpointConfig, Established, Link, LinkEvent, LinkInput,
-    OwnAddresses, Routed,
+    ChannelGate, Dial, Endpoint, EndpointConfig, Established, Interface, Link, LinkEvent,
+    LinkInput, OwnAddresses, Routed,
 };
 use crate::channel::{ChannelKeys, ChannelSecret};
 use crate::crypto::sign::SigningKey;
@@ -44,7 +44,7 @@ impl Side {
         let key = SigningKey::from_seed(Secret::new([n; 32]));
         let address = SocketAddr::from(([127, 0, 0, 1], 5000 + u16::from(n)));
         let mut endpoint = Endpoint::new(&key, config, [n; 32]);
-        endpoint.set_own_addresses(OwnAddresses::new([address], []));
+        endpoint.set_own_addresses(OwnAddresses::new([Interface { address, prefix_bits: 8 }], []));
         let (id, gate) = channel(1);
         endpoint.add_channel(id, gate);
         Self {
