@@ -48,7 +48,9 @@ pub const MEMBERS_MAX: usize = 128;
 /// dialling for ever.
 pub const LINKS_MAX: usize = 1024;
 
-/// How far a sender's clock may be from ours in the first packet's time slot, in each direction.
+/// How far a sender's clock may be from ours, in each direction, for its first packets to be let in:
+/// so far at least, and up to twice as far where a minute ends between. Bounds for how long a
+/// recorded first packet can be replayed, and so how long it is remembered.
 pub const CLOCK_SKEW_MAX: Duration = Duration::from_secs(60);
 
 /// Bytes of a tracker's address. Stops a hostile `.chat` file from making endless requests.

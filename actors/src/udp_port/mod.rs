@@ -257,7 +257,7 @@ impl UdpPort {
         let mut endpoint_config = config.endpoint.clone();
         let segments = sockets.iter().map(Socket::segments_max).min().unwrap_or(1);
         endpoint_config.max_datagrams_gso = endpoint_config.max_datagrams_gso.min(segments);
-        let endpoint = Endpoint::new(identity, endpoint_config, entropy::seed());
+        let endpoint = Endpoint::new(identity, endpoint_config, clock::unix(), entropy::seed());
         Ok(Self {
             config,
             sockets,

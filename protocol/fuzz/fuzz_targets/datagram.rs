@@ -39,7 +39,7 @@ impl Node {
     fn new(n: u8) -> Self {
         let key = SigningKey::from_seed(Secret::new([n; 32]));
         let address = SocketAddr::from(([127, 0, 0, 1], 5000 + u16::from(n)));
-        let mut endpoint = Endpoint::new(&key, EndpointConfig::default(), [n; 32]);
+        let mut endpoint = Endpoint::new(&key, EndpointConfig::default(), UNIX, [n; 32]);
         endpoint.set_own_addresses(OwnAddresses::new([Interface { address, prefix_bits: 8 }], []));
         endpoint.add_channel(keys().id(), keys().gate().clone());
         let (link, established) = (None, None);

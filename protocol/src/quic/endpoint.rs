@@ -142,9 +142,14 @@ impl std::fmt::Debug for Endpoint {
 }
 
 impl Endpoint {
-    /// An endpoint in no channel: it lets nobody in and dials nobody.
+    /// An endpoint in no channel: it lets nobody in and dials nobody. `unix` is the time since 1970.
     #[must_use]
-    pub fn new(identity: &SigningKey, config: EndpointConfig, seed: [u8; 32]) -> Self {
+    pub fn new(
+        identity: &SigningKey,
+        config: EndpointConfig,
+        unix: Duration,
+        seed: [u8; 32],
+    ) -> Self {
         let mut rng = Rng::from_seed(seed);
         let admitted = Admitted::default();
         let engine = quinn_proto::Endpoint::new(
@@ -157,7 +162,7 @@ impl Endpoint {
             engine,
             dialler: Arc::new(transport_config(&config, Role::Dialler)),
             listener: Arc::new(transport_config(&config, Role::Listener)),
-            gate: Gate::new(&PeerId(*identity.public())),
+            gate: Gate::new(&PeerId(*identity.public()), unix),
             identity: Arc::new(identity.clone()),
             config,
             admitted,
@@ -571,7 +576,7 @@ mod tests {
         let wanted = PeerId(*SigningKey::from_seed(Secret::new([9; 32])).public());
         // `b` pretends at its gate to be the one who is wanted; it cannot pretend in the handshake.
         let keys = pair.b.endpoint.gate.keys(&crate::quic::test_pair::channel(1).0).cloned();
-        pair.b.endpoint.gate = Gate::new(&wanted);
+        pair.b.endpoint.gate = Gate::new(&wanted, pair.unix());
         pair.b.endpoint.add_channel(crate::quic::test_pair::channel(1).0, keys.unwrap());
         pair.dial(Some(wanted));
         pair.run_until(5, |_| false);

@@ -43,7 +43,7 @@ impl Side {
     pub(crate) fn new(n: u8, config: EndpointConfig) -> Self {
         let key = SigningKey::from_seed(Secret::new([n; 32]));
         let address = SocketAddr::from(([127, 0, 0, 1], 5000 + u16::from(n)));
-        let mut endpoint = Endpoint::new(&key, config, [n; 32]);
+        let mut endpoint = Endpoint::new(&key, config, UNIX, [n; 32]);
         endpoint.set_own_addresses(OwnAddresses::new([Interface { address, prefix_bits: 8 }], []));
         let (id, gate) = channel(1);
         endpoint.add_channel(id, gate);

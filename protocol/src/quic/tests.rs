@@ -363,6 +363,7 @@ fn half_open_links_are_bounded() {
         dialler.endpoint = Endpoint::new(
             &crate::crypto::sign::SigningKey::from_seed(Secret::new([n; 32])),
             EndpointConfig::default(),
+            UNIX,
             [n; 32],
         );
         let (id, gate) = channel(1);
