@@ -1,7 +1,7 @@
 //! All links of one UDP port: lets first packets in, routes the rest, never answers a stranger.
 //!
 //! ```text
-//! datagram --long header of another version, Retry------------------------> drop, counted
+//! datagram --any long header in it of another version, Retry--------------> drop, counted
 //!    |------Initial with a 20-byte id that the gate refuses---------------> drop, counted
 //!    |------Initial that passes the gate and authenticates----------------> Routed::Incoming
 //!    '------anything that the engine finds a link for---------------------> Routed::ToLink
@@ -304,14 +304,10 @@ impl Endpoint {
         if !header::is_long(data) {
             return Verdict::Engine;
         }
-        let Some(LongHeader { version, is_retry, initial }) = header::read(data) else {
+        let Some(LongHeader { initial, .. }) = all_ours(data) else {
             self.counters.foreign += 1;
             return Verdict::Drop;
         };
-        if version != VERSION || is_retry {
-            self.counters.foreign += 1;
-            return Verdict::Drop;
-        }
         let Some((cid, token)) = initial else { return Verdict::Engine };
         // Further Initial packets of a handshake carry the id that the listener chose.
         let Ok(cid) = <FirstCid>::try_from(cid) else { return Verdict::Engine };
@@ -403,6 +399,19 @@ impl Endpoint {
         let drained = quinn_proto::EndpointEvent::drained();
         let _ = self.engine.handle_event(ConnectionHandle(id.0), drained);
     }
+}
+
+/// Reads the first header of a datagram; `None` unless all packets in it with a long header are of
+/// our version, and none is a Retry. The engine takes these unauthenticated, also behind a genuine
+/// packet, and ends an unfinished handshake.
+fn all_ours(data: &[u8]) -> Option<LongHeader<'_>> {
+    let ours = |data| header::read(data).filter(|it| it.version == VERSION && !it.is_retry);
+    let first = ours(data)?;
+    let mut rest = first.rest()?;
+    while header::is_long(rest) {
+        rest = ours(rest)?.rest()?;
+    }
+    Some(first)
 }
 
 /// What is done with a datagram.

@@ -45,7 +45,8 @@ pub(super) type FirstCid = [u8; FIRST_CID_BYTES];
 /// What was dropped, and why; all of it in silence.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct GateCounters {
-    /// Long headers that are no packet of ours: another version, Version Negotiation, Retry.
+    /// Datagrams with a long header that is none of ours: another version, Version Negotiation,
+    /// Retry, or cut short.
     pub foreign: u64,
     /// No channel of ours has this tag in this minute.
     pub no_channel: u64,
