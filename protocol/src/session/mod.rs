@@ -21,8 +21,6 @@
 //! Spec: `docs/spec/05-session.md`.
 
 mod api;
-#[cfg(test)]
-mod link_tests;
 mod proofs;
 mod renewal;
 #[cfg(test)]
