@@ -15,7 +15,7 @@ use crate::crypto::sign::SigningKey;
 use crate::crypto::{Rng, Secret};
 use crate::id::{ChannelId, PeerId};
 
-/// One way of the network takes so long.
+/// One way of the network takes so long, unless a test wants otherwise.
 const DELAY: Duration = Duration::from_millis(10);
 
 /// 2026-01-01.
@@ -125,6 +125,8 @@ impl Side {
 /// What the network does to a datagram.
 pub(crate) struct Network {
     rng: Rng,
+    /// One way takes so long.
+    pub(crate) delay: Duration,
     /// Of 100 datagrams.
     pub(crate) lost: u64,
     /// Of 100 datagrams, delayed by up to five times as much.
@@ -157,7 +159,7 @@ impl TestPair {
             b: Side::new(2, b),
             start: now,
             now,
-            network: Network { rng, lost: 0, reordered: 0 },
+            network: Network { rng, delay: DELAY, lost: 0, reordered: 0 },
             flying: VecDeque::new(),
             log: Vec::new(),
         }
@@ -226,12 +228,12 @@ impl TestPair {
             let side = if to_b { &mut self.a } else { &mut self.b };
             for (_, data) in std::mem::take(&mut side.sent) {
                 self.log.push((to_b, data.clone()));
-                let Network { rng, lost, reordered } = &mut self.network;
+                let Network { rng, delay, lost, reordered } = &mut self.network;
                 if rng.below(100) < *lost {
                     continue;
                 }
                 let slow = if rng.below(100) < *reordered { rng.below(5) as u32 } else { 0 };
-                self.flying.push_back((now + DELAY * (slow + 1), to_b, data));
+                self.flying.push_back((now + *delay * (slow + 1), to_b, data));
             }
         }
     }

@@ -42,8 +42,9 @@ const GENERATIONS_AHEAD_MAX: u64 = 64;
 const ANSWER_OVERDUE: Duration = Duration::from_secs(30);
 /// Between two forced updates: one must have been acknowledged before the next counts.
 const UPDATE_INTERVAL: Duration = Duration::from_secs(1);
-/// Forced updates for one renewal at most.
-const UPDATES_MAX: u32 = 60;
+/// Forced updates for one renewal at most: ten minutes of them. Five must get through, and each
+/// takes a round trip and three probe timeouts, together nearly a minute with a round trip of 4 s.
+const UPDATES_MAX: u32 = 600;
 
 /// What a step of the renewal asks for, in this order.
 #[derive(Debug, Default)]
