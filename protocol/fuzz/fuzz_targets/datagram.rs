@@ -8,8 +8,8 @@ use bitchat_protocol::channel::{ChannelKeys, ChannelSecret};
 use bitchat_protocol::crypto::Secret;
 use bitchat_protocol::crypto::sign::SigningKey;
 use bitchat_protocol::quic::{
-    Dial, Endpoint, EndpointConfig, Established, Interface, Link, LinkEvent, LinkInput, OwnAddresses,
-    Routed,
+    Dial, Endpoint, EndpointConfig, Established, Interface, Link, LinkEvent, LinkInput,
+    OwnAddresses, Routed,
 };
 use bitchat_protocol_fuzz::{patch, pieces};
 use bytes::{Bytes, BytesMut};
