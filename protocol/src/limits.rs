@@ -48,7 +48,9 @@ pub const MEMBERS_MAX: usize = 128;
 /// dialling for ever.
 pub const LINKS_MAX: usize = 1024;
 
-/// How far a sender's clock may be from ours in the first packet's time slot, in each direction.
+/// How far a sender's clock may be from ours, in each direction, for its first packets to be let in:
+/// so far at least, and up to twice as far where a minute ends between. Bounds for how long a
+/// recorded first packet can be replayed, and so how long it is remembered.
 pub const CLOCK_SKEW_MAX: Duration = Duration::from_secs(60);
 
 /// Bytes of a tracker's address. Stops a hostile `.chat` file from making endless requests.
@@ -141,6 +143,11 @@ pub const FIRST_PACKETS_REMEMBERED_MAX: usize = 16 * 1024;
 /// Links that a peer opened and whose handshake is not done. Bounds what a member who never
 /// finishes a handshake makes us hold.
 pub const HALF_OPEN_LINKS_MAX: usize = 128;
+
+/// From a link's beginning to the end of its handshake. Stops whoever holds a channel's key from
+/// keeping half-open links, of theirs or of ours, by a packet now and then; leaves time for six
+/// repetitions of a lost packet.
+pub const HANDSHAKE_MAX: Duration = Duration::from_secs(20);
 
 /// Streams beside the control stream that a peer may have open. Stops one peer from holding
 /// buffers without end.

@@ -361,6 +361,9 @@ impl Drive for CryptoSession {
                     transport.mix.do_send(MixSecret { generation, secret });
                 }
             }
+            Output::AskEntropy => {
+                self.input(Input::Entropy(Secret::new(entropy::seed())), ctx);
+            }
             Output::ForceKeyUpdate => {
                 if let Some(transport) = &self.transport {
                     transport.update.do_send(UpdateKeys);

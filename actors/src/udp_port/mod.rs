@@ -30,11 +30,12 @@ use std::time::{Duration, Instant};
 use actix::{
     Actor, ActorFuture, AsyncContext, Context, Handler, Message, MessageResult, Recipient,
 };
+use bitchat_protocol::crypto::Secret;
 use bitchat_protocol::crypto::sign::SigningKey;
-use bitchat_protocol::id::ChannelId;
+use bitchat_protocol::id::{ChannelId, PeerId};
 use bitchat_protocol::quic::{
     ChannelGate, Class, Dial, DialError, Endpoint, EndpointConfig, EndpointEvent, GateCounters,
-    Link, LinkId, LinkInput, OwnAddresses, Routed, Transmit, classify,
+    Interface, Link, LinkId, LinkInput, OwnAddresses, Routed, Transmit, classify,
 };
 
 use crate::peer_supervisor::IncomingLink;
@@ -56,10 +57,7 @@ const SEND_QUEUE_MAX: usize = 256;
 /// Inputs kept for a link between its birth and [`Attach`].
 const UNATTACHED_INPUTS_MAX: usize = 64;
 
-/// Addresses at which members have seen us, newest kept.
-const OBSERVED_MAX: usize = 8;
-
-/// How often our interfaces are read again.
+/// How often our interfaces are read again, and fresh entropy is given to the endpoint.
 const INTERFACES_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Where and how to listen.
@@ -162,10 +160,18 @@ pub struct SubscribeTracker(pub Recipient<TrackerDatagram>);
 #[rtype(result = "()")]
 pub struct SubscribeIncoming(pub Recipient<IncomingLink>);
 
-/// Remembers where a member sees us.
+/// Remembers where a member sees us, for as long as its link lives: whoever comes later cannot push
+/// it out, and what was true elsewhere goes with the links of there.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub struct NoteObserved(pub SocketAddr);
+pub struct NoteObserved {
+    /// On which link it said so.
+    pub link: LinkId,
+    /// Who.
+    pub by: PeerId,
+    /// Where it sees us.
+    pub at: SocketAddr,
+}
 
 /// The port we listen on.
 #[derive(Debug, Clone, Copy, Message)]
@@ -211,8 +217,8 @@ pub struct UdpPort {
     incoming: Option<Outlet<IncomingLink>>,
     tracker: Option<Outlet<TrackerDatagram>>,
     unsent: VecDeque<Packet>,
-    observed: VecDeque<IpAddr>,
-    own_addresses: Vec<SocketAddr>,
+    observed: HashMap<LinkId, (PeerId, IpAddr)>,
+    interfaces: Vec<Interface>,
     mesh: Option<Recipient<OwnAddressesChanged>>,
     reads: Vec<Read>,
     touched: Vec<(LinkId, Vec<LinkInput>)>,
@@ -251,7 +257,7 @@ impl UdpPort {
         let mut endpoint_config = config.endpoint.clone();
         let segments = sockets.iter().map(Socket::segments_max).min().unwrap_or(1);
         endpoint_config.max_datagrams_gso = endpoint_config.max_datagrams_gso.min(segments);
-        let endpoint = Endpoint::new(identity, endpoint_config, entropy::seed());
+        let endpoint = Endpoint::new(identity, endpoint_config, clock::unix(), entropy::seed());
         Ok(Self {
             config,
             sockets,
@@ -260,8 +266,8 @@ impl UdpPort {
             incoming: None,
             tracker: None,
             unsent: VecDeque::new(),
-            observed: VecDeque::new(),
-            own_addresses: Vec::new(),
+            observed: HashMap::new(),
+            interfaces: Vec::new(),
             mesh: None,
             reads: Vec::new(),
             touched: Vec::new(),
@@ -324,9 +330,17 @@ impl UdpPort {
     }
 
     fn abandon(&mut self, link: LinkId) {
-        if self.links.remove(&link).is_some() {
+        if self.forget(link) {
             self.endpoint.abandon(link);
         }
+    }
+
+    /// Whether there was such a link.
+    fn forget(&mut self, link: LinkId) -> bool {
+        if self.observed.remove(&link).is_some() {
+            self.set_own_addresses();
+        }
+        self.links.remove(&link).is_some()
     }
 
     /// Hands each link its inputs of this round in one message.
@@ -398,29 +412,42 @@ impl UdpPort {
     fn refresh_own_addresses(&mut self) {
         let port = self.local_port();
         let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
-        let own: Vec<SocketAddr> =
-            interfaces.iter().map(|interface| SocketAddr::new(interface.ip(), port)).collect();
-        if own != self.own_addresses {
-            self.own_addresses = own;
+        let interfaces: Vec<Interface> =
+            interfaces.iter().map(|interface| with_port(&interface.addr, port)).collect();
+        if interfaces != self.interfaces {
+            self.interfaces = interfaces;
+            self.set_own_addresses();
             self.tell_own_addresses();
         }
-        let observed = self.observed.iter().copied();
-        self.endpoint
-            .set_own_addresses(OwnAddresses::new(self.own_addresses.iter().copied(), observed));
+    }
+
+    fn set_own_addresses(&mut self) {
+        let (interfaces, observed) = (self.interfaces.iter(), self.observed.values());
+        self.endpoint.set_own_addresses(OwnAddresses::new(interfaces.copied(), observed.copied()));
     }
 
     fn tell_own_addresses(&self) {
         if let Some(mesh) = &self.mesh {
-            mesh.do_send(OwnAddressesChanged(self.own_addresses.clone()));
+            let own = self.interfaces.iter().map(|interface| interface.address).collect();
+            mesh.do_send(OwnAddressesChanged(own));
         }
     }
 
     fn refresh_later(ctx: &mut Context<Self>) {
         ctx.run_later(INTERFACES_INTERVAL, |port, ctx| {
             port.refresh_own_addresses();
+            port.endpoint.mix_entropy(&Secret::new(entropy::seed()));
             Self::refresh_later(ctx);
         });
     }
+}
+
+fn with_port(address: &if_addrs::IfAddr, port: u16) -> Interface {
+    let (ip, prefix_bits) = match address {
+        if_addrs::IfAddr::V4(v4) => (IpAddr::V4(v4.ip), v4.prefixlen),
+        if_addrs::IfAddr::V6(v6) => (IpAddr::V6(v6.ip), v6.prefixlen),
+    };
+    Interface { address: SocketAddr::new(ip, port), prefix_bits }
 }
 
 fn bind_all(config: &Config) -> io::Result<Vec<Socket>> {
@@ -568,7 +595,7 @@ impl Handler<HandleLinkEvents> for UdpPort {
     ) {
         for event in events {
             if event.is_drained() {
-                self.links.remove(&link);
+                self.forget(link);
             }
             if let Some(input) = self.endpoint.handle_link_event(link, event) {
                 self.touch(link, input);
@@ -615,12 +642,10 @@ impl Handler<SubscribeIncoming> for UdpPort {
 impl Handler<NoteObserved> for UdpPort {
     type Result = ();
 
-    fn handle(&mut self, NoteObserved(address): NoteObserved, _: &mut Self::Context) {
-        let ip = address.ip().to_canonical();
-        if !self.observed.contains(&ip) {
-            self.observed.push_front(ip);
-            self.observed.truncate(OBSERVED_MAX);
-            self.refresh_own_addresses();
+    fn handle(&mut self, NoteObserved { link, by, at }: NoteObserved, _: &mut Self::Context) {
+        if self.links.contains_key(&link) {
+            self.observed.insert(link, (by, at.ip()));
+            self.set_own_addresses();
         }
     }
 }

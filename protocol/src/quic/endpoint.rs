@@ -1,7 +1,7 @@
 //! All links of one UDP port: lets first packets in, routes the rest, never answers a stranger.
 //!
 //! ```text
-//! datagram --long header of another version, Retry------------------------> drop, counted
+//! datagram --any long header in it of another version, Retry--------------> drop, counted
 //!    |------Initial with a 20-byte id that the gate refuses---------------> drop, counted
 //!    |------Initial that passes the gate and authenticates----------------> Routed::Incoming
 //!    '------anything that the engine finds a link for---------------------> Routed::ToLink
@@ -33,7 +33,7 @@ use super::header::{self, LongHeader};
 use super::keys::{self, SuitePreference};
 use super::link::{Ecn, EndpointEvent, Link, LinkId, LinkInput};
 use super::mix::MixCell;
-use super::session::{self, Dialling, Listening};
+use super::session::{self, Dialling, Listening, Once};
 use crate::channel::GateKeys;
 use crate::crypto::sign::SigningKey;
 use crate::crypto::{Rng, Secret, hash};
@@ -142,9 +142,14 @@ impl std::fmt::Debug for Endpoint {
 }
 
 impl Endpoint {
-    /// An endpoint in no channel: it lets nobody in and dials nobody.
+    /// An endpoint in no channel: it lets nobody in and dials nobody. `unix` is the time since 1970.
     #[must_use]
-    pub fn new(identity: &SigningKey, config: EndpointConfig, seed: [u8; 32]) -> Self {
+    pub fn new(
+        identity: &SigningKey,
+        config: EndpointConfig,
+        unix: Duration,
+        seed: [u8; 32],
+    ) -> Self {
         let mut rng = Rng::from_seed(seed);
         let admitted = Admitted::default();
         let engine = quinn_proto::Endpoint::new(
@@ -157,7 +162,7 @@ impl Endpoint {
             engine,
             dialler: Arc::new(transport_config(&config, Role::Dialler)),
             listener: Arc::new(transport_config(&config, Role::Listener)),
-            gate: Gate::new(&PeerId(*identity.public())),
+            gate: Gate::new(&PeerId(*identity.public()), unix),
             identity: Arc::new(identity.clone()),
             config,
             admitted,
@@ -183,10 +188,22 @@ impl Endpoint {
         self.gate.set_own_addresses(own);
     }
 
+    /// Takes in fresh random bytes. Needed now and then: a thief of the present state would know the
+    /// secrets of all handshakes to come.
+    pub fn mix_entropy(&mut self, fresh: &Secret<32>) {
+        self.rng.mix(fresh);
+    }
+
     /// What was dropped so far.
     #[must_use]
     pub const fn counters(&self) -> GateCounters {
         self.counters
+    }
+
+    /// Links of all kinds, and those that a peer began and has not finished.
+    #[cfg(test)]
+    pub(super) fn links(&self) -> (usize, usize) {
+        (self.engine.open_connections(), self.half_open.len())
     }
 
     /// Begins a link; its first packets are in [`Link::poll_transmit`]. `unix` is the time since
@@ -211,7 +228,7 @@ impl Endpoint {
             psk: keys.psk,
             expect,
             suites: self.config.suites.clone(),
-            seed: self.rng.array(),
+            rng: Once::new(self.rng.fork()),
             mix: mix.clone(),
         });
         let mut config = ClientConfig::new(crypto);
@@ -287,14 +304,10 @@ impl Endpoint {
         if !header::is_long(data) {
             return Verdict::Engine;
         }
-        let Some(LongHeader { version, is_retry, initial }) = header::read(data) else {
+        let Some(LongHeader { initial, .. }) = all_ours(data) else {
             self.counters.foreign += 1;
             return Verdict::Drop;
         };
-        if version != VERSION || is_retry {
-            self.counters.foreign += 1;
-            return Verdict::Drop;
-        }
         let Some((cid, token)) = initial else { return Verdict::Engine };
         // Further Initial packets of a handshake carry the id that the listener chose.
         let Ok(cid) = <FirstCid>::try_from(cid) else { return Verdict::Engine };
@@ -344,7 +357,7 @@ impl Endpoint {
             initial: keys.initial,
             psk: keys.psk,
             suites: self.config.suites.clone(),
-            seed: self.rng.array(),
+            rng: Once::new(self.rng.fork()),
             mix: mix.clone(),
         }));
         config.transport_config(Arc::clone(&self.listener));
@@ -386,6 +399,19 @@ impl Endpoint {
         let drained = quinn_proto::EndpointEvent::drained();
         let _ = self.engine.handle_event(ConnectionHandle(id.0), drained);
     }
+}
+
+/// Reads the first header of a datagram; `None` unless all packets in it with a long header are of
+/// our version, and none is a Retry. The engine takes these unauthenticated, also behind a genuine
+/// packet, and ends an unfinished handshake.
+fn all_ours(data: &[u8]) -> Option<LongHeader<'_>> {
+    let ours = |data| header::read(data).filter(|it| it.version == VERSION && !it.is_retry);
+    let first = ours(data)?;
+    let mut rest = first.rest()?;
+    while header::is_long(rest) {
+        rest = ours(rest)?.rest()?;
+    }
+    Some(first)
 }
 
 /// What is done with a datagram.
@@ -559,7 +585,7 @@ mod tests {
         let wanted = PeerId(*SigningKey::from_seed(Secret::new([9; 32])).public());
         // `b` pretends at its gate to be the one who is wanted; it cannot pretend in the handshake.
         let keys = pair.b.endpoint.gate.keys(&crate::quic::test_pair::channel(1).0).cloned();
-        pair.b.endpoint.gate = Gate::new(&wanted);
+        pair.b.endpoint.gate = Gate::new(&wanted, pair.unix());
         pair.b.endpoint.add_channel(crate::quic::test_pair::channel(1).0, keys.unwrap());
         pair.dial(Some(wanted));
         pair.run_until(5, |_| false);

@@ -25,7 +25,7 @@ pub(crate) mod test_pair;
 mod tests;
 
 pub use crate::channel::GateKeys as ChannelGate;
-pub use addressee::OwnAddresses;
+pub use addressee::{Interface, OwnAddresses};
 pub use demux::{Class, classify};
 pub use endpoint::{Dial, DialError, Endpoint, EndpointConfig, Routed};
 pub use framing::FrameQueueFull;

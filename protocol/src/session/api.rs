@@ -82,6 +82,8 @@ pub enum Input {
     },
     /// The contact book has answered [`Output::AskContactBook`].
     ContactDecision(Decision),
+    /// Answers [`Output::AskEntropy`] with bytes fresh from the operating system.
+    Entropy(Secret<32>),
     /// The channels we are in changed; all of them.
     ChannelsChanged(Vec<(ChannelId, Secret<32>)>),
     /// Our display name changed.
@@ -148,6 +150,8 @@ pub enum Output {
         /// What it calls itself.
         name: String,
     },
+    /// Answer with [`Input::Entropy`]: fresh keys are about to be made.
+    AskEntropy,
     /// The peer is there: frames may be sent to it, and come from it.
     Up(PeerInfo),
     /// The channels both are in changed; all of them.

@@ -21,8 +21,6 @@
 //! Spec: `docs/spec/05-session.md`.
 
 mod api;
-#[cfg(test)]
-mod link_tests;
 mod proofs;
 mod renewal;
 #[cfg(test)]
@@ -218,7 +216,8 @@ impl Session {
                 }
             },
         }
-        self.answer_renewals()
+        self.ask_for_renewals();
+        Ok(())
     }
 
     /// Hands a frame on, unless it speaks of a channel that both have left meanwhile.
@@ -274,17 +273,30 @@ impl Session {
         }
     }
 
-    fn answer_renewals(&mut self) -> Result<(), Close> {
-        if let Renewal::Answering(answering) = &mut self.renewal
-            && let Some(step) =
-                answering.answer(self.generation, &self.handshake_hash, &mut self.rng)?
-        {
+    fn ask_for_renewals(&mut self) {
+        if let Renewal::Answering(answering) = &mut self.renewal {
+            let step = answering.ask(self.generation);
             self.perform(step);
         }
+    }
+
+    fn on_entropy(&mut self, fresh: &Secret<32>) -> Result<(), Close> {
+        self.rng.mix(fresh);
+        let mut once = self.rng.fork();
+        let step = match &mut self.renewal {
+            Renewal::Offering(offering) => offering.offer(self.now, &mut once)?,
+            Renewal::Answering(answering) => {
+                answering.answer(self.generation, &self.handshake_hash, &mut once)?
+            }
+        };
+        self.perform(step);
         Ok(())
     }
 
     fn perform(&mut self, step: Step) {
+        if step.entropy {
+            self.outputs.push_back(Output::AskEntropy);
+        }
         if let Some((generation, secret)) = step.mix {
             self.outputs.push_back(Output::Mix { generation, secret });
         }
@@ -331,8 +343,10 @@ impl Machine for Session {
             }
             Input::GenerationReached(generation) => {
                 self.on_generation(generation);
-                self.answer_renewals()
+                self.ask_for_renewals();
+                Ok(())
             }
+            Input::Entropy(fresh) => self.on_entropy(&fresh),
             Input::MixTooLate { .. } => Err(Close::RenewalFailed),
         };
         if let Err(why) = done {
@@ -350,7 +364,7 @@ impl Machine for Session {
             }
             State::Up { .. } => {
                 if let Renewal::Offering(offering) = &mut self.renewal {
-                    match offering.handle_timeout(self.now, &mut self.rng) {
+                    match offering.handle_timeout(self.now) {
                         Ok(step) => self.perform(step),
                         Err(why) => self.close(why),
                     }
@@ -367,7 +381,7 @@ impl Machine for Session {
     fn poll_timeout(&self) -> Option<Instant> {
         match (&self.state, &self.renewal) {
             (State::Greeting { deadline } | State::Asking { deadline, .. }, _) => Some(*deadline),
-            (State::Up { .. }, Renewal::Offering(offering)) => Some(offering.poll_timeout()),
+            (State::Up { .. }, Renewal::Offering(offering)) => offering.poll_timeout(),
             (State::Up { .. }, Renewal::Answering(_)) | (State::Closed, _) => None,
         }
     }
