@@ -35,6 +35,8 @@ pub enum Source {
     LastKnown,
     /// A tracker; the number tells trackers apart, so that each has its turn.
     Tracker(u32),
+    /// Whoever is there itself, on the local network.
+    Lan,
     /// A member that is linked with whoever is there.
     PeerExchange(PeerId),
 }
@@ -58,6 +60,8 @@ pub(super) trait Wishes {
     fn is_free(&self, address: &SocketAddr) -> bool;
     /// Whether this source may have another dial in flight.
     fn has_room(&self, source: &Source) -> bool;
+    /// Whether who is near may go before all others.
+    fn near_first(&self) -> bool;
     /// Whether the channel has no link at all.
     fn alone(&self) -> bool;
 }
@@ -119,6 +123,21 @@ impl Candidate {
         Some(expected.get(turn).copied())
     }
 
+    /// Somebody there has just spoken, so what failed before says nothing any more. What we know
+    /// beyond failures holds: that it is ourselves, or has just said goodbye.
+    fn revive(&mut self, now: Instant) {
+        if self.failures > 0 && !self.dialling {
+            self.failures = 0;
+            self.not_before = self.not_before.min(now);
+        }
+    }
+
+    /// Whether it is on this network and may well be there: then it is dialled before all others, as
+    /// it costs nothing to know and nobody pays for the way.
+    fn is_near(&self) -> bool {
+        self.failures == 0 && self.sources.contains_key(&Source::Lan)
+    }
+
     /// Whether nobody tells of it any more. After a failure it is kept until it would be due again:
     /// telling anew must not undo the back-off.
     fn is_void(&self) -> bool {
@@ -152,6 +171,9 @@ impl Candidates {
     ) {
         if let Some(candidate) = self.entries.get_mut(&address) {
             candidate.told_at = now;
+            if source == Source::Lan {
+                candidate.revive(now);
+            }
             if candidate.sources.len() < SOURCES_PER_CANDIDATE_MAX
                 && candidate.sources.insert(source, claim).is_none()
             {
@@ -294,9 +316,11 @@ impl Candidates {
         }
     }
 
-    /// Finds what to dial next: the source whose last turn is longest ago, its least failed address.
+    /// Finds what to dial next: somebody near, as far as that may go first, then the source whose last
+    /// turn is longest ago, its least failed address.
     pub(super) fn pick(&mut self, now: Instant, wishes: &impl Wishes) -> Option<Pick> {
         self.drop_expired(now, wishes.alone());
+        let near_first = wishes.near_first();
         let due = self.entries.iter().filter(|(address, entry)| {
             !entry.dialling && entry.not_before <= now && wishes.is_free(address)
         });
@@ -310,7 +334,8 @@ impl Candidates {
                 .map(|source| (turn(source), *source))
                 .min()?;
             let pick = Pick { address: *address, expect, source };
-            Some(((turn, entry.failures, entry.told_at), pick))
+            let late = !(near_first && entry.is_near());
+            Some(((late, turn, entry.failures, entry.told_at), pick))
         });
         picks.min_by_key(|(rank, _)| *rank).map(|(_, pick)| pick)
     }
