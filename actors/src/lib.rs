@@ -8,7 +8,7 @@
 //! 4. [`vault`], [`contact_book`], [`channel_book`]: what is kept on disk.
 //! 5. [`udp_port`], [`resolver`], [`http_fetch`]: sockets, names, HTTP.
 //! 6. [`peer_supervisor`], [`crypto_session`], [`peer_transport`], [`directory`]: links.
-//! 7. [`mesh_manager`], [`discovery`], [`tracker_announcer`], [`chat_desk`]: members,
+//! 7. [`mesh_manager`], [`discovery`], [`tracker_announcer`], [`lan_discovery`], [`chat_desk`]: members,
 //!    finding them, talking to them.
 //!
 //! The tree is drawn in `ARCHITECTURE.md`; who sends what to whom stands at the top of each file.
@@ -23,6 +23,7 @@ pub mod discovery;
 pub mod driver;
 pub mod entropy;
 pub mod http_fetch;
+pub mod lan_discovery;
 pub mod mesh_manager;
 pub mod peer_supervisor;
 pub mod peer_transport;

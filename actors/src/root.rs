@@ -14,6 +14,7 @@ use crate::chat_desk::{self, ChatDesk};
 use crate::contact_book::ContactBook;
 use crate::directory::Directory;
 use crate::http_fetch::Fetcher;
+use crate::lan_discovery::{self, LanDiscovery};
 use crate::mesh_manager::{self, MeshManager};
 use crate::peer_supervisor::{self, PeerSupervisor};
 use crate::resolver::{self, Resolver};
@@ -50,6 +51,8 @@ pub struct Config {
     pub resolver: resolver::Config,
     /// How trackers are talked to; `None`: not at all.
     pub announcer: Option<tracker_announcer::Config>,
+    /// How members are looked for on the local network; `None`: not at all.
+    pub lan: Option<lan_discovery::Config>,
     /// How often actors may fail before the node gives up.
     pub restarts: RestartLimit,
 }
@@ -71,6 +74,8 @@ pub struct Offices {
     pub mesh_manager: Slot<MeshManager>,
     /// Trackers; empty where they are not used.
     pub tracker_announcer: Slot<TrackerAnnouncer>,
+    /// The local network; empty where it is not used.
+    pub lan_discovery: Slot<LanDiscovery>,
     /// Messages.
     pub chat_desk: Slot<ChatDesk>,
     /// Who is linked.
@@ -82,19 +87,33 @@ pub fn supervisor(config: Config) -> (Supervisor, Offices) {
     let offices = Offices::default();
     let restarts = config.restarts;
     let config = Arc::new(config);
-    let mut tree = Supervisor::new("root", Strategy::RestForOne)
+    let tree = Supervisor::new("root", Strategy::RestForOne)
         .limit(restarts)
         .child(contact_book(&config, &offices))
         .child(channel_book(&config, &offices))
         .child(udp_port(&config, &offices))
         .child(resolver(&config, &offices))
         .child(peer_supervisor(&config, &offices))
-        .child(mesh_manager(&config, &offices));
-    if let Some(announcer) = &config.announcer {
-        tree = tree.child(tracker_announcer(announcer.clone(), &offices));
-    }
-    let tree = tree.child(chat_desk(&offices));
+        .child(mesh_manager(&config, &offices))
+        .child(discovery(&config, &offices))
+        .child(chat_desk(&offices));
     (tree, offices)
+}
+
+/// Those who look for members. None of them depends on another, and nobody on them: one that fails
+/// is alone in starting again.
+fn discovery(config: &Arc<Config>, offices: &Offices) -> ChildSpec {
+    let (config, offices) = (Arc::clone(config), offices.clone());
+    ChildSpec::supervisor("discovery", move || {
+        let mut part = Supervisor::new("discovery", Strategy::OneForOne).limit(config.restarts);
+        if let Some(announcer) = &config.announcer {
+            part = part.child(tracker_announcer(announcer.clone(), &offices));
+        }
+        if let Some(lan) = &config.lan {
+            part = part.child(lan_discovery(lan.clone(), &offices));
+        }
+        part
+    })
 }
 
 fn contact_book(config: &Arc<Config>, offices: &Offices) -> ActorSpec<ContactBook> {
@@ -203,6 +222,18 @@ fn tracker_announcer(
         Ok(TrackerAnnouncer::new(config.clone(), neighbours))
     };
     ChildSpec::try_actor("tracker_announcer", make).slot(&offices.tracker_announcer).asked()
+}
+
+fn lan_discovery(config: lan_discovery::Config, offices: &Offices) -> ActorSpec<LanDiscovery> {
+    let slots = offices.clone();
+    let make = move || {
+        let neighbours = lan_discovery::Neighbours {
+            peers: slots.mesh_manager.need()?,
+            mesh: slots.mesh_manager.need()?,
+        };
+        Ok(LanDiscovery::new(config.clone(), neighbours))
+    };
+    ChildSpec::try_actor("lan_discovery", make).slot(&offices.lan_discovery)
 }
 
 fn chat_desk(offices: &Offices) -> ActorSpec<ChatDesk> {

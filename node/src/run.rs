@@ -8,8 +8,9 @@ use actix_rt::System;
 use bitchat_actors::root::{self, Open};
 use bitchat_actors::supervision::{ChildSpec, Exit as TreeExit, RestartLimit, Stopper};
 use bitchat_actors::vault::Profile;
-use bitchat_actors::{supervision, tracker_announcer, udp_port};
+use bitchat_actors::{lan_discovery, supervision, tracker_announcer, udp_port};
 use bitchat_protocol::crypto::Rng;
+use bitchat_protocol::lan::LanHabit;
 use bitchat_protocol::quic::{EndpointConfig, SuitePreference};
 use bitchat_protocol::tracker::disguise;
 use tokio::signal::unix::{SignalKind, signal};
@@ -167,6 +168,17 @@ fn root_config(settings: &Settings, profile: Arc<Profile>, open: Open, port: u16
             }),
         },
     };
+    let lan = lan_discovery::Config {
+        lan: bitchat_protocol::lan::Config {
+            // All client profiles there are look like a program with libtorrent.
+            habit: match settings.trackers.client_profile {
+                ClientProfile::QBittorrent5_1_0 => LanHabit::libtorrent(),
+            },
+            ipv4: network.ipv4,
+            ipv6: network.ipv6,
+        },
+        interfaces: settings.lan.interfaces.clone(),
+    };
     root::Config {
         name: Arc::from(name),
         profile,
@@ -176,6 +188,7 @@ fn root_config(settings: &Settings, profile: Arc<Profile>, open: Open, port: u16
         dials_at_once: settings.mesh.dials_at_once,
         resolver: bitchat_actors::resolver::Config::default(),
         announcer: settings.trackers.enabled.then_some(announcer),
+        lan: settings.lan.enabled.then_some(lan),
         restarts: RESTARTS,
     }
 }

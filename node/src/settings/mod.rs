@@ -21,6 +21,8 @@ pub struct Settings {
     pub network: Network,
     /// The trackers.
     pub trackers: Trackers,
+    /// The local network.
+    pub lan: Lan,
     /// The mesh.
     pub mesh: Mesh,
     /// A link.
@@ -63,6 +65,16 @@ pub enum ClientProfile {
     /// qBittorrent 5.1.0.
     #[serde(rename = "qbittorrent-5.1.0")]
     QBittorrent5_1_0,
+}
+
+/// `[lan]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Lan {
+    /// Whether to look for members on the local network.
+    pub enabled: bool,
+    /// The names of the interfaces to use; none: all.
+    pub interfaces: Vec<String>,
 }
 
 /// `[mesh]`
