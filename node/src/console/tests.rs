@@ -4,9 +4,12 @@ use std::io::{self, Write};
 use std::sync::Mutex;
 
 use actix::{Message, MessageResult};
+use bitchat_actors::chat_desk::SayError;
 use bitchat_actors::mesh_manager::{Completeness, Member, Members};
 use bitchat_actors::supervision::{ChildSpec, Slot, Strategy, Supervisor};
+use bitchat_protocol::chat::SayError as Unfit;
 use bitchat_protocol::contact::{Contact, ContactError, Trust};
+use bitchat_protocol::id::MessageId;
 use serde_json::{Value, json};
 
 use super::*;

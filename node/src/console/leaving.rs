@@ -1,0 +1,77 @@
+//! The end of a console, and with what code.
+
+use std::time::{Duration, Instant};
+
+use actix::{AsyncContext as _, Context};
+use bitchat_actors::chat_desk::CountUndelivered;
+use bitchat_actors::clock;
+
+use super::Console;
+use crate::exit::Exit;
+
+/// Between two looks at whether everything is delivered, at the end of the input.
+const LINGER_STEP: Duration = Duration::from_millis(50);
+
+impl Console {
+    pub(super) fn note_refused(&mut self, exit: Exit) {
+        self.refused.get_or_insert(exit);
+    }
+
+    /// Leaves at once; says what nobody has got.
+    pub(super) fn quit(&mut self, ctx: &mut Context<Self>) {
+        self.is_over = true;
+        let count = self.offices.undelivered.send(CountUndelivered);
+        self.when(count, ctx, |console, count, _| match count.unwrap_or(0) {
+            0 => console.finish(Exit::Done),
+            count => {
+                console.front.talk(&format!("not delivered to anybody: {}", messages(count)));
+                console.finish(Exit::NotDelivered);
+            }
+        });
+    }
+
+    /// Waits until everything said is delivered to somebody, or the time is up.
+    pub(super) fn linger(&mut self, ctx: &mut Context<Self>) {
+        self.is_over = true;
+        // A signal does not make it delivered.
+        self.ending.otherwise(Exit::NotDelivered);
+        if self.front.is_prompt() {
+            self.front.talk("leaving when somebody has got what you said; Ctrl-C leaves at once");
+        }
+        self.linger_until(clock::now() + self.config.linger, ctx);
+    }
+
+    fn linger_until(&mut self, deadline: Instant, ctx: &mut Context<Self>) {
+        let count = self.offices.undelivered.send(CountUndelivered);
+        self.when(count, ctx, move |console, count, ctx| match count {
+            Ok(0) => console.finish(console.refused.unwrap_or(Exit::Done)),
+            // The desk may be about to be started again.
+            Ok(_) | Err(_) if clock::now() < deadline => {
+                ctx.run_later(LINGER_STEP, move |console, ctx| {
+                    console.linger_until(deadline, ctx);
+                });
+            }
+            Ok(count) => console.give_up(count),
+            Err(_) => console.finish(Exit::Internal),
+        });
+    }
+
+    pub(super) fn give_up(&mut self, count: usize) {
+        self.front.talk(&format!(
+            "not delivered: nobody took {} within {}; --linger DURATION waits longer",
+            messages(count),
+            crate::settings::Span(self.config.linger),
+        ));
+        self.finish(Exit::NotDelivered);
+    }
+
+    /// Ends the node. What a warning asked for says more than that nobody was there.
+    pub(super) fn finish(&mut self, exit: Exit) {
+        self.is_over = true;
+        self.ending.end(self.warned.unwrap_or(exit));
+    }
+}
+
+fn messages(count: usize) -> String {
+    if count == 1 { "1 message".into() } else { format!("{count} messages") }
+}
