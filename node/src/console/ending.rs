@@ -1,8 +1,9 @@
-//! How a running node is ended from inside, and with what.
+//! How a running node is ended from inside, and with what: outlives a restart of the console.
 
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bitchat_actors::supervision::Stopper;
+use tokio::sync::watch;
 
 use crate::exit::Exit;
 
@@ -10,15 +11,19 @@ use crate::exit::Exit;
 #[derive(Debug, Default)]
 pub(crate) struct Ending {
     stopper: OnceLock<Stopper>,
-    exits: Mutex<Exits>,
+    leave: watch::Sender<bool>,
+    course: Mutex<Course>,
 }
 
-#[derive(Debug, Default, Clone, Copy)]
-struct Exits {
+/// What came of the run so far.
+#[derive(Debug, Default)]
+struct Course {
     /// Said by whoever ended the node.
     said: Option<Exit>,
-    /// If somebody else ends it: a signal.
-    otherwise: Option<Exit>,
+    /// What happened to a line that was not taken.
+    refused: Option<Exit>,
+    /// What a warning asks for: says more than that nobody was there.
+    warned: Option<Exit>,
 }
 
 impl Ending {
@@ -31,42 +36,52 @@ impl Ending {
         }
     }
 
+    /// Asks the console, also one that is yet to be started, to end the node at once.
+    pub(crate) fn leave(&self) {
+        self.leave.send_replace(true);
+    }
+
+    /// Resolves when [`Ending::leave`] was called.
+    pub(super) fn asked_to_leave(&self) -> impl Future<Output = ()> + use<> {
+        let mut leave = self.leave.subscribe();
+        async move {
+            if leave.wait_for(|leave| *leave).await.is_err() {
+                // Nobody is left who could ask.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
     /// Ends the node; the first reason counts.
-    pub(crate) fn end(&self, exit: Exit) {
+    pub(super) fn end(&self, exit: Exit) {
         self.lock().said.get_or_insert(exit);
         if let Some(stopper) = self.stopper.get() {
             stopper.stop();
         }
     }
 
-    /// Says what the exit is if a signal ends the node before the console does.
-    pub(crate) fn otherwise(&self, exit: Exit) {
-        self.lock().otherwise = Some(exit);
+    /// A line was not taken.
+    pub(super) fn note_refused(&self, exit: Exit) {
+        self.lock().refused.get_or_insert(exit);
+    }
+
+    /// What lines that were not taken ask for.
+    pub(super) fn refused(&self) -> Option<Exit> {
+        self.lock().refused
+    }
+
+    /// A warning asks for this code.
+    pub(super) fn note_warned(&self, exit: Exit) {
+        self.lock().warned.get_or_insert(exit);
     }
 
     /// What the console made of the run.
     pub(crate) fn exit(&self) -> Option<Exit> {
-        let exits = *self.lock();
-        exits.said.or(exits.otherwise)
+        let course = self.lock();
+        course.warned.or(course.said)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Exits> {
-        self.exits.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_first_reason_counts_and_a_signal_only_where_there_is_none() {
-        let ending = Ending::default();
-        assert_eq!(ending.exit(), None);
-        ending.otherwise(Exit::NotDelivered);
-        assert_eq!(ending.exit(), Some(Exit::NotDelivered));
-        ending.end(Exit::Done);
-        ending.end(Exit::Failed);
-        assert_eq!(ending.exit(), Some(Exit::Done));
+    fn lock(&self) -> MutexGuard<'_, Course> {
+        self.course.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -13,10 +13,6 @@ use crate::exit::Exit;
 const LINGER_STEP: Duration = Duration::from_millis(50);
 
 impl Console {
-    pub(super) fn note_refused(&mut self, exit: Exit) {
-        self.refused.get_or_insert(exit);
-    }
-
     /// Leaves at once; says what nobody has got.
     pub(super) fn quit(&mut self, ctx: &mut Context<Self>) {
         self.is_over = true;
@@ -33,8 +29,6 @@ impl Console {
     /// Waits until everything said is delivered to somebody, or the time is up.
     pub(super) fn linger(&mut self, ctx: &mut Context<Self>) {
         self.is_over = true;
-        // A signal does not make it delivered.
-        self.ending.otherwise(Exit::NotDelivered);
         if self.front.is_prompt() {
             self.front.talk("leaving when somebody has got what you said; Ctrl-C leaves at once");
         }
@@ -44,7 +38,7 @@ impl Console {
     fn linger_until(&mut self, deadline: Instant, ctx: &mut Context<Self>) {
         let count = self.offices.undelivered.send(CountUndelivered);
         self.when(count, ctx, move |console, count, ctx| match count {
-            Ok(0) => console.finish(console.refused.unwrap_or(Exit::Done)),
+            Ok(0) => console.finish(console.ending.refused().unwrap_or(Exit::Done)),
             // The desk may be about to be started again.
             Ok(_) | Err(_) if clock::now() < deadline => {
                 ctx.run_later(LINGER_STEP, move |console, ctx| {
@@ -65,10 +59,10 @@ impl Console {
         self.finish(Exit::NotDelivered);
     }
 
-    /// Ends the node. What a warning asked for says more than that nobody was there.
+    /// Ends the node.
     pub(super) fn finish(&mut self, exit: Exit) {
         self.is_over = true;
-        self.ending.end(self.warned.unwrap_or(exit));
+        self.ending.end(exit);
     }
 }
 

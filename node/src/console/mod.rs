@@ -8,8 +8,8 @@
 //! One line is dealt with at a time, and the next one is read when it is done: a slow node is felt
 //! by whoever writes to it.
 //!
-//! Owns: nothing but the present channel. Lost on a crash: that, the line being dealt with, and
-//! that lines were refused. What is printed: `docs/headless.md`.
+//! Owns: nothing but the present channel. Lost on a crash: that, and the line being dealt with.
+//! What is printed: `docs/headless.md`.
 
 mod ending;
 mod front;
@@ -115,10 +115,6 @@ pub(crate) struct Console {
     asked: usize,
     /// No line is read any more.
     is_over: bool,
-    /// The worst that happened to a line: the exit code must say so.
-    refused: Option<Exit>,
-    /// What a warning asks for.
-    warned: Option<Exit>,
 }
 
 impl Console {
@@ -139,8 +135,6 @@ impl Console {
             is_reading: false,
             asked: 0,
             is_over: false,
-            refused: None,
-            warned: None,
         }
     }
 
@@ -190,7 +184,7 @@ impl Console {
             (Event::Line(Ok(line)), Form::Json) => self.on_json(&line, ctx),
             (Event::Line(Ok(line)), Form::Text) => self.on_text(line, ctx),
             (Event::Line(Err(error)), form) => {
-                self.note_refused(match error {
+                self.ending.note_refused(match error {
                     LineError::TooLong(_) => Exit::Limit,
                     LineError::NotUtf8(_) | LineError::Broken(_) => Exit::Failed,
                 });
@@ -216,6 +210,8 @@ impl Actor for Console {
         ctx.spawn(closed.into_actor(self).map(|is_failure, console, _| {
             console.finish(if is_failure { Exit::Failed } else { Exit::Done });
         }));
+        let leave = self.ending.asked_to_leave();
+        ctx.spawn(leave.into_actor(self).map(|(), console, ctx| console.quit(ctx)));
         self.greet();
         self.read_on(ctx);
     }
@@ -227,7 +223,7 @@ impl Handler<Notice> for Console {
     fn handle(&mut self, notice: Notice, _: &mut Self::Context) {
         match &notice {
             Notice::Warning { code: Some(code), .. } => {
-                self.warned.get_or_insert(Exit::from_code(*code));
+                self.ending.note_warned(Exit::from_code(*code));
             }
             Notice::MemberUp { name, .. } => self.front.learn(name),
             Notice::Heard { .. }

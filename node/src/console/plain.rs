@@ -54,13 +54,13 @@ impl Console {
     }
 
     fn refuse(&mut self, text: &str) {
-        self.note_refused(Exit::Failed);
+        self.ending.note_refused(Exit::Failed);
         self.front.talk(text);
     }
 
     fn note_said(&mut self, said: Result<MessageId, Refused>) {
         if let Err(refused) = said {
-            self.note_refused(refused.exit);
+            self.ending.note_refused(refused.exit);
             self.front.talk(&format!("not sent: {}", refused.text));
         }
     }

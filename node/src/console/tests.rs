@@ -187,7 +187,7 @@ impl Played {
 }
 
 fn play(form: Form, input: &[u8], world: World) -> Played {
-    play_over(form, Box::new(io::Cursor::new(input.to_vec())), world, |_| ())
+    play_over(form, Box::new(io::Cursor::new(input.to_vec())), world, |_, _| ())
 }
 
 /// Runs a console to its end; `meanwhile` gets it once it stands.
@@ -195,7 +195,7 @@ fn play_over(
     form: Form,
     input: Box<dyn io::BufRead + Send>,
     world: World,
-    meanwhile: impl FnOnce(Slot<Console>) + 'static,
+    meanwhile: impl FnOnce(Slot<Console>, Arc<Ending>) + 'static,
 ) -> Played {
     let (out, talk) = (Sheet::default(), Sheet::default());
     let front = Front::over(form, input, Box::new(out.clone()), Box::new(talk.clone()));
@@ -231,7 +231,7 @@ fn play_over(
             .child(ChildSpec::try_actor("console", make).slot(&slot));
         let (stopper, ended) = tree.spawn();
         ends.attach(stopper);
-        meanwhile(slot);
+        meanwhile(slot, ends);
         ended.await;
     });
     front.finish();
@@ -387,6 +387,32 @@ fn a_key_conflict_is_loud_and_decides_the_exit_code() {
 }
 
 #[test]
+fn who_is_asked_to_leave_says_what_nobody_has_unless_a_warning_says_more() {
+    let played = |news: Vec<Notice>| {
+        // The input stays open.
+        let (input, open) = io::pipe().unwrap();
+        let world = World { news, undelivered: 2, ..World::default() };
+        let input = Box::new(io::BufReader::new(input));
+        play_over(Form::Text, input, world, |slot, ending| {
+            actix_rt::spawn(async move {
+                let console = standing(&slot, None).await;
+                // What it is told at the start is handled before this.
+                console.send(Ping).await.unwrap();
+                ending.leave();
+                // Not before the run has ended.
+                std::future::pending::<()>().await;
+                drop(open);
+            });
+        })
+    };
+    let without = played(vec![]);
+    assert_eq!(without.exit, Some(Exit::NotDelivered));
+    assert!(without.talk.contains("not delivered to anybody: 2 messages"), "{}", without.talk);
+    let conflict = Notice::Warning { text: "another key".into(), code: Some(4) };
+    assert_eq!(played(vec![conflict]).exit, Some(Exit::Untrusted));
+}
+
+#[test]
 fn nobody_can_forge_a_line_by_a_name_or_a_text() {
     let news = vec![
         heard(Some(TEAM), "mallory: x", "a\n[team] alice: b\u{1b}[2J\u{202e}"),
@@ -487,18 +513,20 @@ fn notifications_are_numbered_without_gaps_also_after_a_restart() {
     let (lines, input) = io::pipe().map(|(read, write)| (write, read)).unwrap();
     let news = vec![heard(Some(TEAM), "alice", "hi"), heard(None, "bob", "psst")];
     let world = World { news, ..World::default() };
-    let played = play_over(Form::Json, Box::new(io::BufReader::new(input)), world, move |slot| {
-        actix_rt::spawn(async move {
-            let first = standing(&slot, None).await;
-            first.send(Break).await.expect_err("it panics");
-            let second = standing(&slot, Some(&first)).await;
-            // Its news are before this in its mailbox or handled.
-            second.send(Ping).await.unwrap();
-            let mut lines = lines;
-            let say = json!({"jsonrpc": "2.0", "id": 1, "method": "say", "params": {"text": "x"}});
-            writeln!(lines, "{say}").unwrap();
+    let played =
+        play_over(Form::Json, Box::new(io::BufReader::new(input)), world, move |slot, _| {
+            actix_rt::spawn(async move {
+                let first = standing(&slot, None).await;
+                first.send(Break).await.expect_err("it panics");
+                let second = standing(&slot, Some(&first)).await;
+                // Its news are before this in its mailbox or handled.
+                second.send(Ping).await.unwrap();
+                let mut lines = lines;
+                let say =
+                    json!({"jsonrpc": "2.0", "id": 1, "method": "say", "params": {"text": "x"}});
+                writeln!(lines, "{say}").unwrap();
+            });
         });
-    });
     assert_eq!(played.texts(), ["x"], "lines are read after the restart");
     let notices: Vec<_> =
         played.json().into_iter().filter(|line| line.get("method").is_some()).collect();
