@@ -132,7 +132,7 @@ fn a_line_that_is_not_utf_8_or_too_long_is_named_and_the_next_is_sent() {
     let talk = String::from_utf8_lossy(&output.stderr);
     assert!(talk.contains("line 1 is not UTF-8"), "{talk}");
     assert!(talk.contains("line 2 is longer than"), "{talk}");
-    assert_eq!(output.status.code(), Some(1), "something was refused: {talk}");
+    assert_eq!(output.status.code(), Some(5), "the length says more: {talk}");
     friend.wait_for(SOON, |line| is(line, "message") && line["params"]["text"] == "hello");
     assert_eq!(friend.count(|line| is(line, "message")), 1);
 }

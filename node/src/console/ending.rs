@@ -60,9 +60,12 @@ impl Ending {
         }
     }
 
-    /// A line was not taken.
+    /// A line was not taken. The first code that says why counts.
     pub(super) fn note_refused(&self, exit: Exit) {
-        self.lock().refused.get_or_insert(exit);
+        let refused = &mut self.lock().refused;
+        if matches!(refused, None | Some(Exit::Failed)) {
+            *refused = Some(exit);
+        }
     }
 
     /// What lines that were not taken ask for.

@@ -311,6 +311,13 @@ fn lines_that_cannot_be_said_are_named_and_the_next_is_said() {
 }
 
 #[test]
+fn a_code_that_says_why_counts_more_than_one_that_does_not() {
+    let input = format!("/pears\n{}\n/pears\n", "y".repeat(101));
+    let played = play(Form::Text, input.as_bytes(), World::default());
+    assert_eq!(played.exit, Some(Exit::Limit));
+}
+
+#[test]
 fn lines_wait_while_there_is_no_room_and_keep_their_order() {
     let world = World { full: 2, ..World::default() };
     let played = play(Form::Text, b"one\ntwo\n", world);
