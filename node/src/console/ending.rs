@@ -1,8 +1,13 @@
 //! How a running node is ended from inside, and with what: outlives a restart of the console.
 
+use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
+use actix::Recipient;
+use bitchat_actors::chat_desk::CountUndelivered;
 use bitchat_actors::supervision::Stopper;
+use bitchat_protocol::id::MessageId;
+use bitchat_protocol::limits::OUTBOX_MESSAGES_MAX;
 use tokio::sync::watch;
 
 use crate::exit::Exit;
@@ -24,6 +29,13 @@ struct Course {
     refused: Option<Exit>,
     /// What a warning asks for: says more than that nobody was there.
     warned: Option<Exit>,
+    /// A line is being dealt with.
+    is_busy: bool,
+    /// What was said, or is about to be, and nobody is known to have: lost if the desk fails. What
+    /// is repeated under a key after its delivery stays here, too, until all is delivered.
+    owed: BTreeSet<MessageId>,
+    /// Who holds that.
+    desk: Option<Recipient<CountUndelivered>>,
 }
 
 impl Ending {
@@ -73,18 +85,96 @@ impl Ending {
         self.lock().refused
     }
 
-    /// A warning asks for this code.
+    /// A warning asks for this code; one that cannot be mended by saying it again counts most.
     pub(super) fn note_warned(&self, exit: Exit) {
-        self.lock().warned.get_or_insert(exit);
+        let warned = &mut self.lock().warned;
+        if matches!(warned, None | Some(Exit::NotDelivered)) {
+            *warned = Some(exit);
+        }
     }
 
-    /// What the console made of the run.
+    /// Whether a line is being dealt with; what it was before.
+    pub(super) fn set_busy(&self, is_busy: bool) -> bool {
+        std::mem::replace(&mut self.lock().is_busy, is_busy)
+    }
+
+    /// A message is about to be said.
+    pub(super) fn note_saying(&self, id: MessageId) {
+        let owed = &mut self.lock().owed;
+        // More than that no desk takes.
+        if owed.len() < OUTBOX_MESSAGES_MAX {
+            owed.insert(id);
+        }
+    }
+
+    /// A message was delivered to somebody, or was not taken.
+    pub(super) fn note_settled(&self, id: &MessageId) {
+        self.lock().owed.remove(id);
+    }
+
+    /// Nothing is owed any more, says the desk.
+    pub(super) fn note_all_settled(&self) {
+        self.lock().owed.clear();
+    }
+
+    /// How many messages nobody is known to have.
+    pub(super) fn owed(&self) -> usize {
+        self.lock().owed.len()
+    }
+
+    /// Names the chat desk of a console that begins; how many messages were lost with another one
+    /// that was there before.
+    pub(super) fn meet(&self, desk: Recipient<CountUndelivered>) -> usize {
+        let course = &mut *self.lock();
+        if course.desk.as_ref() == Some(&desk) {
+            return 0;
+        }
+        course.desk = Some(desk);
+        std::mem::take(&mut course.owed).len()
+    }
+
+    /// What the console made of the run; where it said nothing, what is still owed does.
     pub(crate) fn exit(&self) -> Option<Exit> {
         let course = self.lock();
-        course.warned.or(course.said)
+        let owed = (!course.owed.is_empty()).then_some(Exit::NotDelivered);
+        course.warned.or(course.said).or(owed)
     }
 
     fn lock(&self) -> MutexGuard<'_, Course> {
         self.course.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix::{Actor, Context, Handler};
+
+    use super::*;
+
+    struct Desk;
+
+    impl Actor for Desk {
+        type Context = Context<Self>;
+    }
+
+    impl Handler<CountUndelivered> for Desk {
+        type Result = usize;
+
+        fn handle(&mut self, _: CountUndelivered, _: &mut Self::Context) -> usize {
+            0
+        }
+    }
+
+    #[actix_rt::test]
+    async fn what_is_owed_is_lost_with_the_desk_and_not_with_the_console() {
+        let (ending, desk, other) = (Ending::default(), Desk.start(), Desk.start());
+        assert_eq!(ending.meet(desk.clone().recipient()), 0);
+        let ids = [1, 2, 3].map(|n| MessageId([n; 16]));
+        ids.iter().for_each(|id| ending.note_saying(*id));
+        ending.note_settled(&ids[0]);
+        assert_eq!(ending.meet(desk.recipient()), 0, "another console");
+        assert_eq!(ending.exit(), Some(Exit::NotDelivered));
+        assert_eq!(ending.meet(other.recipient()), 2);
+        assert_eq!((ending.owed(), ending.exit()), (0, None));
     }
 }

@@ -17,7 +17,8 @@ impl Console {
     pub(super) fn quit(&mut self, ctx: &mut Context<Self>) {
         self.is_over = true;
         let count = self.offices.undelivered.send(CountUndelivered);
-        self.when(count, ctx, |console, count, _| match count.unwrap_or(0) {
+        // A desk that is about to be started again knows of nothing.
+        self.when(count, ctx, |console, count, _| match count.unwrap_or(console.ending.owed()) {
             0 => console.finish(Exit::Done),
             count => {
                 console.front.talk(&format!("not delivered to anybody: {}", messages(count)));
@@ -38,7 +39,10 @@ impl Console {
     fn linger_until(&mut self, deadline: Instant, ctx: &mut Context<Self>) {
         let count = self.offices.undelivered.send(CountUndelivered);
         self.when(count, ctx, move |console, count, ctx| match count {
-            Ok(0) => console.finish(console.ending.refused().unwrap_or(Exit::Done)),
+            Ok(0) => {
+                console.ending.note_all_settled();
+                console.finish(console.ending.refused().unwrap_or(Exit::Done));
+            }
             // The desk may be about to be started again.
             Ok(_) | Err(_) if clock::now() < deadline => {
                 ctx.run_later(LINGER_STEP, move |console, ctx| {
@@ -66,6 +70,6 @@ impl Console {
     }
 }
 
-fn messages(count: usize) -> String {
+pub(super) fn messages(count: usize) -> String {
     if count == 1 { "1 message".into() } else { format!("{count} messages") }
 }

@@ -144,7 +144,11 @@ impl Console {
 
     /// Waits for the next line, when nothing else is to be done before.
     fn read_on(&mut self, ctx: &mut Context<Self>) {
-        if self.is_reading || self.is_over || self.asked > 0 {
+        if self.asked > 0 {
+            return;
+        }
+        self.ending.set_busy(false);
+        if self.is_reading || self.is_over {
             return;
         }
         self.is_reading = true;
@@ -180,6 +184,7 @@ impl Console {
     }
 
     fn on_event(&mut self, event: Event, ctx: &mut Context<Self>) {
+        self.ending.set_busy(matches!(event, Event::Line(_)));
         match (event, self.front.form()) {
             (Event::Line(Ok(line)), Form::Json) => self.on_json(&line, ctx),
             (Event::Line(Ok(line)), Form::Text) => self.on_text(line, ctx),
@@ -199,6 +204,45 @@ impl Console {
     }
 }
 
+impl Console {
+    /// Tells what a part that failed has cost, where this console is not the first.
+    fn tell_losses(&mut self) {
+        if self.ending.set_busy(false) {
+            self.ending.note_refused(Exit::Failed);
+            self.front.talk("a part of the node failed; the line being dealt with may not be done");
+        }
+        let lost = self.ending.meet(self.offices.undelivered.clone());
+        if lost > 0 {
+            let text = format!(
+                "a part of the node failed, and {} of yours that nobody is known to have with it; \
+                 say again what matters",
+                leaving::messages(lost),
+            );
+            self.show(&Notice::Warning { text, code: Some(Exit::NotDelivered.code()) });
+        }
+    }
+
+    fn show(&mut self, notice: &Notice) {
+        match notice {
+            Notice::Warning { code: Some(code), .. } => {
+                self.ending.note_warned(Exit::from_code(*code));
+            }
+            Notice::MemberUp { name, .. } => self.front.learn(name),
+            Notice::Delivered { id, .. } => self.ending.note_settled(id),
+            Notice::Heard { .. }
+            | Notice::MemberDown { .. }
+            | Notice::Warning { code: None, .. } => {}
+        }
+        match self.front.form() {
+            Form::Json => {
+                let seq = self.events.seq.fetch_add(1, Ordering::Relaxed) + 1;
+                self.front.notify(json::notification(notice, seq));
+            }
+            Form::Text => self.show_text(notice),
+        }
+    }
+}
+
 impl Actor for Console {
     type Context = Context<Self>;
 
@@ -213,6 +257,7 @@ impl Actor for Console {
         let leave = self.ending.asked_to_leave();
         ctx.spawn(leave.into_actor(self).map(|(), console, ctx| console.quit(ctx)));
         self.greet();
+        self.tell_losses();
         self.read_on(ctx);
     }
 }
@@ -221,22 +266,6 @@ impl Handler<Notice> for Console {
     type Result = ();
 
     fn handle(&mut self, notice: Notice, _: &mut Self::Context) {
-        match &notice {
-            Notice::Warning { code: Some(code), .. } => {
-                self.ending.note_warned(Exit::from_code(*code));
-            }
-            Notice::MemberUp { name, .. } => self.front.learn(name),
-            Notice::Heard { .. }
-            | Notice::Delivered { .. }
-            | Notice::MemberDown { .. }
-            | Notice::Warning { code: None, .. } => {}
-        }
-        match self.front.form() {
-            Form::Json => {
-                let seq = self.events.seq.fetch_add(1, Ordering::Relaxed) + 1;
-                self.front.notify(json::notification(&notice, seq));
-            }
-            Form::Text => self.show_text(&notice),
-        }
+        self.show(&notice);
     }
 }

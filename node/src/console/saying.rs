@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use actix::Context;
 use bitchat_actors::chat_desk::{Say, SayError, Tell};
-use bitchat_actors::clock;
+use bitchat_actors::{clock, entropy};
 use bitchat_protocol::chat::SayError as Unfit;
+use bitchat_protocol::crypto::Rng;
 use bitchat_protocol::id::{ChannelId, MessageId, PeerId};
 
 use super::{Console, Form};
@@ -33,6 +34,7 @@ impl Console {
     ) {
         let waits = self.front.form() == Form::Text && !self.front.is_prompt();
         let deadline = waits.then(|| clock::now() + self.config.linger);
+        let id = id.unwrap_or_else(|| MessageId(Rng::from_seed(entropy::seed()).array()));
         self.say_until(to, text, id, deadline, ctx, then);
     }
 
@@ -40,40 +42,48 @@ impl Console {
         &mut self,
         to: To,
         text: String,
-        id: Option<MessageId>,
+        id: MessageId,
         deadline: Option<Instant>,
         ctx: &mut Context<Self>,
         then: impl FnOnce(&mut Self, Result<MessageId, Refused>) + 'static,
     ) {
+        // Before it is said, as the answer may be lost.
+        self.ending.note_saying(id);
+        let key = Some(id);
         let said = match to {
             To::Channel(channel) => {
                 futures_util::future::Either::Left(self.offices.say.send(Say {
                     channel,
                     text: text.clone(),
-                    id,
+                    id: key,
                 }))
             }
             To::Peer(peer) => futures_util::future::Either::Right(self.offices.tell.send(Tell {
                 peer,
                 text: text.clone(),
-                id,
+                id: key,
             })),
         };
-        self.when(said, ctx, move |console, said, ctx| match (said, deadline) {
-            (Ok(Err(SayError::Refused(Unfit::OutboxFull { .. }))), Some(deadline))
-                if clock::now() < deadline =>
-            {
-                let pause = tokio::time::sleep(ROOM_STEP);
-                console.when(pause, ctx, move |console, (), ctx| {
-                    console.say_until(to, text, id, Some(deadline), ctx, then);
-                });
+        self.when(said, ctx, move |console, said, ctx| {
+            if !matches!(said, Ok(Ok(_))) {
+                console.ending.note_settled(&id);
             }
-            (Ok(Err(SayError::Refused(Unfit::OutboxFull { waiting }))), Some(_)) => {
-                console.give_up(waiting);
+            match (said, deadline) {
+                (Ok(Err(SayError::Refused(Unfit::OutboxFull { .. }))), Some(deadline))
+                    if clock::now() < deadline =>
+                {
+                    let pause = tokio::time::sleep(ROOM_STEP);
+                    console.when(pause, ctx, move |console, (), ctx| {
+                        console.say_until(to, text, id, Some(deadline), ctx, then);
+                    });
+                }
+                (Ok(Err(SayError::Refused(Unfit::OutboxFull { waiting }))), Some(_)) => {
+                    console.give_up(waiting);
+                }
+                (Ok(Ok(id)), _) => then(console, Ok(id)),
+                (Ok(Err(error)), _) => then(console, Err(error.into())),
+                (Err(_), _) => then(console, Err(Refused::restarting())),
             }
-            (Ok(Ok(id)), _) => then(console, Ok(id)),
-            (Ok(Err(error)), _) => then(console, Err(error.into())),
-            (Err(_), _) => then(console, Err(Refused::restarting())),
         });
     }
 }

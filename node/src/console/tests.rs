@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::sync::Mutex;
 
-use actix::{Message, MessageResult};
+use actix::Message;
 use bitchat_actors::chat_desk::SayError;
 use bitchat_actors::mesh_manager::{Completeness, Member, Members};
 use bitchat_actors::supervision::{ChildSpec, Slot, Strategy, Supervisor};
@@ -36,6 +36,8 @@ struct World {
     news: Vec<Notice>,
     undelivered: usize,
     members: Vec<Member>,
+    /// Nobody is told who is there.
+    is_mute: bool,
 }
 
 #[derive(Clone)]
@@ -108,11 +110,17 @@ impl Handler<Subscribe> for Neighbour {
 }
 
 impl Handler<ListMembers> for Neighbour {
-    type Result = MessageResult<ListMembers>;
+    type Result = actix::ResponseFuture<Members>;
 
     fn handle(&mut self, _: ListMembers, _: &mut Self::Context) -> Self::Result {
-        let members = self.0.lock().unwrap().members.clone();
-        MessageResult(Members { mesh: Completeness::Full, members })
+        let world = self.0.lock().unwrap();
+        let (members, is_mute) = (world.members.clone(), world.is_mute);
+        Box::pin(async move {
+            if is_mute {
+                std::future::pending::<()>().await;
+            }
+            Members { mesh: Completeness::Full, members }
+        })
     }
 }
 
@@ -487,7 +495,7 @@ fn requests_are_answered_in_order_and_mistakes_do_not_stop_the_rest() {
             (json!(6), None),
         ]
     );
-    assert_eq!(answers[0]["result"]["id"], MessageId([1; 16]).to_string());
+    assert_eq!(answers[0]["result"]["id"], played.keys[0].unwrap().to_string());
     assert!(answers[2]["error"]["message"].as_str().unwrap().contains("did you mean channels?"));
     assert_eq!(answers[7]["result"]["channels"][0]["name"], "team");
     assert_eq!(played.texts(), ["a"]);
@@ -506,7 +514,8 @@ fn a_client_chooses_ids_and_may_want_no_answer() {
     );
     let played = play(Form::Json, input.as_bytes(), World::default());
     assert_eq!(played.texts(), ["a", "b", "d"]);
-    assert_eq!(played.keys, [Some(key), None, None]);
+    assert_eq!(played.keys[0], Some(key));
+    assert!(played.keys[1].is_some() && played.keys[1] != played.keys[2]);
     let answers = played.answers();
     assert_eq!(answers.len(), 3, "{}", played.out);
     assert_eq!(answers[0]["result"]["id"], key.to_string());
@@ -542,6 +551,41 @@ fn notifications_are_numbered_without_gaps_also_after_a_restart() {
     assert!(seqs.len() >= 4, "{}", played.out);
     assert_eq!(notices[0]["method"], "message");
     assert_eq!(notices[1]["params"]["channel"], Value::Null);
+}
+
+#[test]
+fn a_line_that_was_being_dealt_with_when_the_console_failed_is_not_forgotten() {
+    let (input, mut lines) = io::pipe().unwrap();
+    writeln!(lines, "/peers").unwrap();
+    let world = World { is_mute: true, ..World::default() };
+    let input = Box::new(io::BufReader::new(input));
+    let played = play_over(Form::Text, input, world, |slot, _| {
+        actix_rt::spawn(async move {
+            let first = standing(&slot, None).await;
+            // It waits for the members now.
+            while !first.send(IsBusy).await.unwrap() {
+                tokio::task::yield_now().await;
+            }
+            first.send(Break).await.expect_err("it panics");
+            standing(&slot, Some(&first)).await;
+            drop(lines);
+        });
+    });
+    assert_eq!(played.exit, Some(Exit::Failed));
+    assert!(played.talk.contains("the line being dealt with may not be done"), "{}", played.talk);
+}
+
+/// Asks whether a question of the console's is not answered yet.
+#[derive(Message)]
+#[rtype(result = "bool")]
+struct IsBusy;
+
+impl Handler<IsBusy> for Console {
+    type Result = bool;
+
+    fn handle(&mut self, _: IsBusy, _: &mut Self::Context) -> bool {
+        self.asked > 0
+    }
 }
 
 /// Answered when all before it is handled.
