@@ -79,6 +79,19 @@ fn a_line_piped_in_is_delivered_and_the_exit_code_is_0() {
 }
 
 #[test]
+fn a_line_to_one_person_waits_for_that_one_and_is_delivered() {
+    let scene = Scene::new(2);
+    let _ = scene.homes[0].must_run(&["id", "rename", "bob"]);
+    let Some(_tracker) = scene.start_tracker() else { return };
+    let mut bob = scene.chat(0);
+    let output = scene.homes[1].run(&["chat", &scene.file], b"/msg bob psst\n");
+    let talk = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{talk}");
+    let private = bob.wait_for(SOON, |line| is(line, "message"));
+    assert_eq!(private["params"]["text"], "psst");
+}
+
+#[test]
 fn a_line_that_nobody_took_is_told_and_the_exit_code_is_3() {
     let scene = Scene::new(1);
     let Some(_tracker) = scene.start_tracker() else { return };

@@ -65,7 +65,7 @@ impl Console {
                 let to = To::Channel(self.channel_of(params)?.id);
                 let (text, key) = (text_of(params)?, key_of(params)?);
                 let asker = asker.clone();
-                self.say(to, text, key, ctx, move |console, said| {
+                self.say(to, text, key, None, ctx, move |console, said| {
                     console.answer_said(&asker, said)
                 });
             }
@@ -112,11 +112,11 @@ impl Console {
         key: Option<MessageId>,
         ctx: &mut Context<Self>,
     ) {
-        self.with_peer(who, ctx, move |console, peer, ctx| match peer {
-            Ok(peer) => console.say(To::Peer(peer), text, key, ctx, move |console, said| {
+        self.with_peer(who, None, ctx, move |console, peer, ctx| match peer {
+            Ok(peer) => console.say(To::Peer(peer), text, key, None, ctx, move |console, said| {
                 console.answer_said(&asker, said);
             }),
-            Err(text) => console.answer_refusal(&asker, (REFUSED, text)),
+            Err(refused) => console.answer_refusal(&asker, (REFUSED, refused.text)),
         });
     }
 

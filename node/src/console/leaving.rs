@@ -16,14 +16,16 @@ impl Console {
     /// Leaves at once; says what nobody has got.
     pub(super) fn quit(&mut self, ctx: &mut Context<Self>) {
         self.is_over = true;
+        let waiting = usize::from(self.is_waiting);
         let count = self.offices.undelivered.send(CountUndelivered);
-        // A desk that is about to be started again knows of nothing.
-        self.when(count, ctx, |console, count, _| match count.unwrap_or(console.ending.owed()) {
-            0 => console.finish(Exit::Done),
-            count => {
-                console.front.talk(&format!("not delivered to anybody: {}", messages(count)));
-                console.finish(Exit::NotDelivered);
+        self.when(count, ctx, move |console, count, _| {
+            // A desk that is about to be started again cannot be asked.
+            let count = waiting + count.unwrap_or_else(|_| console.ending.owed());
+            if count == 0 {
+                return console.finish(Exit::Done);
             }
+            console.front.talk(&format!("not delivered to anybody: {}", messages(count)));
+            console.finish(Exit::NotDelivered);
         });
     }
 
@@ -55,11 +57,8 @@ impl Console {
     }
 
     pub(super) fn give_up(&mut self, count: usize) {
-        self.front.talk(&format!(
-            "not delivered: nobody took {} within {}; --linger DURATION waits longer",
-            messages(count),
-            crate::settings::Span(self.config.linger),
-        ));
+        let text = self.in_vain(&format!("nobody took {}", messages(count)));
+        self.front.talk(&format!("not delivered: {text}"));
         self.finish(Exit::NotDelivered);
     }
 

@@ -113,6 +113,8 @@ pub(crate) struct Console {
     is_reading: bool,
     /// Questions of ours that are not answered yet; until then no line is read.
     asked: usize,
+    /// The line being dealt with waits for something that is not there yet.
+    is_waiting: bool,
     /// No line is read any more.
     is_over: bool,
 }
@@ -134,6 +136,7 @@ impl Console {
             present: 0,
             is_reading: false,
             asked: 0,
+            is_waiting: false,
             is_over: false,
         }
     }
@@ -147,6 +150,7 @@ impl Console {
         if self.asked > 0 {
             return;
         }
+        self.is_waiting = false;
         self.ending.set_busy(false);
         if self.is_reading || self.is_over {
             return;

@@ -12,8 +12,8 @@ use bitchat_protocol::id::{ChannelId, MessageId, PeerId};
 use super::{Console, Form};
 use crate::exit::Exit;
 
-/// Between two tries to say a line for which there was no room.
-const ROOM_STEP: Duration = Duration::from_millis(100);
+/// Between two tries to do a line for which something was not there yet.
+const RETRY_STEP: Duration = Duration::from_millis(100);
 
 /// Where a message goes.
 #[derive(Debug, Clone, Copy)]
@@ -23,17 +23,37 @@ pub(super) enum To {
 }
 
 impl Console {
-    /// Says `text`. Where a program writes the lines, it waits while there is no room for more.
+    /// Until when a line waits for what is not there yet: room, a link, a person. Where a program
+    /// writes the lines it cannot know when that comes; who talks JSON or sits at a prompt can ask.
+    pub(super) fn patience(&self) -> Option<Instant> {
+        let waits = self.front.form() == Form::Text && !self.front.is_prompt();
+        waits.then(|| clock::now() + self.config.linger)
+    }
+
+    /// Tries something once more after a while, unless the end came in between.
+    pub(super) fn retry(
+        &mut self,
+        ctx: &mut Context<Self>,
+        again: impl FnOnce(&mut Self, &mut Context<Self>) + 'static,
+    ) {
+        self.is_waiting = true;
+        self.when(tokio::time::sleep(RETRY_STEP), ctx, |console, (), ctx| {
+            if !console.is_over {
+                again(console, ctx);
+            }
+        });
+    }
+
+    /// Says `text`; with a `deadline`, it waits while there is no room or no link.
     pub(super) fn say(
         &mut self,
         to: To,
         text: String,
         id: Option<MessageId>,
+        deadline: Option<Instant>,
         ctx: &mut Context<Self>,
         then: impl FnOnce(&mut Self, Result<MessageId, Refused>) + 'static,
     ) {
-        let waits = self.front.form() == Form::Text && !self.front.is_prompt();
-        let deadline = waits.then(|| clock::now() + self.config.linger);
         let id = id.unwrap_or_else(|| MessageId(Rng::from_seed(entropy::seed()).array()));
         self.say_until(to, text, id, deadline, ctx, then);
     }
@@ -68,23 +88,34 @@ impl Console {
             if !matches!(said, Ok(Ok(_))) {
                 console.ending.note_settled(&id);
             }
-            match (said, deadline) {
-                (Ok(Err(SayError::Refused(Unfit::OutboxFull { .. }))), Some(deadline))
+            let unfit = match said {
+                Ok(Ok(id)) => return then(console, Ok(id)),
+                Ok(Err(SayError::Refused(unfit))) => unfit,
+                Ok(Err(error)) => return then(console, Err(error.into())),
+                Err(_) => return then(console, Err(Refused::restarting())),
+            };
+            match (unfit, deadline) {
+                (Unfit::OutboxFull { .. } | Unfit::NotLinked, Some(deadline))
                     if clock::now() < deadline =>
                 {
-                    let pause = tokio::time::sleep(ROOM_STEP);
-                    console.when(pause, ctx, move |console, (), ctx| {
+                    console.retry(ctx, move |console, ctx| {
                         console.say_until(to, text, id, Some(deadline), ctx, then);
                     });
                 }
-                (Ok(Err(SayError::Refused(Unfit::OutboxFull { waiting }))), Some(_)) => {
-                    console.give_up(waiting);
+                (Unfit::OutboxFull { waiting }, Some(_)) => console.give_up(waiting),
+                (Unfit::NotLinked, Some(_)) => {
+                    let text = console.in_vain("there was no link with that peer");
+                    then(console, Err(Refused { exit: Exit::NotDelivered, text }));
                 }
-                (Ok(Ok(id)), _) => then(console, Ok(id)),
-                (Ok(Err(error)), _) => then(console, Err(error.into())),
-                (Err(_), _) => then(console, Err(Refused::restarting())),
+                (unfit, _) => then(console, Err(SayError::from(unfit).into())),
             }
         });
+    }
+
+    /// Says that `what` did not change in all the time that a line may wait.
+    pub(super) fn in_vain(&self, what: &str) -> String {
+        let linger = crate::settings::Span(self.config.linger);
+        format!("{what} within {linger}; --linger DURATION waits longer")
     }
 }
 

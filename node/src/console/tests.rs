@@ -36,6 +36,10 @@ struct World {
     news: Vec<Notice>,
     undelivered: usize,
     members: Vec<Member>,
+    /// How often there is no link with one alone before there is.
+    unlinked: usize,
+    /// How often the members are not there before they are.
+    late: usize,
     /// Nobody is told who is there.
     is_mute: bool,
 }
@@ -53,6 +57,10 @@ impl Neighbour {
         if world.full > 0 {
             world.full -= 1;
             return Err(Unfit::OutboxFull { waiting: 7 }.into());
+        }
+        if matches!(to, To::Peer(_)) && world.unlinked > 0 {
+            world.unlinked -= 1;
+            return Err(Unfit::NotLinked.into());
         }
         if text.len() > 100 {
             return Err(Unfit::TooLong { len: text.len() }.into());
@@ -113,8 +121,10 @@ impl Handler<ListMembers> for Neighbour {
     type Result = actix::ResponseFuture<Members>;
 
     fn handle(&mut self, _: ListMembers, _: &mut Self::Context) -> Self::Result {
-        let world = self.0.lock().unwrap();
-        let (members, is_mute) = (world.members.clone(), world.is_mute);
+        let mut world = self.0.lock().unwrap();
+        let members = if world.late > 0 { Vec::new() } else { world.members.clone() };
+        world.late = world.late.saturating_sub(1);
+        let is_mute = world.is_mute;
         Box::pin(async move {
             if is_mute {
                 std::future::pending::<()>().await;
@@ -370,7 +380,58 @@ fn messages_to_one_person_go_to_contacts_then_to_members() {
     let (nobody, talk, exit) = to("/msg bob hi");
     assert!(nobody.is_none() && talk.contains("several are called bob"), "{talk}");
     assert_eq!(exit, Some(Exit::Failed));
-    assert!(to("/msg nobody hi").1.contains("nobody is called nobody"));
+    let (_, talk, exit) = to("/msg nobody hi");
+    assert!(talk.contains("not sent: nobody called nobody came within 300ms"), "{talk}");
+    assert_eq!(exit, Some(Exit::NotDelivered));
+}
+
+#[test]
+fn a_line_to_one_person_waits_until_that_one_is_there() {
+    let input = b"/msg alice one\n/msg friend two\n";
+    let members = vec![member(ALICE, "alice")];
+    let world = World { members, late: 3, unlinked: 1, ..World::default() };
+    let played = play(Form::Text, input, world);
+    assert_eq!(played.texts(), ["one", "two"]);
+    assert_eq!((played.exit, played.talk.as_str()), (Some(Exit::Done), ""));
+
+    let world = World { unlinked: usize::MAX, ..World::default() };
+    let played = play(Form::Text, b"/msg friend one\ntwo\n", world);
+    assert_eq!((played.texts(), played.exit), (vec!["two"], Some(Exit::NotDelivered)));
+    assert!(played.talk.contains("no link with that peer within 300ms; --linger"));
+}
+
+#[test]
+fn a_program_is_told_at_once_that_somebody_is_not_there() {
+    let tell = |to: &str| json!({"jsonrpc": "2.0", "id": 1, "method": "tell", "params": {"to": to, "text": "x"}});
+    let input = format!("{}\n{}\n", tell("friend"), tell("nobody"));
+    let world = World { unlinked: 1, ..World::default() };
+    let played = play(Form::Json, input.as_bytes(), world);
+    let words = |at: usize| played.answers()[at]["error"]["message"].to_string();
+    assert!(words(0).contains("not linked"), "{}", played.out);
+    assert!(words(1).contains("nobody is called nobody; /peers"), "{}", played.out);
+    assert!(played.said.is_empty());
+    assert_eq!(played.exit, Some(Exit::NotDelivered));
+}
+
+#[test]
+fn who_leaves_while_a_line_waits_has_not_delivered_it() {
+    let (input, mut lines) = io::pipe().unwrap();
+    writeln!(lines, "/msg friend hi").unwrap();
+    let world = World { unlinked: usize::MAX, ..World::default() };
+    let input = Box::new(io::BufReader::new(input));
+    let played = play_over(Form::Text, input, world, |slot, ending| {
+        actix_rt::spawn(async move {
+            let console = standing(&slot, None).await;
+            while !console.send(IsWaiting).await.unwrap() {
+                tokio::task::yield_now().await;
+            }
+            ending.leave();
+            std::future::pending::<()>().await;
+            drop(lines);
+        });
+    });
+    assert_eq!(played.exit, Some(Exit::NotDelivered));
+    assert!(played.talk.contains("not delivered to anybody: 1 message"), "{}", played.talk);
 }
 
 #[test]
@@ -585,6 +646,19 @@ impl Handler<IsBusy> for Console {
 
     fn handle(&mut self, _: IsBusy, _: &mut Self::Context) -> bool {
         self.asked > 0
+    }
+}
+
+/// Asks whether a line waits for what is not there yet.
+#[derive(Message)]
+#[rtype(result = "bool")]
+struct IsWaiting;
+
+impl Handler<IsWaiting> for Console {
+    type Result = bool;
+
+    fn handle(&mut self, _: IsWaiting, _: &mut Self::Context) -> bool {
+        self.is_waiting
     }
 }
 
