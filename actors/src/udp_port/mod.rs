@@ -19,6 +19,8 @@
 //! Spec: `docs/spec/03-handshake.md`, `docs/spec/04-link.md`.
 
 mod socket;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -157,7 +159,7 @@ pub struct TrackerDatagram {
 #[rtype(result = "()")]
 pub struct SubscribeTracker(pub Recipient<TrackerDatagram>);
 
-/// The peer supervisor introduces itself.
+/// The peer supervisor introduces itself; the links of one before it are forgotten.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct SubscribeIncoming(pub Recipient<IncomingLink>);
@@ -566,6 +568,9 @@ impl Handler<HandleLinkEvents> for UdpPort {
         HandleLinkEvents { link, events }: HandleLinkEvents,
         _: &mut Self::Context,
     ) {
+        if !self.links.contains_key(&link) {
+            return;
+        }
         for event in events {
             if event.is_drained() {
                 self.links.remove(&link);
@@ -608,6 +613,11 @@ impl Handler<SubscribeIncoming> for UdpPort {
     type Result = ();
 
     fn handle(&mut self, SubscribeIncoming(office): SubscribeIncoming, _: &mut Self::Context) {
+        // One that introduces itself has no links: those of an office before it went with it.
+        let left: Vec<LinkId> = self.links.keys().copied().collect();
+        for link in left {
+            self.abandon(link);
+        }
         self.incoming = Some(Outlet::new(office));
     }
 }
