@@ -191,6 +191,8 @@ fn tracker_announcer(
     offices: &Offices,
 ) -> ActorSpec<TrackerAnnouncer> {
     let slots = offices.clone();
+    // It waits that long for trackers to hear of our leaving, and then ends by itself.
+    let grace = config.announcer.profile.stopped_timeout + Duration::from_secs(1);
     let make = move || {
         let neighbours = tracker_announcer::Neighbours {
             udp: slots.udp_port.need()?,
@@ -202,7 +204,10 @@ fn tracker_announcer(
         };
         Ok(TrackerAnnouncer::new(config.clone(), neighbours))
     };
-    ChildSpec::try_actor("tracker_announcer", make).slot(&offices.tracker_announcer).asked()
+    ChildSpec::try_actor("tracker_announcer", make)
+        .slot(&offices.tracker_announcer)
+        .asked()
+        .grace(grace)
 }
 
 fn chat_desk(offices: &Offices) -> ActorSpec<ChatDesk> {
