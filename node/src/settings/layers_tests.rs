@@ -140,7 +140,8 @@ fn values_without_sense_are_refused_and_blamed_on_their_layer() {
         &["--set mesh.idle_timeout=5s", "twice mesh.keep_alive (15s)"],
     );
     refused(&flags(&["network.ipv4=false", "network.ipv6=false"]), &["both off"]);
-    refused(&flags(&["mesh.dials_at_once=0"]), &["1 to 256"]);
+    refused(&flags(&["mesh.dials_at_once=0"]), &["1 to 16"]);
+    refused(&flags(&["mesh.dials_at_once=17"]), &["1 to 16"]);
     refused(&flags(&["link.renewal_interval=1s"]), &["1m to 24h"]);
     refused(&flags(&["trackers.default=ftp://x"]), &["\"ftp://x\"", "udp, http or https"]);
     // What one layer breaks, a higher one may repair.
