@@ -16,6 +16,7 @@
 //!
 //! Owns: the sockets and the [`Endpoint`] (channel gate, routing of packets to links).
 //! Lost on a crash: every link. The mesh redials.
+//! What it drops is counted, and logged every hour (debug) and at the end (info).
 //! Spec: `docs/spec/03-handshake.md`, `docs/spec/04-link.md`.
 
 mod socket;
@@ -63,6 +64,9 @@ const OBSERVED_MAX: usize = 8;
 
 /// How often our interfaces are read again.
 const INTERFACES_INTERVAL: Duration = Duration::from_secs(30);
+
+/// How often what was dropped is logged.
+const DROPS_INTERVAL: Duration = Duration::from_secs(3600);
 
 /// Where and how to listen.
 #[derive(Debug, Clone)]
@@ -397,6 +401,23 @@ impl UdpPort {
         }
     }
 
+    fn drops(&self) -> Drops {
+        Drops {
+            gate: self.endpoint.counters(),
+            unknown: self.unknown,
+            krpc: self.krpc,
+            refused: self.refused,
+            unsent: self.dropped_sends,
+        }
+    }
+
+    fn log_drops_later(ctx: &mut Context<Self>) {
+        ctx.run_later(DROPS_INTERVAL, |port, ctx| {
+            tracing::debug!(drops = ?port.drops(), "dropped so far");
+            Self::log_drops_later(ctx);
+        });
+    }
+
     fn refresh_own_addresses(&mut self) {
         let port = self.local_port();
         let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
@@ -461,6 +482,11 @@ impl Actor for UdpPort {
         for socket in &self.sockets {
             tracing::info!(address = %socket.local(), "listening");
         }
+        Self::log_drops_later(ctx);
+    }
+
+    fn stopped(&mut self, _: &mut Self::Context) {
+        tracing::info!(drops = ?self.drops(), "dropped in all");
     }
 }
 
@@ -660,12 +686,6 @@ impl Handler<CountDrops> for UdpPort {
     type Result = MessageResult<CountDrops>;
 
     fn handle(&mut self, _: CountDrops, _: &mut Self::Context) -> Self::Result {
-        MessageResult(Drops {
-            gate: self.endpoint.counters(),
-            unknown: self.unknown,
-            krpc: self.krpc,
-            refused: self.refused,
-            unsent: self.dropped_sends,
-        })
+        MessageResult(self.drops())
     }
 }
