@@ -46,7 +46,7 @@ pub(crate) fn run(
 ) -> Result<Exit, Failure> {
     supervision::install_panic_hook();
     let port = listen_port(settings, &mut profile)?;
-    let config = root_config(settings, Arc::new(profile), open, port);
+    let config = root_config(settings, Arc::new(profile), open, port, talk.is_some());
     let front = talk.as_ref().map(|talk| talk.front.clone());
     let result = System::new().block_on(async {
         let ending = Arc::new(Ending::default());
@@ -153,7 +153,13 @@ fn listen_port(settings: &Settings, profile: &mut Profile) -> Result<u16, Failur
     }
 }
 
-fn root_config(settings: &Settings, profile: Arc<Profile>, open: Open, port: u16) -> root::Config {
+fn root_config(
+    settings: &Settings,
+    profile: Arc<Profile>,
+    open: Open,
+    port: u16,
+    has_console: bool,
+) -> root::Config {
     let network = &settings.network;
     let mut listen = Vec::new();
     if network.ipv4 {
@@ -192,6 +198,7 @@ fn root_config(settings: &Settings, profile: Arc<Profile>, open: Open, port: u16
         dials_at_once: settings.mesh.dials_at_once,
         resolver: bitchat_actors::resolver::Config::default(),
         announcer: settings.trackers.enabled.then_some(announcer),
+        has_console,
         restarts: RESTARTS,
     }
 }

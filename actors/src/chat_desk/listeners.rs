@@ -16,10 +16,9 @@ const HELD_MAX: usize = 1024;
 const HELD_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// See the module.
-#[derive(Default)]
 pub(super) struct Listeners {
     present: Vec<Recipient<Notice>>,
-    /// Somebody has listened, and is expected back; where nobody ever does, nothing is held.
+    /// Somebody will listen; where nobody ever does, nothing is held.
     is_expected: bool,
     held: VecDeque<Notice>,
     held_bytes: usize,
@@ -27,6 +26,11 @@ pub(super) struct Listeners {
 }
 
 impl Listeners {
+    pub(super) const fn new(is_expected: bool) -> Self {
+        let held = VecDeque::new();
+        Self { present: Vec::new(), is_expected, held, held_bytes: 0, lost: 0 }
+    }
+
     /// Tells a new one what has waited, and from now on everything.
     pub(super) fn add(&mut self, listener: Recipient<Notice>) {
         for notice in std::mem::take(&mut self.held) {
@@ -38,7 +42,6 @@ impl Listeners {
             let text = format!("{lost} notices are not shown: too many came during a restart");
             listener.do_send(Notice::Warning { text, code: None });
         }
-        self.is_expected = true;
         self.present.push(listener);
     }
 
@@ -143,8 +146,9 @@ mod tests {
 
     #[actix::test]
     async fn what_comes_while_nobody_is_there_is_told_to_the_next_in_order() {
-        let mut listeners = Listeners::default();
+        let mut listeners = Listeners::new(true);
         let (first, second) = (Scribe::default(), Scribe::default());
+        listeners.tell(heard("zero"));
         let addr = first.clone().start();
         listeners.add(addr.clone().recipient());
         listeners.tell(heard("one"));
@@ -155,16 +159,13 @@ mod tests {
         listeners.add(addr.clone().recipient());
         listeners.tell(heard("four"));
         stop(addr).await;
-        assert_eq!(first.texts(), ["one"]);
+        assert_eq!(first.texts(), ["zero", "one"]);
         assert_eq!(second.texts(), ["two", "three", "four"]);
     }
 
     #[actix::test]
     async fn what_waits_is_bounded_and_the_rest_is_counted() {
-        let mut listeners = Listeners::default();
-        let addr = Scribe::default().start();
-        listeners.add(addr.clone().recipient());
-        stop(addr).await;
+        let mut listeners = Listeners::new(true);
         for _ in 0..300 {
             listeners.tell(heard("x".repeat(32 * 1024)));
         }
@@ -179,7 +180,7 @@ mod tests {
 
     #[test]
     fn where_nobody_ever_listens_nothing_is_held() {
-        let mut listeners = Listeners::default();
+        let mut listeners = Listeners::new(false);
         listeners.tell(heard("one"));
         assert!(listeners.held.is_empty() && listeners.lost == 0);
     }

@@ -5,7 +5,7 @@
 //! | [`Say`] | console | says a text in a channel |
 //! | [`Tell`] | console | says a text to one peer alone |
 //! | [`CountUndelivered`] | console | how many messages nobody has yet |
-//! | [`Subscribe`] | console | asks for every [`Notice`] from now on, and those that came since the last listener ended |
+//! | [`Subscribe`] | console | asks for every [`Notice`] from now on, and those that wait for a listener |
 //! | [`ChatNews`] | peer supervisor | what peers say, and who is there |
 //! | [`MemberNews`] | mesh manager | who is there in which channel |
 //! | [`ChannelEvent`] | channel book | which channels are open |
@@ -71,8 +71,7 @@ pub struct Tell {
 #[rtype(result = "usize")]
 pub struct CountUndelivered;
 
-/// Asks for every [`Notice`] from now on, and for those that waited, bounded, since the last
-/// listener ended.
+/// Asks for every [`Notice`] from now on, and for those that waited, bounded, for a listener.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Subscribe(pub Recipient<Notice>);
@@ -175,16 +174,17 @@ impl std::fmt::Debug for ChatDesk {
 }
 
 impl ChatDesk {
-    /// Begins with nothing said.
+    /// Begins with nothing said. Where it `is_heard`, what happens before somebody subscribes is
+    /// kept until then, bounded.
     #[must_use]
-    pub fn new(offices: Offices, directory: Directory) -> Self {
+    pub fn new(offices: Offices, directory: Directory, is_heard: bool) -> Self {
         Self {
             driver: Driver::new(Chat::new(Rng::from_seed(entropy::seed()))),
             offices,
             directory,
             open: BTreeSet::new(),
             names: BTreeMap::new(),
-            listeners: Listeners::default(),
+            listeners: Listeners::new(is_heard),
             outgoing: BTreeMap::new(),
         }
     }
