@@ -359,10 +359,17 @@ impl Actor for MeshManager {
         // Answered before the port, and so known before the first channel.
         self.offices.own.do_send(SubscribeOwnAddresses(own.clone().recipient()));
         let port = self.offices.port.send(FindLocalPort);
-        ctx.wait(port.into_actor(self).map(move |port, mesh, _| {
-            mesh.port = port.ok();
-            mesh.offices.links.do_send(SubscribeMesh(own.clone().recipient()));
-            mesh.offices.channels.do_send(channel_book::Subscribe(own.recipient()));
+        let channels = self.offices.channels.send(channel_book::Subscribe(own.clone().recipient()));
+        let begin = async move {
+            let port = port.await.ok();
+            // A restarting book fails this one too.
+            let _ = channels.await;
+            port
+        };
+        ctx.wait(begin.into_actor(self).map(move |port, mesh, _| {
+            mesh.port = port;
+            // After the channels: a link that shares none of them would be closed.
+            mesh.offices.links.do_send(SubscribeMesh(own.recipient()));
         }));
         self.check_epochs_later(ctx);
     }

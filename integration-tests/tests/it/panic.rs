@@ -81,6 +81,19 @@ fn a_node_is_whole_again_after_a_panic_of(actor: &str) {
     }
 }
 
+#[test]
+fn links_stay_when_the_mesh_manager_fails() {
+    let scene = Scene::new(2);
+    let Some(_tracker) = scene.start_tracker() else { return };
+    let mut chats = scene.chat_all();
+    let [hurt, other] = &mut chats[..] else { unreachable!("two homes") };
+    let ups = hurt.count(|line| is(line, "member_up"));
+    hurt.request("panic", json!({"actor": "mesh_manager"}));
+    hurt.wait_for_count(ups + 1, WHOLE_WITHIN, |line| is(line, "member_up"));
+    talk_until_heard(hurt, other, "still here", Instant::now() + WHOLE_WITHIN);
+    assert_eq!(other.count(|line| is(line, "member_down")), 0, "{}", other.story());
+}
+
 /// A warning that something said is lost.
 fn is_loss(line: &Value) -> bool {
     is(line, "warning") && line["params"]["code"] == 3
