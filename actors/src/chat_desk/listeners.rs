@@ -102,7 +102,9 @@ mod tests {
         fn handle(&mut self, notice: Notice, _: &mut Self::Context) {
             let text = match notice {
                 Notice::Heard { text, .. } | Notice::Warning { text, .. } => text,
-                other => format!("{other:?}"),
+                Notice::Delivered { .. } | Notice::MemberUp { .. } | Notice::MemberDown { .. } => {
+                    "no text".into()
+                }
             };
             self.0.lock().unwrap().push(text);
         }
