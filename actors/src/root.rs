@@ -50,6 +50,8 @@ pub struct Config {
     pub resolver: resolver::Config,
     /// How trackers are talked to; `None`: not at all.
     pub announcer: Option<tracker_announcer::Config>,
+    /// Whether a console comes after the chat desk: what happens before it stands waits for it.
+    pub has_console: bool,
     /// How often actors may fail before the node gives up.
     pub restarts: RestartLimit,
 }
@@ -93,7 +95,7 @@ pub fn supervisor(config: Config) -> (Supervisor, Offices) {
     if let Some(announcer) = &config.announcer {
         tree = tree.child(tracker_announcer(announcer.clone(), &offices));
     }
-    let tree = tree.child(chat_desk(&offices));
+    let tree = tree.child(chat_desk(&config, &offices));
     (tree, offices)
 }
 
@@ -191,6 +193,8 @@ fn tracker_announcer(
     offices: &Offices,
 ) -> ActorSpec<TrackerAnnouncer> {
     let slots = offices.clone();
+    // It waits that long for trackers to hear of our leaving, and then ends by itself.
+    let grace = config.announcer.profile.stopped_timeout + Duration::from_secs(1);
     let make = move || {
         let neighbours = tracker_announcer::Neighbours {
             udp: slots.udp_port.need()?,
@@ -202,18 +206,21 @@ fn tracker_announcer(
         };
         Ok(TrackerAnnouncer::new(config.clone(), neighbours))
     };
-    ChildSpec::try_actor("tracker_announcer", make).slot(&offices.tracker_announcer).asked()
+    ChildSpec::try_actor("tracker_announcer", make)
+        .slot(&offices.tracker_announcer)
+        .asked()
+        .grace(grace)
 }
 
-fn chat_desk(offices: &Offices) -> ActorSpec<ChatDesk> {
-    let slots = offices.clone();
+fn chat_desk(config: &Config, offices: &Offices) -> ActorSpec<ChatDesk> {
+    let (slots, is_heard) = (offices.clone(), config.has_console);
     let make = move || {
         let offices = chat_desk::Offices {
             peers: slots.peer_supervisor.need()?,
             members: slots.mesh_manager.need()?,
             channels: slots.channel_book.need()?,
         };
-        Ok(ChatDesk::new(offices, slots.directory.clone()))
+        Ok(ChatDesk::new(offices, slots.directory.clone(), is_heard))
     };
     ChildSpec::try_actor("chat_desk", make).slot(&offices.chat_desk)
 }

@@ -126,6 +126,10 @@ pub const FRAMES_HELD_MAX: usize = 256;
 /// See [`FRAMES_HELD_MAX`].
 pub const FRAMES_HELD_BYTES_MAX: usize = 1024 * 1024;
 
+/// Between two new names of one peer that are judged; of those that come meanwhile only the newest
+/// is kept. Stops a member from having the contact book searched and written without end.
+pub const RENAME_INTERVAL_MIN: Duration = Duration::from_secs(30);
+
 /// Renewals of a link's keys that may wait for an answer. Stops a peer from making us compute key
 /// shares without end.
 pub const RENEW_OFFERS_OPEN_MAX: usize = 3;
