@@ -22,6 +22,9 @@ use crate::tracker_announcer::{self, TrackerAnnouncer};
 use crate::udp_port::{self, UdpPort};
 use crate::vault::Profile;
 
+/// How much longer than the trackers are given the announcer may take to stop.
+const LEAVING_MARGIN: Duration = Duration::from_secs(1);
+
 /// Which channels of the profile are open in this run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Open {
@@ -191,6 +194,8 @@ fn tracker_announcer(
     offices: &Offices,
 ) -> ActorSpec<TrackerAnnouncer> {
     let slots = offices.clone();
+    // A silent tracker takes all of the first to be left.
+    let grace = config.announcer.profile.stopped_timeout + LEAVING_MARGIN;
     let make = move || {
         let neighbours = tracker_announcer::Neighbours {
             udp: slots.udp_port.need()?,
@@ -202,7 +207,8 @@ fn tracker_announcer(
         };
         Ok(TrackerAnnouncer::new(config.clone(), neighbours))
     };
-    ChildSpec::try_actor("tracker_announcer", make).slot(&offices.tracker_announcer).asked()
+    let spec = ChildSpec::try_actor("tracker_announcer", make).grace(grace);
+    spec.slot(&offices.tracker_announcer).asked()
 }
 
 fn chat_desk(offices: &Offices) -> ActorSpec<ChatDesk> {
