@@ -1,4 +1,5 @@
-//! What the integration tests share: real trackers, and nodes in processes of their own.
+//! What the integration tests share: real and faulty trackers, and nodes in processes of their own.
 
+pub mod faulty_tracker;
 pub mod node;
 pub mod tracker;
