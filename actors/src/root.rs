@@ -115,7 +115,7 @@ fn channel_book(config: &Arc<Config>, offices: &Offices) -> ActorSpec<ChannelBoo
             Open::These(ids) => book.with_open(ids),
         })
     };
-    ChildSpec::try_actor("channel_book", open).slot(&offices.channel_book)
+    ChildSpec::try_actor("channel_book", open).slot(&offices.channel_book).asked()
 }
 
 fn udp_port(config: &Arc<Config>, offices: &Offices) -> ActorSpec<UdpPort> {
@@ -186,7 +186,7 @@ fn mesh_manager(config: &Arc<Config>, offices: &Offices) -> ActorSpec<MeshManage
         };
         Ok(MeshManager::new(mesh, offices, slots.directory.clone()))
     };
-    ChildSpec::try_actor("mesh_manager", make).slot(&offices.mesh_manager)
+    ChildSpec::try_actor("mesh_manager", make).slot(&offices.mesh_manager).asked()
 }
 
 fn tracker_announcer(

@@ -13,6 +13,7 @@
 //! | [`SaveLastKnown`] | mesh manager | keeps where the members are, for the next start |
 //! | [`ListLastKnown`] | mesh manager | where the members were, to be dialled first |
 //! | [`Subscribe`] | those who serve channels | asks for every [`ChannelEvent`] |
+//! | [`Shutdown`] | supervisor | writes what is not written yet, then stops |
 //!
 //! Owns: the files in `channels` of the profile, and the list of open channels.
 //!
@@ -30,12 +31,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{Actor, AsyncContext, Context, Handler, Message, Recipient};
+use actix::{Actor, ActorContext as _, AsyncContext as _, Context, Handler, Message, Recipient};
 use bitchat_protocol::channel::{ChannelKeys, ChatFile, Kind, NodeAddress, Rotation};
 use bitchat_protocol::id::{ChannelId, PeerId};
 use bitchat_protocol::identity::DisplayName;
 use bitchat_protocol::limits::CHANNELS_MAX;
 
+use crate::supervision::Shutdown;
 use crate::vault::{Profile, ProfileError};
 use shelf::{Shelf, Stored};
 
@@ -424,6 +426,14 @@ impl Handler<Subscribe> for ChannelBook {
             subscriber.do_send(ChannelEvent::Opened(Arc::clone(opened)));
         }
         self.subscribers.push(subscriber);
+    }
+}
+
+impl Handler<Shutdown> for ChannelBook {
+    type Result = ();
+
+    fn handle(&mut self, _: Shutdown, ctx: &mut Self::Context) {
+        ctx.stop();
     }
 }
 
