@@ -34,6 +34,12 @@ impl Home {
         self.directory.path()
     }
 
+    /// Where the program keeps the profiles of this home.
+    #[must_use]
+    pub fn data_dir(&self) -> PathBuf {
+        self.path().join(".local/share/bitchat")
+    }
+
     /// The program with these arguments, isolated from the user's own settings and profiles.
     #[must_use]
     pub fn command(&self, arguments: &[&str]) -> Command {

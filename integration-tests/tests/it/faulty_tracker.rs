@@ -9,7 +9,7 @@ use bitchat_integration_tests::faulty_tracker::{FaultyTracker, HttpFault, UdpFau
 use bitchat_integration_tests::node::{Chat, Home};
 use serde_json::json;
 
-use crate::scene::{MESH_WITHIN, PROGRAM, SOON, Scene, must_have_links, must_talk};
+use crate::scene::{PROGRAM, SOON, Scene, must_talk};
 
 /// A node gives a silent tracker ten seconds.
 const SAID_WITHIN: Duration = Duration::from_secs(15);
@@ -36,11 +36,7 @@ fn two_nodes_mesh_beside(all: &[Expected]) {
     let urls: Vec<String> = all.iter().map(|it| it.tracker.url().to_owned()).collect();
     let scene = Scene::with_trackers(2, &urls);
     let Some(_tracker) = scene.start_tracker() else { return };
-    let log = ["--set", "log.level=info", &scene.file];
-    let mut chats: Vec<Chat> = scene.homes.iter().map(|home| home.chat(&log)).collect();
-    for chat in &mut chats {
-        must_have_links(chat, 1, MESH_WITHIN);
-    }
+    let mut chats = scene.chat_all_with(&["--set", "log.level=info"]);
     must_talk(&mut chats, 0, 1, "that was quick");
     for chat in &mut chats {
         must_say_each_failure(chat, all);
