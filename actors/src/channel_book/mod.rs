@@ -38,7 +38,7 @@ use bitchat_protocol::identity::DisplayName;
 use bitchat_protocol::limits::CHANNELS_MAX;
 
 use crate::supervision::Shutdown;
-use crate::vault::{Profile, ProfileError};
+use crate::vault::{Profile, ProfileError, RefusalLog};
 use shelf::{Shelf, Stored};
 
 /// Messages waiting: those of the person and of a few neighbours.
@@ -228,6 +228,7 @@ pub struct ChannelBook {
     open: BTreeMap<ChannelId, Arc<OpenedChannel>>,
     subscribers: Vec<Recipient<ChannelEvent>>,
     save_is_due: bool,
+    refusals: RefusalLog,
 }
 
 impl ChannelBook {
@@ -242,6 +243,7 @@ impl ChannelBook {
             open: BTreeMap::new(),
             subscribers: Vec::new(),
             save_is_due: false,
+            refusals: RefusalLog::default(),
         })
     }
 
@@ -299,8 +301,8 @@ impl ChannelBook {
         }
         ctx.run_later(after, |book, ctx| {
             book.save_is_due = false;
-            if let Err(error) = book.shelf.save() {
-                tracing::warn!(%error, "addresses could not be saved; trying again later");
+            let saved = book.shelf.save();
+            if !book.refusals.note("the latest addresses", &saved) {
                 book.save_later(ctx, SAVE_AGAIN_AFTER);
             }
         });
