@@ -58,7 +58,7 @@ pub(super) fn mistreat(mut stream: TcpStream, fault: &HttpFault) -> io::Result<T
         HttpFault::Silence => return Ok(stream),
         HttpFault::EndlessHead => {
             stream.write_all(b"HTTP/1.1 200 OK\r\n")?;
-            // Whoever reads all of it is told by the test's own limit; a megabyte is enough to see.
+            // A megabyte, far beyond what a node reads, and no end to it.
             for line in 0..20_000 {
                 write!(stream, "X-Header-{line}: and so on, without an end\r\n")?;
             }

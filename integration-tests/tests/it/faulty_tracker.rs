@@ -110,7 +110,7 @@ fn faults_over_udp_are_said_and_the_other_tracker_is_enough() {
         (UdpFault::TooShort, "it did not answer in time"),
         (UdpFault::LongRefusal, "\u{fffd}[2J"),
         (UdpFault::OtherPort, "it did not answer in time"),
-        (UdpFault::Unsolicited(address), "announced"),
+        (UdpFault::Unsolicited(address), "peers=0"),
     ];
     two_nodes_mesh_beside(&start(FaultyTracker::udp, faults));
     assert_eq!(datagrams_at(&victim), 0, "nobody goes where an unasked answer leads");
@@ -123,7 +123,8 @@ fn among_ten_thousand_peers_the_one_member_is_found_and_no_victim_is_flooded() {
     // What is left is cut to five hundred.
     two_nodes_mesh_beside(&start(FaultyTracker::http, [(fault, "peers=500")]));
     let count = datagrams_at(&victim);
-    assert!((1..=20).contains(&count), "{count} datagrams from two nodes");
+    // Named a thousand times to two nodes: dialled as one address, with back-off.
+    assert!((1..=100).contains(&count), "{count} datagrams from two nodes");
 }
 
 #[test]

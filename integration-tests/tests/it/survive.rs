@@ -35,12 +35,12 @@ fn a_node_that_was_killed_and_missed_comes_back_without_the_others_restarting() 
     let scene = Scene::new(3);
     let Some(_tracker) = scene.start_tracker() else { return };
     // Half a minute, if not said, until a dead link is told from a quiet one.
-    let settings = ["--set", "mesh.keep_alive=1s", "--set", "mesh.idle_timeout=2s"];
+    let settings = ["--set", "mesh.keep_alive=1s", "--set", "mesh.idle_timeout=3s"];
     let mut chats = scene.chat_all_with(&settings);
     chats[2].kill();
     for chat in &mut chats[..2] {
-        chat.wait_for(SOON, |line| is(line, "member_down"));
-        must_have_links(chat, 1, SOON);
+        chat.wait_for(MESH_WITHIN, |line| is(line, "member_down"));
+        must_have_links(chat, 1, MESH_WITHIN);
     }
     must_talk(&mut chats, 0, 1, "where is he?");
     chats[2] = scene.chat_with(2, &settings);
