@@ -22,6 +22,9 @@ use crate::tracker_announcer::{self, TrackerAnnouncer};
 use crate::udp_port::{self, UdpPort};
 use crate::vault::Profile;
 
+/// How much longer than the trackers are given the announcer may take to stop.
+const LEAVING_MARGIN: Duration = Duration::from_secs(1);
+
 /// Which channels of the profile are open in this run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Open {
@@ -114,7 +117,7 @@ fn channel_book(config: &Arc<Config>, offices: &Offices) -> ActorSpec<ChannelBoo
             Open::These(ids) => book.with_open(ids),
         })
     };
-    ChildSpec::try_actor("channel_book", open).slot(&offices.channel_book)
+    ChildSpec::try_actor("channel_book", open).slot(&offices.channel_book).asked()
 }
 
 fn udp_port(config: &Arc<Config>, offices: &Offices) -> ActorSpec<UdpPort> {
@@ -185,7 +188,7 @@ fn mesh_manager(config: &Arc<Config>, offices: &Offices) -> ActorSpec<MeshManage
         };
         Ok(MeshManager::new(mesh, offices, slots.directory.clone()))
     };
-    ChildSpec::try_actor("mesh_manager", make).slot(&offices.mesh_manager)
+    ChildSpec::try_actor("mesh_manager", make).slot(&offices.mesh_manager).asked()
 }
 
 fn tracker_announcer(
@@ -193,8 +196,8 @@ fn tracker_announcer(
     offices: &Offices,
 ) -> ActorSpec<TrackerAnnouncer> {
     let slots = offices.clone();
-    // It waits that long for trackers to hear of our leaving, and then ends by itself.
-    let grace = config.announcer.profile.stopped_timeout + Duration::from_secs(1);
+    // A silent tracker takes all of the first to be left.
+    let grace = config.announcer.profile.stopped_timeout + LEAVING_MARGIN;
     let make = move || {
         let neighbours = tracker_announcer::Neighbours {
             udp: slots.udp_port.need()?,
@@ -206,10 +209,8 @@ fn tracker_announcer(
         };
         Ok(TrackerAnnouncer::new(config.clone(), neighbours))
     };
-    ChildSpec::try_actor("tracker_announcer", make)
-        .slot(&offices.tracker_announcer)
-        .asked()
-        .grace(grace)
+    let spec = ChildSpec::try_actor("tracker_announcer", make).grace(grace);
+    spec.slot(&offices.tracker_announcer).asked()
 }
 
 fn chat_desk(config: &Config, offices: &Offices) -> ActorSpec<ChatDesk> {

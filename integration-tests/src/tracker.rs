@@ -155,7 +155,11 @@ fn open_to_others(_: &std::path::Path) -> io::Result<()> {
 }
 
 /// A port that is free for TCP and UDP now.
-fn free_port() -> io::Result<u16> {
+///
+/// # Errors
+///
+/// When loopback has none.
+pub fn free_port() -> io::Result<u16> {
     loop {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let port = listener.local_addr()?.port();

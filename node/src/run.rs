@@ -1,6 +1,7 @@
 //! Starts a node and keeps it until it is ended: by a signal, by its console or by its failure.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::io::ErrorKind;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +22,9 @@ use crate::settings::{Cipher, ClientProfile, Settings};
 
 /// Ports from which one is chosen at a profile's first use.
 const PORTS: std::ops::Range<u16> = 10_000..60_000;
+
+/// Ports drawn until one is free.
+const PORTS_TRIED: usize = 32;
 
 /// How often actors may fail before the node gives up.
 const RESTARTS: RestartLimit = RestartLimit { max: 5, within: Duration::from_secs(60) };
@@ -144,13 +148,32 @@ fn listen_port(settings: &Settings, profile: &mut Profile) -> Result<u16, Failur
         (0, Some(port)) => Ok(port),
         (0, None) => {
             let mut rng = Rng::from_seed(bitchat_actors::entropy::seed());
-            let offset = rng.below(u64::from(PORTS.end - PORTS.start));
-            let port = PORTS.start + u16::try_from(offset).unwrap_or(0);
+            let port = choose_port(&mut rng, is_free);
             profile.set_udp_port(port)?;
             Ok(port)
         }
         (port, _) => Ok(port),
     }
+}
+
+/// Draws ports until one is free, or for long enough: then binding it says what is wrong.
+fn choose_port(rng: &mut Rng, is_free: impl Fn(u16) -> bool) -> u16 {
+    let mut draw = || {
+        let offset = rng.below(u64::from(PORTS.end - PORTS.start));
+        PORTS.start + u16::try_from(offset).unwrap_or(0)
+    };
+    let drawn: [u16; PORTS_TRIED] = std::array::from_fn(|_| draw());
+    drawn.into_iter().find(|port| is_free(*port)).unwrap_or(drawn[0])
+}
+
+/// Whether no other program has this port now; connections of others begin at ports like ours.
+fn is_free(port: u16) -> bool {
+    let all: [IpAddr; 2] = [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
+    all.into_iter().all(|ip| match UdpSocket::bind((ip, port)) {
+        Ok(_) => true,
+        // Where there is no IPv6, nobody is in the way.
+        Err(error) => error.kind() != ErrorKind::AddrInUse,
+    })
 }
 
 fn root_config(
@@ -200,5 +223,28 @@ fn root_config(
         announcer: settings.trackers.enabled.then_some(announcer),
         has_console,
         restarts: RESTARTS,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_port_of_a_new_profile_is_one_that_nobody_has() {
+        let mut rng = Rng::from_seed([1; 32]);
+        for _ in 0..100 {
+            let port = choose_port(&mut rng, |port| port % 2 == 0);
+            assert!(port % 2 == 0 && PORTS.contains(&port), "{port}");
+        }
+        assert!(PORTS.contains(&choose_port(&mut rng, |_| false)));
+    }
+
+    #[test]
+    fn a_port_that_somebody_has_is_not_free() {
+        for ip in ["0.0.0.0", "127.0.0.1"] {
+            let other = UdpSocket::bind((ip, 0)).expect("a free port");
+            assert!(!is_free(other.local_addr().expect("bound").port()), "{ip}");
+        }
     }
 }

@@ -144,6 +144,14 @@ const _: () = assert!(CHAT_WINDOW_BYTES + 2 * MESSAGE_BYTES_MAX < CONTROL_QUEUE_
 /// as only authenticated packets are remembered.
 pub const FIRST_PACKETS_REMEMBERED_MAX: usize = 16 * 1024;
 
+/// Hashes spent on finding out by how much a member's clock differs from ours; with one channel they
+/// reach a day and ten hours to either side. Together with the next, stops strangers from buying our
+/// time with packets that fit no channel.
+pub const CLOCK_SEARCH_HASHES_MAX: usize = 4096;
+
+/// Between two such searches.
+pub const CLOCK_SEARCH_EVERY: Duration = Duration::from_secs(30);
+
 /// Links that a peer opened and whose handshake is not done. Bounds what a member who never
 /// finishes a handshake makes us hold.
 pub const HALF_OPEN_LINKS_MAX: usize = 128;

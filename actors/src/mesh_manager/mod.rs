@@ -8,6 +8,7 @@
 //! | [`OwnAddressesChanged`] | UDP port | where we are ourselves |
 //! | [`ListMembers`] | console | the members of a channel and each one's view of the mesh |
 //! | [`SubscribeMembers`], [`SubscribeAnnouncer`] | later actors | introduce themselves; told what stands |
+//! | [`Shutdown`] | supervisor | has the last changes saved, then stops |
 //!
 //! Owns: the [`Mesh`] machine, and which infohashes are announced.
 //! Lost on a crash: candidates and back-offs; links stay, and are told again by the peer supervisor.
@@ -22,8 +23,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{
-    Actor, ActorFutureExt as _, AsyncContext as _, Context, Handler, Message, MessageResult,
-    Recipient, WrapFuture as _,
+    Actor, ActorContext as _, ActorFutureExt as _, AsyncContext as _, Context, Handler, Message,
+    MessageResult, Recipient, WrapFuture as _,
 };
 use bitchat_protocol::channel::Epoch;
 use bitchat_protocol::crypto::Rng;
@@ -39,6 +40,7 @@ use crate::channel_book::{self, ChannelEvent, OpenedChannel, SaveLastKnown};
 use crate::directory::Directory;
 use crate::driver::{Drive, Driver};
 use crate::peer_supervisor::{Dial, EndLink, LinkKey, LinkNews, SetOwnChannels, SubscribeMesh};
+use crate::supervision::Shutdown;
 use crate::tracker_announcer::{Announce, PeersDiscovered, Withdraw};
 use crate::udp_port::{
     AddChannel, FindLocalPort, OwnAddressesChanged, RemoveChannel, SubscribeOwnAddresses,
@@ -479,5 +481,14 @@ impl Handler<SubscribeAnnouncer> for MeshManager {
         self.announcer = Some(announcer);
         self.announced.clear();
         self.announce();
+    }
+}
+
+impl Handler<Shutdown> for MeshManager {
+    type Result = ();
+
+    fn handle(&mut self, _: Shutdown, ctx: &mut Self::Context) {
+        self.save();
+        ctx.stop();
     }
 }

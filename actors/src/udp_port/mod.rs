@@ -314,8 +314,17 @@ impl UdpPort {
         match routed {
             Some(Routed::ToLink(link, input)) => self.touch(link, input),
             Some(Routed::Incoming(link)) => self.introduce(link),
-            None => {}
+            None => self.tell_of_clocks(),
         }
+    }
+
+    fn tell_of_clocks(&mut self) {
+        let Some(ahead) = self.endpoint.take_clock_difference() else { return };
+        let (minutes, side) = (ahead.unsigned_abs(), if ahead < 0 { "behind" } else { "ahead of" });
+        tracing::warn!(
+            "a member's clock is {minutes} minutes {side} this machine's, and there is no link \
+             between clocks that differ by more than a minute: set the one that is wrong"
+        );
     }
 
     fn touch(&mut self, link: LinkId, input: LinkInput) {

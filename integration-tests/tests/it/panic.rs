@@ -62,7 +62,7 @@ fn a_node_is_whole_again_after_a_panic_of(actor: &str) {
     let deadline = Instant::now() + WHOLE_WITHIN;
     let id = hurt.request("panic", json!({ "actor": actor }));
     // The words of the panic itself: it did happen.
-    hurt.wait_for_talk(SOON, actor);
+    hurt.wait_for_talk(SOON, &[actor]);
     if let Some(answer) = hurt.look_for(Duration::ZERO, |line| line["id"] == id) {
         assert_eq!(answer["result"]["found"], true, "{answer}");
     }

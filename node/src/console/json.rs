@@ -94,6 +94,12 @@ impl Console {
                 let found = bitchat_actors::supervision::fault::panic_actor(actor);
                 self.answer(asker, &json!({"found": found}));
             }
+            #[cfg(feature = "fault-injection")]
+            "clock" => {
+                let ahead = params["seconds_ahead"].as_i64().unwrap_or(0);
+                bitchat_actors::clock::fault::set_seconds_ahead(ahead);
+                self.answer(asker, &json!({}));
+            }
             unknown => {
                 let hint = suggest::nearest(unknown, METHODS)
                     .map(|nearest| format!("; did you mean {nearest}?"))
