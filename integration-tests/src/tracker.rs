@@ -1,5 +1,7 @@
 //! A real tracker program: opentracker, over UDP and HTTP on one loopback port.
 
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher as _, Hasher as _};
 use std::io::{self, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::PathBuf;
@@ -154,17 +156,27 @@ fn open_to_others(_: &std::path::Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Ports below those that systems give to whoever asks for any: one of these is still free later.
+const PORTS: std::ops::Range<u64> = 10_000..32_768;
+
 /// A port that is free for TCP and UDP now.
 ///
 /// # Errors
 ///
 /// When loopback has none.
 pub fn free_port() -> io::Result<u16> {
-    loop {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-        let port = listener.local_addr()?.port();
-        if UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
-            return Ok(port);
+    let mut failure = io::Error::from(io::ErrorKind::AddrInUse);
+    for _ in 0..100 {
+        // A hasher of its own is the standard library's only source of chance.
+        let chance = RandomState::new().build_hasher().finish();
+        let port = PORTS.start + chance % (PORTS.end - PORTS.start);
+        let port = u16::try_from(port).map_err(io::Error::other)?;
+        let both = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
+            .and_then(|_| UdpSocket::bind((Ipv4Addr::LOCALHOST, port)));
+        match both {
+            Ok(_) => return Ok(port),
+            Err(error) => failure = error,
         }
     }
+    Err(failure)
 }
