@@ -51,10 +51,12 @@ fn links_and_talk_survive_a_clock_that_jumps_by_a_day_and_back() {
     }
 }
 
-/// Starts one with a wrong clock, and then one with the right one, which dials it.
+/// Starts one with a wrong clock, and when the tracker knows it, one with the right one, which dials
+/// it.
 fn start_with_clock(scene: &Scene, seconds_ahead: i64) -> Vec<Chat> {
-    let mut wrong = scene.chat(0);
+    let mut wrong = scene.chat_with(0, &["--set", "log.level=info"]);
     set_ahead(&mut wrong, seconds_ahead);
+    wrong.wait_for_talk(MESH_WITHIN, &["announced"]);
     vec![wrong, scene.chat(1)]
 }
 
