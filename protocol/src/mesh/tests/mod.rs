@@ -1,3 +1,4 @@
+mod addresses;
 mod net;
 
 use self::net::{Net, RED, address, peer};

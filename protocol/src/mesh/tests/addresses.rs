@@ -1,0 +1,97 @@
+//! What the table of addresses remembers, and for whom it forgets.
+
+use super::*;
+use crate::limits::CANDIDATES_PER_SOURCE_MAX;
+
+/// An address of the outside world.
+fn outside(number: usize) -> SocketAddr {
+    let number = 0x0800_0000 + u32::try_from(number).unwrap();
+    SocketAddr::from((number.to_be_bytes(), 6881))
+}
+
+fn dials_of(address: SocketAddr, outputs: &[Output]) -> Vec<u64> {
+    let dials = dialled(outputs).into_iter().filter(|dial| dial.1 == address);
+    dials.map(|dial| dial.0).collect()
+}
+
+/// Fills the share of a tracker.
+fn flood(bench: &mut Bench, tracker: u32) {
+    let addresses = (0..2 * CANDIDATES_PER_SOURCE_MAX).map(outside).collect();
+    let source = Source::Tracker(tracker);
+    bench.input(Input::AddressesFound { channel: RED, addresses, source });
+}
+
+#[test]
+fn a_source_that_fills_its_share_loses_nothing_that_another_one_tells_too() {
+    let mut bench = Bench::new();
+    let dials = dialled(&bench.tell(&["9.9.9.9:1"], Source::Tracker(0)));
+    bench.tell(&["9.9.9.9:1"], Source::Tracker(1));
+    bench.failed(dials[0].0);
+    flood(&mut bench, 0);
+    let dials = dials_of("9.9.9.9:1".parse().unwrap(), &bench.wait(secs(2)));
+    assert_eq!(dials.len(), 1, "the other source's address is dialled");
+}
+
+#[test]
+fn a_source_that_fills_its_share_does_not_undo_the_back_off_of_its_failed_address() {
+    let mut bench = Bench::new();
+    let mut dials = dialled(&bench.tell(&["9.9.9.9:1"], Source::Tracker(0)));
+    for _ in 0..5 {
+        bench.failed(dials[0].0);
+        dials = dialled(&bench.wait(secs(30)));
+    }
+    bench.failed(dials[0].0);
+    flood(&mut bench, 0);
+    let mut later = bench.tell(&["9.9.9.9:1"], Source::Tracker(1));
+    later.extend(bench.wait(secs(20)));
+    let dials = dials_of("9.9.9.9:1".parse().unwrap(), &later);
+    assert!(dials.is_empty(), "dialled before its time");
+}
+
+#[test]
+fn an_address_is_kept_as_long_as_one_of_many_members_names_it() {
+    let mut bench = Bench::new();
+    let tellers = 60..85;
+    let mut outputs = Vec::new();
+    for at in tellers.clone() {
+        bench.up(at as u64, at, None);
+        outputs.extend(bench.told(at, &[(90, address(90))]));
+    }
+    let attempt = dials_of(address(90), &outputs)[0];
+    bench.failed(attempt);
+    for from in tellers.clone().take(24) {
+        let removed = vec![peer(90)];
+        let frame = Peers { channel: RED, full: false, added: vec![], removed };
+        bench.input(Input::PeersReceived { from: peer(from), frame });
+    }
+    assert_eq!(dials_of(address(90), &bench.wait(secs(2))).len(), 1);
+}
+
+#[test]
+fn what_a_member_says_last_of_an_address_counts_however_many_others_name_it() {
+    let mut bench = Bench::new();
+    let tellers = 60..85;
+    for at in tellers.clone() {
+        bench.up(at as u64, at, None);
+        bench.told(at, &[(90, address(90))]);
+    }
+    let expected = |bench: &Bench| {
+        let attempts = bench.mesh.attempts.values();
+        attempts.map(|attempt| attempt.pick.expect).collect::<Vec<_>>()
+    };
+    assert_eq!(expected(&bench), [Some(peer(90))]);
+    // The peer there has come back as somebody else; the old link is missed a little later.
+    for from in tellers {
+        bench.told(from, &[(91, address(90))]);
+        let removed = vec![peer(90)];
+        let frame = Peers { channel: RED, full: false, added: vec![], removed };
+        bench.input(Input::PeersReceived { from: peer(from), frame });
+    }
+    let attempt = *bench.mesh.attempts.keys().next().unwrap();
+    bench.failed(attempt);
+    bench.wait(secs(2));
+    let attempt = *bench.mesh.attempts.keys().next().unwrap();
+    bench.failed(attempt);
+    bench.wait(secs(3));
+    assert_eq!(expected(&bench), [Some(peer(91))]);
+}
