@@ -106,6 +106,10 @@ impl Wishes for View<'_> {
         !self.mesh.own_addresses.contains(address) && !self.mesh.links.goes_to(address)
     }
 
+    fn has_link(&self, address: &SocketAddr) -> bool {
+        self.mesh.links.goes_to(address)
+    }
+
     fn has_room(&self, source: &Source) -> bool {
         self.busy.get(source).is_none_or(|dials| *dials < DIALS_PER_SOURCE_MAX)
     }

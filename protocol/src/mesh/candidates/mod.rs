@@ -48,6 +48,8 @@ pub(super) trait Wishes {
     fn wants(&self, peer: &PeerId) -> bool;
     /// Whether this address is neither ours nor that of a link.
     fn is_free(&self, address: &SocketAddr) -> bool;
+    /// Whether a link goes to this address.
+    fn has_link(&self, address: &SocketAddr) -> bool;
     /// Whether this source may have another dial in flight.
     fn has_room(&self, source: &Source) -> bool;
     /// Whether the channel has no link at all.
@@ -237,13 +239,14 @@ impl Candidates {
         picks.min_by_key(|(rank, _)| *rank).map(|(_, pick)| pick)
     }
 
+    /// Forgets what is too old. An address with a link is in use, however long ago it was told.
     fn drop_expired(&mut self, now: Instant, wishes: &impl Wishes) {
         let alone = wishes.alone();
         let expired: Vec<_> = self
             .entries
             .iter()
             .filter(|(_, entry)| !entry.dialling && entry.not_before <= now)
-            .filter(|(_, entry)| entry.expired(now, alone))
+            .filter(|(address, entry)| entry.expired(now, alone) && !wishes.has_link(address))
             .map(|(address, _)| *address)
             .collect();
         expired.iter().for_each(|address| self.remove(address));

@@ -14,6 +14,15 @@ fn dials_of(address: SocketAddr, outputs: &[Output]) -> Vec<u64> {
     dials.map(|dial| dial.0).collect()
 }
 
+#[test]
+fn a_member_lost_after_a_day_on_one_link_is_dialled_again() {
+    let mut bench = Bench::new();
+    bench.up(1, 60, None);
+    bench.wait(secs(25 * 3600));
+    bench.input(Input::OwnAddresses(vec![address(50)]));
+    assert_eq!(dials_of(address(60), &bench.down(1, DownReason::Lost)).len(), 1);
+}
+
 /// Fills the share of a tracker.
 fn flood(bench: &mut Bench, tracker: u32) {
     let addresses = (0..2 * CANDIDATES_PER_SOURCE_MAX).map(outside).collect();
