@@ -169,6 +169,10 @@ pub const DIALS_PER_PEER_MAX: usize = 2;
 /// Addresses saved for the next run.
 pub const LAST_KNOWN_MAX: usize = 64;
 
+/// Those of one peer among them. Stops a member that links from ever new ports from being all that
+/// the next run knows.
+pub const LAST_KNOWN_PER_PEER_MAX: usize = 2;
+
 const _: () =
     assert!(CANDIDATES_PER_SOURCE_MAX < CANDIDATES_MAX, "one source must not own the table");
 const _: () =

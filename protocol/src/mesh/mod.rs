@@ -153,12 +153,13 @@ impl Mesh {
         self.channels.get(channel).map(|channel| channel.view).unwrap_or_default()
     }
 
-    /// Lists where members of a channel were met, latest first: to be saved for the next run. At
-    /// most [`LAST_KNOWN_MAX`].
+    /// Lists where members of a channel were met, to be saved for the next run: first where links go
+    /// to, then latest first. At most [`LAST_KNOWN_MAX`], and [`LAST_KNOWN_PER_PEER_MAX`] of a peer.
     #[must_use]
     pub fn known_addresses(&self, channel: &ChannelId) -> Vec<SocketAddr> {
         let channel = self.channels.get(channel);
-        let mut met = channel.map(|channel| channel.candidates.met_addresses()).unwrap_or_default();
+        let met = channel.map(|channel| channel.candidates.met_addresses(&self.links));
+        let mut met = met.unwrap_or_default();
         met.truncate(LAST_KNOWN_MAX);
         met
     }
@@ -228,7 +229,7 @@ impl Mesh {
         }
         for id in &channels {
             if let Some(channel) = self.channels.get_mut(id) {
-                channel.candidates.met(self.now, address, peer);
+                channel.candidates.met(self.now, address, peer, &self.links);
             }
         }
         self.supersede(&peer, incarnation);
@@ -239,7 +240,7 @@ impl Mesh {
     /// Notes how a dial that led to a link went.
     fn note_dialled(&mut self, id: ChannelId, pick: &Pick, peer: PeerId, unwanted: bool) {
         if let Some(channel) = self.channels.get_mut(&id) {
-            channel.candidates.met(self.now, pick.address, peer);
+            channel.candidates.met(self.now, pick.address, peer, &self.links);
             if unwanted {
                 channel.candidates.failed(self.now, &pick.address, &mut self.rng);
             }
@@ -275,7 +276,7 @@ impl Mesh {
         let address = link.address;
         for id in channels.difference(&before) {
             if let Some(channel) = self.channels.get_mut(id) {
-                channel.candidates.met(self.now, address, peer);
+                channel.candidates.met(self.now, address, peer, &self.links);
             }
         }
         if channels.is_empty() {

@@ -14,9 +14,10 @@ use std::time::{Duration, Instant};
 
 use self::candidate::Candidate;
 use self::shares::Shares;
+use super::links::Links;
 use crate::crypto::Rng;
 use crate::id::PeerId;
-use crate::limits::CANDIDATES_MAX;
+use crate::limits::{CANDIDATES_MAX, LAST_KNOWN_PER_PEER_MAX, PEER_ADDRESSES_MAX};
 
 /// Who told of an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -190,11 +191,38 @@ impl Candidates {
     }
 
     /// Notes that a link with `peer` came up at `address`.
-    pub(super) fn met(&mut self, now: Instant, address: SocketAddr, peer: PeerId) {
+    pub(super) fn met(&mut self, now: Instant, address: SocketAddr, peer: PeerId, links: &Links) {
+        if self.shares.is_full(&Source::Linked) {
+            // Whoever is met now is worth more than whoever was met longest ago.
+            let idle = self.met_without_link(links, |_| true);
+            idle.last().inspect(|oldest| self.forget_met(oldest));
+        }
         self.add(now, address, Source::Linked, Some(peer), now);
         if let Some(entry) = self.entries.get_mut(&address) {
             entry.met = Some((peer, now));
         }
+        let of_peer = self.met_without_link(links, |met| *met == peer);
+        of_peer.iter().skip(PEER_ADDRESSES_MAX).for_each(|address| self.forget_met(address));
+    }
+
+    /// Where somebody was met and no link goes to now, latest first.
+    fn met_without_link(&self, links: &Links, whom: impl Fn(&PeerId) -> bool) -> Vec<SocketAddr> {
+        let mut met: Vec<_> = self
+            .entries
+            .iter()
+            .filter_map(|(address, entry)| Some((entry.met?, *address)))
+            .filter(|((peer, _), address)| whom(peer) && !links.goes_to(address))
+            .map(|((_, met_at), address)| (met_at, address))
+            .collect();
+        met.sort_by(|a, b| b.cmp(a));
+        met.into_iter().map(|(_, address)| address).collect()
+    }
+
+    fn forget_met(&mut self, address: &SocketAddr) {
+        if let Some(entry) = self.entries.get_mut(address) {
+            entry.met = None;
+        }
+        self.release(address, Source::Linked);
     }
 
     /// Notes that a link at `address` has ended.
@@ -266,15 +294,25 @@ impl Candidates {
             .min()
     }
 
-    /// The addresses at which somebody was met, latest first.
-    pub(super) fn met_addresses(&self) -> Vec<SocketAddr> {
+    /// The addresses at which somebody was met: first those of links, then latest first; a few of
+    /// each peer.
+    pub(super) fn met_addresses(&self, links: &Links) -> Vec<SocketAddr> {
         let mut met: Vec<_> = self
             .entries
             .iter()
-            .filter_map(|(address, entry)| entry.met.map(|(_, met_at)| (met_at, *address)))
+            .filter_map(|(address, entry)| {
+                let (peer, met_at) = entry.met?;
+                Some((links.goes_to(address), met_at, *address, peer))
+            })
             .collect();
         met.sort_by(|a, b| b.cmp(a));
-        met.into_iter().map(|(_, address)| address).collect()
+        let mut of_peer: BTreeMap<PeerId, usize> = BTreeMap::new();
+        met.retain(|(.., peer)| {
+            let count = of_peer.entry(*peer).or_default();
+            *count += 1;
+            *count <= LAST_KNOWN_PER_PEER_MAX
+        });
+        met.into_iter().map(|(_, _, address, _)| address).collect()
     }
 
     #[cfg(test)]

@@ -1,7 +1,9 @@
 //! What the table of addresses remembers, and for whom it forgets.
 
 use super::*;
-use crate::limits::CANDIDATES_PER_SOURCE_MAX;
+use crate::limits::{
+    CANDIDATES_PER_SOURCE_MAX, LAST_KNOWN_PER_PEER_MAX, MEMBERS_MAX, PEER_ADDRESSES_MAX,
+};
 
 /// An address of the outside world.
 fn outside(number: usize) -> SocketAddr {
@@ -14,6 +16,13 @@ fn dials_of(address: SocketAddr, outputs: &[Output]) -> Vec<u64> {
     dials.map(|dial| dial.0).collect()
 }
 
+/// A peer comes and goes, from `address`.
+fn visit(bench: &mut Bench, link: u64, index: usize, address: SocketAddr) {
+    bench.up_in(link, index, None, address, &[RED]);
+    bench.wait(secs(5));
+    bench.down(link, DownReason::Expected);
+}
+
 #[test]
 fn a_member_lost_after_a_day_on_one_link_is_dialled_again() {
     let mut bench = Bench::new();
@@ -21,6 +30,40 @@ fn a_member_lost_after_a_day_on_one_link_is_dialled_again() {
     bench.wait(secs(25 * 3600));
     bench.input(Input::OwnAddresses(vec![address(50)]));
     assert_eq!(dials_of(address(60), &bench.down(1, DownReason::Lost)).len(), 1);
+}
+
+#[test]
+fn a_member_that_links_from_ever_new_ports_is_remembered_at_few_of_them() {
+    let mut bench = Bench::new();
+    visit(&mut bench, 1, 61, address(61));
+    for round in 0..CANDIDATES_PER_SOURCE_MAX + 10 {
+        visit(&mut bench, 10 + round as u64, 60, outside(round));
+        // Its own, that of the other, and those that rest until their back-off is over.
+        let kept = bench.mesh.channels[&RED].candidates.len();
+        assert!(kept < 4 * PEER_ADDRESSES_MAX, "{kept}");
+    }
+    visit(&mut bench, 2, 62, address(62));
+    let known = bench.mesh.known_addresses(&RED);
+    assert_eq!(known.len(), 2 + LAST_KNOWN_PER_PEER_MAX, "{known:?}");
+    assert!(known.contains(&address(61)) && known.contains(&address(62)), "{known:?}");
+}
+
+#[test]
+fn visitors_without_end_do_not_push_out_who_is_linked() {
+    let mut bench = Bench::new();
+    bench.up(1, 60, None);
+    for round in 0..CANDIDATES_PER_SOURCE_MAX + 10 {
+        visit(&mut bench, 10 + round as u64, 1000 + round, outside(round));
+    }
+    let known = bench.mesh.known_addresses(&RED);
+    assert_eq!(known[0], address(60), "whoever is linked is saved first");
+    let last = outside(CANDIDATES_PER_SOURCE_MAX + 9);
+    assert_eq!(known[1], last, "then whoever was met last");
+    assert!(bench.mesh.channels[&RED].candidates.len() <= CANDIDATES_PER_SOURCE_MAX + MEMBERS_MAX);
+    let mut outputs = bench.down(1, DownReason::Lost);
+    // The visitors' dials come to their end first.
+    outputs.extend(bench.wait(DIAL_DEADLINE));
+    assert_eq!(dials_of(address(60), &outputs).len(), 1);
 }
 
 /// Fills the share of a tracker.
