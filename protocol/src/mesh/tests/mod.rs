@@ -1,5 +1,6 @@
 mod addresses;
 mod net;
+mod pacing;
 
 use self::net::{Net, RED, address, peer};
 use super::*;
