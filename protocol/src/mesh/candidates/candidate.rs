@@ -30,18 +30,21 @@ pub(super) struct Candidate {
     /// Whom we met there, and when last.
     pub(super) met: Option<(PeerId, Instant)>,
     pub(super) told_at: Instant,
-    pub(super) not_before: Instant,
+    /// Since when a link with whoever is there could be wanted: first told, or a link lost.
+    pub(super) free_since: Instant,
+    not_before: Instant,
     pub(super) failures: u32,
     pub(super) dialling: bool,
 }
 
 impl Candidate {
-    pub(super) const fn new(told_at: Instant, not_before: Instant) -> Self {
+    pub(super) const fn new(now: Instant) -> Self {
         Self {
             sources: BTreeMap::new(),
             met: None,
-            told_at,
-            not_before,
+            told_at: now,
+            free_since: now,
+            not_before: now,
             failures: 0,
             dialling: false,
         }
@@ -67,15 +70,28 @@ impl Candidate {
             self.failures = 0;
         }
         let wait = match (ended.lost, self.failures) {
-            (true, 0) => ended.courtesy,
+            (true, 0) => Duration::ZERO,
             (false, 0) => AFTER_GOODBYE,
-            (_, failures) => back_off(failures, rng).max(ended.courtesy),
+            (_, failures) => back_off(failures, rng),
         };
         // A link that does not last must not be redialled at once for ever.
         if ended.lived < STABLE_AFTER {
             self.failures = self.failures.saturating_add(1);
         }
+        self.free_since = now;
         self.not_before = now + wait;
+    }
+
+    /// Whether it has waited long enough after a failure.
+    pub(super) fn has_rested(&self, now: Instant) -> bool {
+        !self.dialling && self.not_before <= now
+    }
+
+    /// When it may be dialled, `expect` being [`Self::target`]. The first dial is the other side's
+    /// for a while, where courtesy asks for that.
+    pub(super) fn due_at(&self, expect: Option<PeerId>, wishes: &impl Wishes) -> Instant {
+        let courtesy = expect.map_or(Duration::ZERO, |peer| wishes.courtesy(&peer));
+        self.not_before.max(self.free_since + courtesy)
     }
 
     /// Whom to expect, if a dial is wanted: first whom we met, then whom others name, then anybody.

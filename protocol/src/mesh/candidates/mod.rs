@@ -39,8 +39,6 @@ pub(super) struct Ended {
     pub(super) lost: bool,
     /// How long it stood.
     pub(super) lived: Duration,
-    /// The wait that leaves the first dial to the other side.
-    pub(super) courtesy: Duration,
 }
 
 /// What the mesh knows beyond the candidates, when one is picked.
@@ -53,6 +51,8 @@ pub(super) trait Wishes {
     fn has_link(&self, address: &SocketAddr) -> bool;
     /// Whether this source may have another dial in flight.
     fn has_room(&self, source: &Source) -> bool;
+    /// How long the first dial is left to this peer.
+    fn courtesy(&self, peer: &PeerId) -> Duration;
     /// Whether the channel has no link at all.
     fn alone(&self) -> bool;
 }
@@ -79,7 +79,6 @@ impl Candidates {
         address: SocketAddr,
         source: Source,
         claim: Option<PeerId>,
-        not_before: Instant,
     ) {
         if let Some(entry) = self.entries.get_mut(&address) {
             entry.told_at = now;
@@ -94,8 +93,7 @@ impl Candidates {
         if !self.entries.contains_key(&address) && !self.make_room(source) {
             return;
         }
-        let fresh = || Candidate::new(now, not_before);
-        let entry = self.entries.entry(address).or_insert_with(fresh);
+        let entry = self.entries.entry(address).or_insert_with(|| Candidate::new(now));
         entry.sources.insert(source, claim);
         self.shares.take(source);
     }
@@ -197,7 +195,7 @@ impl Candidates {
             let idle = self.met_without_link(links, |_| true);
             idle.last().inspect(|oldest| self.forget_met(oldest));
         }
-        self.add(now, address, Source::Linked, Some(peer), now);
+        self.add(now, address, Source::Linked, Some(peer));
         if let Some(entry) = self.entries.get_mut(&address) {
             entry.met = Some((peer, now));
         }
@@ -238,33 +236,39 @@ impl Candidates {
         }
     }
 
-    /// Leaves the first dial of `peer` to the other side until then.
-    pub(super) fn postpone(&mut self, peer: &PeerId, until: Instant) {
-        for candidate in self.entries.values_mut() {
-            if candidate.sources.values().flatten().any(|claim| claim == peer) {
-                candidate.not_before = candidate.not_before.max(until);
+    /// Leaves the first dial of `peer` to the other side once more, if that is its turn.
+    pub(super) fn link_ended(&mut self, now: Instant, peer: &PeerId) {
+        for entry in self.entries.values_mut() {
+            if entry.sources.values().flatten().any(|claim| claim == peer) {
+                entry.free_since = now;
             }
         }
     }
 
-    /// Finds what to dial next: the source whose last turn is longest ago, its least failed address.
+    /// Finds what to dial next: of the source whose last turn is longest ago, the least failed
+    /// address; those first that the other side leaves to us, as it dials the rest meanwhile.
     pub(super) fn pick(&mut self, now: Instant, wishes: &impl Wishes) -> Option<Pick> {
         self.drop_expired(now, wishes);
-        let due = self.entries.iter().filter(|(address, entry)| {
-            !entry.dialling && entry.not_before <= now && wishes.is_free(address)
-        });
-        let picks = due.filter_map(|(address, entry)| {
-            let expect = entry.target(wishes)?;
-            let (turn, source) = entry
-                .sources
-                .keys()
-                .filter(|source| wishes.has_room(source))
-                .map(|source| (self.shares.last_turn(source), *source))
-                .min()?;
-            let pick = Pick { address: *address, expect, source };
-            Some(((turn, entry.failures, entry.told_at), pick))
-        });
-        picks.min_by_key(|(rank, _)| *rank).map(|(_, pick)| pick)
+        let due: Vec<_> = self
+            .entries
+            .iter()
+            .filter(|(address, entry)| entry.has_rested(now) && wishes.is_free(address))
+            .filter_map(|(address, entry)| Some((*address, entry, entry.target(wishes)?)))
+            .filter(|(_, entry, expect)| entry.due_at(*expect, wishes) <= now)
+            .collect();
+        if due.is_empty() {
+            return None;
+        }
+        self.shares.in_turn().into_iter().filter(|source| wishes.has_room(source)).find_map(
+            |source| {
+                let told = due.iter().filter(|(_, entry, _)| entry.sources.contains_key(&source));
+                let (address, _, expect) = told.min_by_key(|(_, entry, expect)| {
+                    let theirs = expect.map(|peer| wishes.courtesy(&peer));
+                    (entry.failures, theirs, entry.told_at)
+                })?;
+                Some(Pick { address: *address, expect: *expect, source })
+            },
+        )
     }
 
     /// Forgets what is too old. An address with a link is in use, however long ago it was told.
@@ -273,7 +277,7 @@ impl Candidates {
         let expired: Vec<_> = self
             .entries
             .iter()
-            .filter(|(_, entry)| !entry.dialling && entry.not_before <= now)
+            .filter(|(_, entry)| entry.has_rested(now))
             .filter(|(address, entry)| entry.expired(now, alone) && !wishes.has_link(address))
             .map(|(address, _)| *address)
             .collect();
@@ -284,13 +288,9 @@ impl Candidates {
     pub(super) fn next_due(&self, now: Instant, wishes: &impl Wishes) -> Option<Instant> {
         self.entries
             .iter()
-            .filter(|(address, entry)| {
-                !entry.dialling
-                    && entry.not_before > now
-                    && wishes.is_free(address)
-                    && entry.target(wishes).is_some()
-            })
-            .map(|(_, entry)| entry.not_before)
+            .filter(|(address, entry)| !entry.dialling && wishes.is_free(address))
+            .filter_map(|(_, entry)| Some(entry.due_at(entry.target(wishes)?, wishes)))
+            .filter(|due_at| *due_at > now)
             .min()
     }
 

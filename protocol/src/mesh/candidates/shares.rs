@@ -53,8 +53,11 @@ impl Shares {
         }
     }
 
-    /// Orders sources by how long they wait: the lowest first.
-    pub(super) fn last_turn(&self, source: &Source) -> u64 {
-        self.shares.get(source).map_or(0, |share| share.last_turn)
+    /// All sources, the one whose last turn is longest ago first.
+    pub(super) fn in_turn(&self) -> Vec<Source> {
+        let mut turns: Vec<_> =
+            self.shares.iter().map(|(source, share)| (share.last_turn, *source)).collect();
+        turns.sort_unstable();
+        turns.into_iter().map(|(_, source)| source).collect()
     }
 }

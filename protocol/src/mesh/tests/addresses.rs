@@ -1,5 +1,6 @@
 //! What the table of addresses remembers, and for whom it forgets.
 
+use super::dials::DIAL_DEADLINE;
 use super::*;
 use crate::limits::{
     CANDIDATES_PER_SOURCE_MAX, LAST_KNOWN_PER_PEER_MAX, MEMBERS_MAX, PEER_ADDRESSES_MAX,
@@ -127,11 +128,12 @@ fn what_a_member_says_last_of_an_address_counts_however_many_others_name_it() {
         bench.up(at as u64, at, None);
         bench.told(at, &[(90, address(90))]);
     }
-    let expected = |bench: &Bench| {
-        let attempts = bench.mesh.attempts.values();
-        attempts.map(|attempt| attempt.pick.expect).collect::<Vec<_>>()
+    let in_flight = |bench: &Bench| {
+        let dials = bench.mesh.dials.in_flight();
+        assert_eq!(dials.len(), 1);
+        (dials[0].0, dials[0].1.expect)
     };
-    assert_eq!(expected(&bench), [Some(peer(90))]);
+    assert_eq!(in_flight(&bench).1, Some(peer(90)));
     // The peer there has come back as somebody else; the old link is missed a little later.
     for from in tellers {
         bench.told(from, &[(91, address(90))]);
@@ -139,11 +141,9 @@ fn what_a_member_says_last_of_an_address_counts_however_many_others_name_it() {
         let frame = Peers { channel: RED, full: false, added: vec![], removed };
         bench.input(Input::PeersReceived { from: peer(from), frame });
     }
-    let attempt = *bench.mesh.attempts.keys().next().unwrap();
-    bench.failed(attempt);
+    bench.failed(in_flight(&bench).0);
     bench.wait(secs(2));
-    let attempt = *bench.mesh.attempts.keys().next().unwrap();
-    bench.failed(attempt);
+    bench.failed(in_flight(&bench).0);
     bench.wait(secs(3));
-    assert_eq!(expected(&bench), [Some(peer(91))]);
+    assert_eq!(in_flight(&bench).1, Some(peer(91)));
 }
