@@ -9,7 +9,7 @@
 //!                                                                                   |
 //!  two links, one peer:  other incarnation --> close the older (the peer restarted) |
 //!                        same incarnation  --> after 500 ms close the one dialled by the higher key
-//!  member came, went --100 ms--> tell all members of that channel the change
+//!  member came, went --100 ms or, among many, longer--> tell all members of that channel
 //! ```
 //!
 //! Wanted are all who are named by members and not linked, and whoever may be at an address that
@@ -313,7 +313,8 @@ impl Mesh {
         channel.heard(from);
         let source = Source::PeerExchange(from);
         let mut gone = if frame.full { channel.named_by(&from) } else { frame.removed };
-        gone.retain(|peer| frame.added.iter().all(|record| record.peer != *peer));
+        let stay: BTreeSet<_> = frame.added.iter().map(|record| record.peer).collect();
+        gone.retain(|peer| !stay.contains(peer));
         for peer in gone {
             for address in channel.unname(&from, &peer) {
                 channel.candidates.withdraw(&address, source, peer);
