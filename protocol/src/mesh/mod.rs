@@ -142,7 +142,8 @@ impl Mesh {
     }
 
     /// Lists where members of a channel were met, to be saved for the next run: first where links go
-    /// to, then latest first. At most [`LAST_KNOWN_MAX`], and [`LAST_KNOWN_PER_PEER_MAX`] of a peer.
+    /// to, then latest first. At most [`LAST_KNOWN_MAX`], and of one peer
+    /// [`LAST_KNOWN_PER_PEER_MAX`](crate::limits::LAST_KNOWN_PER_PEER_MAX).
     #[must_use]
     pub fn known_addresses(&self, channel: &ChannelId) -> Vec<SocketAddr> {
         let channel = self.channels.get(channel);
