@@ -171,11 +171,9 @@ pub const FLIGHT_BYTES_MAX: usize = 4096;
 /// Addresses remembered for one channel. Stops trackers and members from filling memory.
 pub const CANDIDATES_MAX: usize = 2048;
 
-/// Addresses remembered from one tracker or one member. Stops one of them from crowding out the others.
+/// Addresses remembered from one tracker or one member. Stops one of them from crowding out the
+/// others, and bounds who is remembered to have told of an address: each source has its share.
 pub const CANDIDATES_PER_SOURCE_MAX: usize = MEMBERS_MAX * PEER_ADDRESSES_MAX;
-
-/// Who told of one address, at most. Stops members from multiplying the table's size.
-pub const SOURCES_PER_CANDIDATE_MAX: usize = 16;
 
 /// Dials in flight at once in a node, in one channel, and on the word of one source. Stops false
 /// addresses from making a node flood the network, and from holding all its dials.
@@ -189,6 +187,10 @@ pub const DIALS_PER_PEER_MAX: usize = 2;
 
 /// Addresses saved for the next run.
 pub const LAST_KNOWN_MAX: usize = 64;
+
+/// Those of one peer among them. Stops a member that links from ever new ports from being all that
+/// the next run knows.
+pub const LAST_KNOWN_PER_PEER_MAX: usize = 2;
 
 const _: () =
     assert!(CANDIDATES_PER_SOURCE_MAX < CANDIDATES_MAX, "one source must not own the table");
