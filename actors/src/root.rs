@@ -23,6 +23,9 @@ use crate::tracker_announcer::{self, TrackerAnnouncer};
 use crate::udp_port::{self, UdpPort};
 use crate::vault::Profile;
 
+/// How much longer than the trackers are given the announcer may take to stop.
+const LEAVING_MARGIN: Duration = Duration::from_secs(1);
+
 /// Which channels of the profile are open in this run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Open {
@@ -53,6 +56,8 @@ pub struct Config {
     pub announcer: Option<tracker_announcer::Config>,
     /// How members are looked for on the local network; `None`: not at all.
     pub lan: Option<lan_discovery::Config>,
+    /// Whether a console comes after the chat desk: what happens before it stands waits for it.
+    pub has_console: bool,
     /// How often actors may fail before the node gives up.
     pub restarts: RestartLimit,
 }
@@ -96,7 +101,7 @@ pub fn supervisor(config: Config) -> (Supervisor, Offices) {
         .child(peer_supervisor(&config, &offices))
         .child(mesh_manager(&config, &offices))
         .child(discovery(&config, &offices))
-        .child(chat_desk(&offices));
+        .child(chat_desk(&config, &offices));
     (tree, offices)
 }
 
@@ -131,7 +136,7 @@ fn channel_book(config: &Arc<Config>, offices: &Offices) -> ActorSpec<ChannelBoo
             Open::These(ids) => book.with_open(ids),
         })
     };
-    ChildSpec::try_actor("channel_book", open).slot(&offices.channel_book)
+    ChildSpec::try_actor("channel_book", open).slot(&offices.channel_book).asked()
 }
 
 fn udp_port(config: &Arc<Config>, offices: &Offices) -> ActorSpec<UdpPort> {
@@ -202,7 +207,7 @@ fn mesh_manager(config: &Arc<Config>, offices: &Offices) -> ActorSpec<MeshManage
         };
         Ok(MeshManager::new(mesh, offices, slots.directory.clone()))
     };
-    ChildSpec::try_actor("mesh_manager", make).slot(&offices.mesh_manager)
+    ChildSpec::try_actor("mesh_manager", make).slot(&offices.mesh_manager).asked()
 }
 
 fn tracker_announcer(
@@ -210,6 +215,8 @@ fn tracker_announcer(
     offices: &Offices,
 ) -> ActorSpec<TrackerAnnouncer> {
     let slots = offices.clone();
+    // A silent tracker takes all of the first to be left.
+    let grace = config.announcer.profile.stopped_timeout + LEAVING_MARGIN;
     let make = move || {
         let neighbours = tracker_announcer::Neighbours {
             udp: slots.udp_port.need()?,
@@ -221,7 +228,8 @@ fn tracker_announcer(
         };
         Ok(TrackerAnnouncer::new(config.clone(), neighbours))
     };
-    ChildSpec::try_actor("tracker_announcer", make).slot(&offices.tracker_announcer).asked()
+    let spec = ChildSpec::try_actor("tracker_announcer", make).grace(grace);
+    spec.slot(&offices.tracker_announcer).asked()
 }
 
 fn lan_discovery(config: lan_discovery::Config, offices: &Offices) -> ActorSpec<LanDiscovery> {
@@ -236,15 +244,15 @@ fn lan_discovery(config: lan_discovery::Config, offices: &Offices) -> ActorSpec<
     ChildSpec::try_actor("lan_discovery", make).slot(&offices.lan_discovery)
 }
 
-fn chat_desk(offices: &Offices) -> ActorSpec<ChatDesk> {
-    let slots = offices.clone();
+fn chat_desk(config: &Config, offices: &Offices) -> ActorSpec<ChatDesk> {
+    let (slots, is_heard) = (offices.clone(), config.has_console);
     let make = move || {
         let offices = chat_desk::Offices {
             peers: slots.peer_supervisor.need()?,
             members: slots.mesh_manager.need()?,
             channels: slots.channel_book.need()?,
         };
-        Ok(ChatDesk::new(offices, slots.directory.clone()))
+        Ok(ChatDesk::new(offices, slots.directory.clone(), is_heard))
     };
     ChildSpec::try_actor("chat_desk", make).slot(&offices.chat_desk)
 }

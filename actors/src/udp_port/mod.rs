@@ -16,9 +16,12 @@
 //!
 //! Owns: the sockets and the [`Endpoint`] (channel gate, routing of packets to links).
 //! Lost on a crash: every link. The mesh redials.
+//! What it drops is counted, and logged every hour (debug) and at the end (info).
 //! Spec: `docs/spec/03-handshake.md`, `docs/spec/04-link.md`.
 
 mod socket;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -59,6 +62,9 @@ const UNATTACHED_INPUTS_MAX: usize = 64;
 
 /// How often our interfaces are read again, and fresh entropy is given to the endpoint.
 const INTERFACES_INTERVAL: Duration = Duration::from_secs(30);
+
+/// How often what was dropped is logged.
+const DROPS_INTERVAL: Duration = Duration::from_secs(3600);
 
 /// Where and how to listen.
 #[derive(Debug, Clone)]
@@ -155,7 +161,7 @@ pub struct TrackerDatagram {
 #[rtype(result = "()")]
 pub struct SubscribeTracker(pub Recipient<TrackerDatagram>);
 
-/// The peer supervisor introduces itself.
+/// The peer supervisor introduces itself; the links of one before it are forgotten.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct SubscribeIncoming(pub Recipient<IncomingLink>);
@@ -308,8 +314,17 @@ impl UdpPort {
         match routed {
             Some(Routed::ToLink(link, input)) => self.touch(link, input),
             Some(Routed::Incoming(link)) => self.introduce(link),
-            None => {}
+            None => self.tell_of_clocks(),
         }
+    }
+
+    fn tell_of_clocks(&mut self) {
+        let Some(ahead) = self.endpoint.take_clock_difference() else { return };
+        let (minutes, side) = (ahead.unsigned_abs(), if ahead < 0 { "behind" } else { "ahead of" });
+        tracing::warn!(
+            "a member's clock is {minutes} minutes {side} this machine's, and there is no link \
+             between clocks that differ by more than a minute: set the one that is wrong"
+        );
     }
 
     fn touch(&mut self, link: LinkId, input: LinkInput) {
@@ -409,6 +424,23 @@ impl UdpPort {
         }
     }
 
+    fn drops(&self) -> Drops {
+        Drops {
+            gate: self.endpoint.counters(),
+            unknown: self.unknown,
+            krpc: self.krpc,
+            refused: self.refused,
+            unsent: self.dropped_sends,
+        }
+    }
+
+    fn log_drops_later(ctx: &mut Context<Self>) {
+        ctx.run_later(DROPS_INTERVAL, |port, ctx| {
+            tracing::debug!(drops = ?port.drops(), "dropped so far");
+            Self::log_drops_later(ctx);
+        });
+    }
+
     fn refresh_own_addresses(&mut self) {
         let port = self.local_port();
         let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
@@ -486,6 +518,11 @@ impl Actor for UdpPort {
         for socket in &self.sockets {
             tracing::info!(address = %socket.local(), "listening");
         }
+        Self::log_drops_later(ctx);
+    }
+
+    fn stopped(&mut self, _: &mut Self::Context) {
+        tracing::info!(drops = ?self.drops(), "dropped in all");
     }
 }
 
@@ -593,6 +630,9 @@ impl Handler<HandleLinkEvents> for UdpPort {
         HandleLinkEvents { link, events }: HandleLinkEvents,
         _: &mut Self::Context,
     ) {
+        if !self.links.contains_key(&link) {
+            return;
+        }
         for event in events {
             if event.is_drained() {
                 self.forget(link);
@@ -635,6 +675,11 @@ impl Handler<SubscribeIncoming> for UdpPort {
     type Result = ();
 
     fn handle(&mut self, SubscribeIncoming(office): SubscribeIncoming, _: &mut Self::Context) {
+        // One that introduces itself has no links: those of an office before it went with it.
+        let left: Vec<LinkId> = self.links.keys().copied().collect();
+        for link in left {
+            self.abandon(link);
+        }
         self.incoming = Some(Outlet::new(office));
     }
 }
@@ -675,12 +720,6 @@ impl Handler<CountDrops> for UdpPort {
     type Result = MessageResult<CountDrops>;
 
     fn handle(&mut self, _: CountDrops, _: &mut Self::Context) -> Self::Result {
-        MessageResult(Drops {
-            gate: self.endpoint.counters(),
-            unknown: self.unknown,
-            krpc: self.krpc,
-            refused: self.refused,
-            unsent: self.dropped_sends,
-        })
+        MessageResult(self.drops())
     }
 }

@@ -28,6 +28,7 @@ use quinn_proto::{
 
 use super::addressee::{Addressee, OwnAddresses};
 use super::cid::CidGenerator;
+use super::clock_check::ClockCheck;
 use super::gate::{self, FirstCid, Gate, GateCounters, Refusal};
 use super::header::{self, LongHeader};
 use super::keys::{self, SuitePreference};
@@ -125,6 +126,7 @@ pub struct Endpoint {
     dialler: Arc<TransportConfig>,
     listener: Arc<TransportConfig>,
     gate: Gate,
+    clock_check: ClockCheck,
     admitted: Admitted,
     half_open: HashSet<LinkId>,
     rng: Rng,
@@ -163,6 +165,7 @@ impl Endpoint {
             dialler: Arc::new(transport_config(&config, Role::Dialler)),
             listener: Arc::new(transport_config(&config, Role::Listener)),
             gate: Gate::new(&PeerId(*identity.public()), unix),
+            clock_check: ClockCheck::default(),
             identity: Arc::new(identity.clone()),
             config,
             admitted,
@@ -204,6 +207,12 @@ impl Endpoint {
     #[cfg(test)]
     pub(super) fn links(&self) -> (usize, usize) {
         (self.engine.open_connections(), self.half_open.len())
+    }
+
+    /// How many minutes a member's clock is ahead of ours, once for each member's difference: by so
+    /// much that its first packets are dropped. Unless somebody plays an old one of them again.
+    pub const fn take_clock_difference(&mut self) -> Option<i64> {
+        self.clock_check.take_news()
     }
 
     /// Begins a link; its first packets are in [`Link::poll_transmit`]. `unix` is the time since
@@ -259,7 +268,7 @@ impl Endpoint {
         ecn: Option<Ecn>,
         data: BytesMut,
     ) -> Option<Routed> {
-        let (admission, repeated) = match self.admit(&data, unix) {
+        let (admission, repeated) = match self.admit(&data, now, unix) {
             Verdict::Drop => return None,
             Verdict::Engine => (None, false),
             Verdict::Repeated => (None, true),
@@ -300,7 +309,7 @@ impl Endpoint {
     }
 
     /// Judges a datagram before the engine sees it.
-    fn admit(&mut self, data: &[u8], unix: Duration) -> Verdict {
+    fn admit(&mut self, data: &[u8], now: Instant, unix: Duration) -> Verdict {
         if !header::is_long(data) {
             return Verdict::Engine;
         }
@@ -316,6 +325,9 @@ impl Endpoint {
             Err(Refusal::Replayed) => Verdict::Repeated,
             Err(refusal) => {
                 self.count(refusal);
+                if refusal == Refusal::NoChannel {
+                    self.clock_check.on_unknown(&self.gate, (&cid, token), now, unix);
+                }
                 Verdict::Drop
             }
         }

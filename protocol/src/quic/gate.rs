@@ -23,7 +23,7 @@ use crate::channel::GateKeys;
 use crate::crypto::aead::{self, TAG_BYTES};
 use crate::crypto::{Rng, Secret, hash};
 use crate::id::{ChannelId, PeerId};
-use crate::limits::{CLOCK_SKEW_MAX, FIRST_PACKETS_REMEMBERED_MAX};
+use crate::limits::{CLOCK_SEARCH_HASHES_MAX, CLOCK_SKEW_MAX, FIRST_PACKETS_REMEMBERED_MAX};
 
 /// Bytes of the destination connection id of a first packet: the longest that QUIC has.
 pub(super) const FIRST_CID_BYTES: usize = 20;
@@ -129,11 +129,7 @@ impl Gate {
         let (id, keys) =
             self.channels.iter().find(|(_, keys)| known(keys)).ok_or(Refusal::NoChannel)?;
         let addressee = open_token(&keys.initial, cid, token).ok_or(Refusal::BadToken)?;
-        let for_us = match addressee {
-            Addressee::Address(address) => self.own.might_be_ours(address),
-            Addressee::Identity(_) => addressee == self.own_identity,
-        };
-        if !for_us {
+        if !self.is_for_us(&addressee) {
             return Err(Refusal::NotForUs);
         }
         if self.seen.contains_key(cid) {
@@ -144,6 +140,29 @@ impl Gate {
             return Err(Refusal::NoRoom);
         }
         Ok((*id, keys.clone()))
+    }
+
+    /// Finds the slot in which a packet of [`Refusal::NoChannel`] would be let in: so many slots is
+    /// its sender's clock ahead of ours. Costs [`CLOCK_SEARCH_HASHES_MAX`] hashes at most.
+    pub(super) fn slots_ahead(&self, cid: &FirstCid, token: &[u8], unix: Duration) -> Option<i64> {
+        let now = slot(unix);
+        let reach = CLOCK_SEARCH_HASHES_MAX / (2 * self.channels.len().max(1));
+        let offsets = (2..=i64::try_from(reach).ok()?).flat_map(|by| [by, -by]);
+        let (keys, ahead) = offsets.into_iter().find_map(|by| {
+            let slot = now.checked_add_signed(by)?;
+            let found = self.channels.iter().find(|(_, keys)| tag_fits(&keys.tag, cid, slot));
+            found.map(|(_, keys)| (keys, by))
+        })?;
+        let addressee = open_token(&keys.initial, cid, token)?;
+        // What was let in once and comes again later tells of a replay and not of a clock.
+        (self.is_for_us(&addressee) && !self.seen.contains_key(cid)).then_some(ahead)
+    }
+
+    fn is_for_us(&self, addressee: &Addressee) -> bool {
+        match addressee {
+            Addressee::Address(address) => self.own.might_be_ours(*address),
+            Addressee::Identity(_) => *addressee == self.own_identity,
+        }
     }
 
     /// Remembers an id whose packet has authenticated, and forgets those too old to be accepted.
@@ -247,6 +266,26 @@ mod tests {
         for unix in [NOON - beside - SLOT, NOON + beside + SLOT] {
             check(&gate, &packet, unix, Err(Refusal::NoChannel));
         }
+    }
+
+    #[test]
+    fn a_refused_first_packet_tells_how_far_its_senders_clock_is_off() {
+        let mut gate = gate();
+        let packet = dial(2, &Addressee::identity(&US));
+        let ahead = |gate: &Gate, unix| gate.slots_ahead(&packet.0, &packet.1, unix);
+        for slots in [2, 10, 60, 700] {
+            assert_eq!(ahead(&gate, NOON + SLOT * slots), Some(-i64::from(slots)));
+            assert_eq!(ahead(&gate, NOON - SLOT * slots), Some(i64::from(slots)));
+        }
+        assert_eq!(ahead(&gate, NOON + SLOT * 100_000), None, "beyond the search");
+        let unix = NOON + SLOT * 10;
+        assert_eq!(gate.slots_ahead(&packet.0, &[], unix), None);
+        let (cid, token) = dial(2, &Addressee::identity(&PeerId([9; 32])));
+        assert_eq!(gate.slots_ahead(&cid, &token, unix), None, "not for us");
+        let (cid, token) = dial(3, &Addressee::identity(&US));
+        assert_eq!(gate.slots_ahead(&cid, &token, unix), None, "of no channel");
+        gate.remember(packet.0, NOON);
+        assert_eq!(ahead(&gate, unix), None, "a replay");
     }
 
     #[test]

@@ -184,6 +184,23 @@ fn a_member_is_answered_and_its_tampered_late_or_foreign_packet_is_not() {
 }
 
 #[test]
+fn a_member_with_a_wrong_clock_is_not_answered_but_told_of_once_an_hour() {
+    let minute = Duration::from_secs(60);
+    let mut pair = TestPair::new(1);
+    let mut told = Vec::new();
+    for _ in 0..125 {
+        pair.now += minute;
+        let dial = Dial { channel: channel(1).0, address: pair.b.address, expect: None };
+        let unix = pair.unix() + 10 * minute;
+        pair.a.link = Some(pair.a.endpoint.connect(pair.now, unix, dial).unwrap());
+        pair.run_until(1, TestPair::both_established);
+        told.extend(pair.b.endpoint.take_clock_difference());
+    }
+    assert_eq!(told, [10, 10, 10], "in the first minute, after one hour and after two");
+    assert!(pair.log.iter().all(|(to_b, _)| *to_b));
+}
+
+#[test]
 fn a_first_packet_of_another_channel_is_not_answered() {
     let mut pair = TestPair::new(1);
     let (id, gate) = channel(2);
@@ -193,6 +210,7 @@ fn a_first_packet_of_another_channel_is_not_answered() {
     pair.run_until(3, TestPair::both_established);
     assert!(pair.log.iter().all(|(to_b, _)| *to_b));
     assert!(pair.b.endpoint.counters().no_channel > 0);
+    assert_eq!(pair.b.endpoint.take_clock_difference(), None);
 }
 
 #[test]

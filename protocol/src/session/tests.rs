@@ -4,6 +4,7 @@ use super::*;
 use crate::crypto::kem::KEM_PUBLIC_BYTES;
 use crate::crypto::{Rng, hash};
 use crate::id::MessageId;
+use crate::limits::RENAME_INTERVAL_MIN;
 use crate::wire::{Peers, RenewConfirm, RenewOffer, Say};
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -405,6 +406,34 @@ fn a_new_name_reaches_the_peer() {
     pair.dialler.input(pair.now, Input::Renamed("Ada".into()));
     pair.exchange();
     assert_eq!(pair.listener.out, [Output::Renamed("Ada".into())]);
+}
+
+#[test]
+fn names_without_end_are_judged_one_at_a_time_and_seldom() {
+    let Pair { mut now, mut listener, .. } = Pair::up(&[RED]);
+    let names = |listener: &mut Side, now, range: std::ops::Range<u32>| {
+        for n in range {
+            listener.receive(now, &Frame::Rename(Rename { name: format!("{n}") }));
+        }
+    };
+    names(&mut listener, now, 0..1000);
+    assert_eq!(listener.take_output(), [Output::Renamed("0".into())]);
+    now += RENAME_INTERVAL_MIN * 2;
+    assert_eq!(listener.session.poll_timeout(), None, "nothing is due while the book is asked");
+    names(&mut listener, now, 1000..1002);
+    assert_eq!(listener.take_output(), []);
+
+    listener.input(now, Input::RenameDecision(Decision::Accept));
+    assert_eq!(listener.take_output(), [Output::Renamed("1001".into())]);
+    listener.input(now, Input::RenameDecision(Decision::Accept));
+    names(&mut listener, now, 2000..3000);
+    assert_eq!(listener.take_output(), [], "too soon");
+    now += RENAME_INTERVAL_MIN;
+    assert_eq!(listener.session.poll_timeout(), Some(now));
+    listener.session.handle_timeout(now);
+    assert_eq!(listener.take_output(), [Output::Renamed("2999".into())]);
+    listener.input(now, Input::RenameDecision(Decision::Refuse));
+    assert_eq!(listener.take_output(), [Output::Close(Close::Refused)]);
 }
 
 #[test]
