@@ -26,7 +26,7 @@ impl Default for Config {
 /// One of our own addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Interface {
-    /// The system's number of the interface; 0: whichever the system takes.
+    /// The system's number of the interface.
     pub index: u32,
     /// Our address there.
     pub address: IpAddr,

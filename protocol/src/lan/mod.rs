@@ -26,6 +26,7 @@ mod heard;
 pub mod message;
 #[cfg(test)]
 mod tests;
+mod voice;
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
@@ -35,9 +36,10 @@ pub use self::api::{Config, Counters, Input, Interface, Output};
 pub use self::habit::{Cookie, HexCase, LanHabit, Rhythm, Voices};
 use self::heard::{Heard, address_of, is_near};
 pub use self::message::Family;
+use self::voice::{Voice, repeat, speaking};
 use crate::crypto::Rng;
 use crate::id::{ChannelId, InfoHash};
-use crate::limits::{CHANNELS_MAX, LAN_ADDRESSES_MAX};
+use crate::limits::CHANNELS_MAX;
 use crate::machine::Machine;
 
 /// Shortest pause between two announces of one torrent (BEP 14: "no more than 1 announce per minute").
@@ -66,23 +68,6 @@ pub struct Lan {
     heard: Heard,
     counters: Counters,
     outputs: VecDeque<Output>,
-}
-
-/// One of our addresses that announces.
-#[derive(Debug)]
-struct Voice {
-    interface: Interface,
-    cookie: Option<String>,
-    repeat: Option<Repeat>,
-}
-
-/// The rest of an announce.
-#[derive(Debug, Clone, Copy)]
-struct Repeat {
-    infohash: InfoHash,
-    /// How many of its pauses are over.
-    done: usize,
-    at: Instant,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -353,12 +338,6 @@ impl Lan {
     }
 }
 
-impl Voice {
-    fn message(&self, hex: HexCase, port: u16, infohashes: &[InfoHash]) -> Vec<u8> {
-        message::encode(self.interface.family(), port, infohashes, hex, self.cookie.as_deref())
-    }
-}
-
 impl Torrent {
     fn is_due(&self, now: Instant, interval: Duration) -> bool {
         let hurry = self.hurry_at.is_some_and(|hurry_at| hurry_at <= now);
@@ -373,17 +352,6 @@ const fn first_turn(rhythm: Rhythm) -> Duration {
     }
 }
 
-/// What is left of an announce after `done` of its pauses.
-fn repeat(rhythm: Rhythm, infohash: InfoHash, done: usize, now: Instant) -> Option<Repeat> {
-    match rhythm {
-        Rhythm::EachInTurn { pauses, .. } => {
-            let pause = pauses.get(done)?;
-            Some(Repeat { infohash, done, at: now + *pause })
-        }
-        Rhythm::Together { .. } => None,
-    }
-}
-
 fn infohashes_per_message() -> usize {
     let fits = |count: &usize| message::encoded_len_max(*count) <= MESSAGE_BYTES_MAX;
     (1..).take_while(fits).last().unwrap_or(1)
@@ -393,30 +361,6 @@ fn infohashes_per_message() -> usize {
 fn next_after(at: Instant, period: Duration, now: Instant) -> Instant {
     let passed = now.saturating_duration_since(at).as_nanos() / period.as_nanos().max(1);
     at + period * u32::try_from(passed).unwrap_or(u32::MAX).saturating_add(1)
-}
-
-/// Which of our addresses announce.
-fn speaking(interfaces: &[Interface], voices: Voices) -> Vec<Interface> {
-    let mut speaking: Vec<Interface> = Vec::new();
-    for interface in interfaces {
-        let mut interface = *interface;
-        let v6_loopback = interface.address.is_loopback() && interface.family() == Family::V6;
-        match voices {
-            // libtorrent speaks for `::1`, too, and leaves it to the system where that goes: no
-            // loopback interface takes IPv6 multicast.
-            Voices::EachAddress if v6_loopback => interface.index = 0,
-            Voices::EachAddress => {}
-            Voices::EachInterface => {
-                let key = |other: &Interface| (other.index, other.family());
-                if v6_loopback || speaking.iter().any(|other| key(other) == key(&interface)) {
-                    continue;
-                }
-            }
-        }
-        speaking.push(interface);
-    }
-    speaking.truncate(LAN_ADDRESSES_MAX);
-    speaking
 }
 
 impl Machine for Lan {

@@ -164,8 +164,18 @@ fn each_own_address_announces_with_a_cookie_of_its_own() {
     }
     assert_eq!(cookies.len(), 5);
     let expected =
-        [(1, "127.0.0.1"), (0, "::1"), (2, "192.168.1.5"), (2, "2a00::5"), (2, "fe80::5")];
+        [(1, "127.0.0.1"), (2, "::1"), (2, "192.168.1.5"), (2, "2a00::5"), (2, "fe80::5")];
     assert_eq!(ways, expected.map(|(index, address)| (index, address.to_owned())));
+}
+
+#[test]
+fn the_ipv6_loopback_address_speaks_only_where_there_is_a_network_for_it() {
+    let own = [interface(1, "127.0.0.1", 8), interface(1, "::1", 128)];
+    let mut bench = Bench::new(LanHabit::libtorrent(), &own);
+    bench.announce(RED, hash(1));
+    let sent = bench.sent_now();
+    assert_eq!(sent.len(), 1);
+    assert_eq!(sent[0].1, own[0].address);
 }
 
 #[test]
