@@ -1,6 +1,7 @@
 //! Starts a node and keeps it until it is ended: by a signal, by its console or by its failure.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::io::ErrorKind;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,8 +23,15 @@ use crate::settings::{Cipher, ClientProfile, Settings};
 /// Ports from which one is chosen at a profile's first use.
 const PORTS: std::ops::Range<u16> = 10_000..60_000;
 
+/// Ports drawn until one is free.
+const PORTS_TRIED: usize = 32;
+
 /// How often actors may fail before the node gives up.
 const RESTARTS: RestartLimit = RestartLimit { max: 5, within: Duration::from_secs(60) };
+
+/// How long a console may take to say how the run ends, when a signal asks for the end: longer than
+/// it takes to start it again.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What a run has beside the actors.
 pub(crate) struct Talk {
@@ -42,18 +50,20 @@ pub(crate) fn run(
 ) -> Result<Exit, Failure> {
     supervision::install_panic_hook();
     let port = listen_port(settings, &mut profile)?;
-    let config = root_config(settings, Arc::new(profile), open, port);
+    let config = root_config(settings, Arc::new(profile), open, port, talk.is_some());
     let front = talk.as_ref().map(|talk| talk.front.clone());
     let result = System::new().block_on(async {
         let ending = Arc::new(Ending::default());
         let own_peer = config.profile.peer_id();
         let (mut tree, offices) = root::supervisor(config);
+        let has_console = talk.is_some();
         if let Some(talk) = talk {
             tree = tree.child(console_spec(talk, own_peer, &offices, &ending));
         }
         let (stopper, ended) = tree.spawn();
         ending.attach(stopper.clone());
-        actix_rt::spawn(obey_signals(stopper));
+        let console = has_console.then(|| Arc::clone(&ending));
+        actix_rt::spawn(obey_signals(stopper, console));
         let exit = ended.await;
         finish(&exit, &ending)
     });
@@ -100,26 +110,36 @@ fn console_spec(
     ChildSpec::try_actor("console", make).into()
 }
 
-/// The first signal asks the node to leave politely, the second ends the process.
-async fn obey_signals(stopper: Stopper) {
+/// The first signal asks the node to leave politely, the second ends the process. A console is asked
+/// first: it knows what nobody has taken.
+async fn obey_signals(stopper: Stopper, console: Option<Arc<Ending>>) {
     let (Ok(mut interrupt), Ok(mut terminate)) =
         (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
     else {
         tracing::warn!("signals cannot be heard: the node can only be killed");
         return;
     };
-    let mut asked = false;
-    loop {
+    let mut heard = async || {
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
         }
-        if std::mem::replace(&mut asked, true) {
-            std::process::exit(i32::from(Exit::Interrupted.code()));
+    };
+    heard().await;
+    talk("bitchat: leaving; once more to end at once");
+    let politely = async {
+        if let Some(console) = console {
+            console.leave();
+            tokio::time::sleep(LEAVE_TIMEOUT).await;
         }
-        talk("bitchat: leaving; once more to end at once");
         stopper.stop();
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        () = heard() => {}
+        () = politely => {}
     }
+    std::process::exit(i32::from(Exit::Interrupted.code()));
 }
 
 /// The port of the settings; or the profile's own, chosen once: trackers and routers remember it.
@@ -128,8 +148,7 @@ fn listen_port(settings: &Settings, profile: &mut Profile) -> Result<u16, Failur
         (0, Some(port)) => Ok(port),
         (0, None) => {
             let mut rng = Rng::from_seed(bitchat_actors::entropy::seed());
-            let offset = rng.below(u64::from(PORTS.end - PORTS.start));
-            let port = PORTS.start + u16::try_from(offset).unwrap_or(0);
+            let port = choose_port(&mut rng, is_free);
             profile.set_udp_port(port)?;
             Ok(port)
         }
@@ -137,7 +156,33 @@ fn listen_port(settings: &Settings, profile: &mut Profile) -> Result<u16, Failur
     }
 }
 
-fn root_config(settings: &Settings, profile: Arc<Profile>, open: Open, port: u16) -> root::Config {
+/// Draws ports until one is free, or for long enough: then binding it says what is wrong.
+fn choose_port(rng: &mut Rng, is_free: impl Fn(u16) -> bool) -> u16 {
+    let mut draw = || {
+        let offset = rng.below(u64::from(PORTS.end - PORTS.start));
+        PORTS.start + u16::try_from(offset).unwrap_or(0)
+    };
+    let drawn: [u16; PORTS_TRIED] = std::array::from_fn(|_| draw());
+    drawn.into_iter().find(|port| is_free(*port)).unwrap_or(drawn[0])
+}
+
+/// Whether no other program has this port now; connections of others begin at ports like ours.
+fn is_free(port: u16) -> bool {
+    let all: [IpAddr; 2] = [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
+    all.into_iter().all(|ip| match UdpSocket::bind((ip, port)) {
+        Ok(_) => true,
+        // Where there is no IPv6, nobody is in the way.
+        Err(error) => error.kind() != ErrorKind::AddrInUse,
+    })
+}
+
+fn root_config(
+    settings: &Settings,
+    profile: Arc<Profile>,
+    open: Open,
+    port: u16,
+    has_console: bool,
+) -> root::Config {
     let network = &settings.network;
     let mut listen = Vec::new();
     if network.ipv4 {
@@ -176,6 +221,30 @@ fn root_config(settings: &Settings, profile: Arc<Profile>, open: Open, port: u16
         dials_at_once: settings.mesh.dials_at_once,
         resolver: bitchat_actors::resolver::Config::default(),
         announcer: settings.trackers.enabled.then_some(announcer),
+        has_console,
         restarts: RESTARTS,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_port_of_a_new_profile_is_one_that_nobody_has() {
+        let mut rng = Rng::from_seed([1; 32]);
+        for _ in 0..100 {
+            let port = choose_port(&mut rng, |port| port % 2 == 0);
+            assert!(port % 2 == 0 && PORTS.contains(&port), "{port}");
+        }
+        assert!(PORTS.contains(&choose_port(&mut rng, |_| false)));
+    }
+
+    #[test]
+    fn a_port_that_somebody_has_is_not_free() {
+        for ip in ["0.0.0.0", "127.0.0.1"] {
+            let other = UdpSocket::bind((ip, 0)).expect("a free port");
+            assert!(!is_free(other.local_addr().expect("bound").port()), "{ip}");
+        }
     }
 }

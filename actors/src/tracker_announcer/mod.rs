@@ -323,6 +323,9 @@ fn parse_tier(channel: ChannelId, tier: &[String]) -> Vec<TrackerUrl> {
 fn log(status: &TrackerStatus) {
     let (channel, tracker, family) = (status.channel.short(), &status.host, status.family);
     match &status.last_error {
+        Some(error) if status.failures == 0 => {
+            tracing::debug!(channel, tracker, ?family, error, "not announced");
+        }
         Some(error) => {
             let failures = status.failures;
             tracing::info!(channel, tracker, ?family, failures, error, "announce failed");

@@ -9,7 +9,7 @@ use bitchat_actors::peer_supervisor::{Dial, EndLink, LinkKey, LinkNews, Subscrib
 use bitchat_protocol::crypto::Rng;
 use bitchat_protocol::id::PeerId;
 use bitchat_protocol::machine::Machine as _;
-use bitchat_protocol::mesh::{self, DialFailure, DownReason, Input, Mesh, Output};
+use bitchat_protocol::mesh::{self, DialFailure, DownReason, Event, Input, Mesh, Output};
 use bitchat_protocol::quic::CloseCode;
 use bitchat_protocol::wire::{self, Frame};
 use bytes::Bytes;
@@ -167,6 +167,7 @@ struct Member {
     node: Node,
     mesh: Mesh,
     edges: usize,
+    linked: usize,
     full: Option<tokio::sync::oneshot::Sender<Instant>>,
     armed: Option<Instant>,
 }
@@ -186,12 +187,13 @@ impl Member {
                     let body = Bytes::from(wire::encode(&Frame::Peers(frame)));
                     let _ = self.node.directory.send(&peer, vec![body]);
                 }
-                Output::Event(_) => {}
+                Output::Event(Event::MemberUp { .. }) => self.linked += 1,
+                Output::Event(Event::MemberDown { .. }) => self.linked -= 1,
+                Output::Event(Event::View { .. }) => {}
             }
         }
-        let members = self.mesh.members(&self.node.keys.id());
-        let linked = members.iter().filter(|member| member.linked).count();
-        if linked == self.edges
+        if self.linked == self.edges
+            && self.full.is_some()
             && self.mesh.view(&self.node.keys.id()) == Completeness::Full
             && let Some(full) = self.full.take()
         {
@@ -290,7 +292,8 @@ async fn grow(size: u8) -> (Duration, Duration) {
         let (bell, rung) = tokio::sync::oneshot::channel();
         full.push(rung);
         let edges = usize::from(size) - 1;
-        members.push(Member { node, mesh, edges, full: Some(bell), armed: None }.start());
+        members
+            .push(Member { node, mesh, edges, linked: 0, full: Some(bell), armed: None }.start());
     }
     for rung in full {
         let waited = tokio::time::timeout(Duration::from_secs(120), rung).await;
