@@ -12,6 +12,7 @@ use bitchat_protocol::mesh;
 use crate::channel_book::ChannelBook;
 use crate::chat_desk::{self, ChatDesk};
 use crate::contact_book::ContactBook;
+use crate::dht::{self, Dht};
 use crate::directory::Directory;
 use crate::http_fetch::Fetcher;
 use crate::mesh_manager::{self, MeshManager};
@@ -53,6 +54,8 @@ pub struct Config {
     pub resolver: resolver::Config,
     /// How trackers are talked to; `None`: not at all.
     pub announcer: Option<tracker_announcer::Config>,
+    /// How we are in the DHT; `None`: not at all.
+    pub dht: Option<bitchat_protocol::dht::Config>,
     /// Whether a console comes after the chat desk: what happens before it stands waits for it.
     pub has_console: bool,
     /// How often actors may fail before the node gives up.
@@ -76,6 +79,8 @@ pub struct Offices {
     pub mesh_manager: Slot<MeshManager>,
     /// Trackers; empty where they are not used.
     pub tracker_announcer: Slot<TrackerAnnouncer>,
+    /// The DHT; empty where it is not used.
+    pub dht: Slot<Dht>,
     /// Messages.
     pub chat_desk: Slot<ChatDesk>,
     /// Who is linked.
@@ -97,6 +102,10 @@ pub fn supervisor(config: Config) -> (Supervisor, Offices) {
         .child(mesh_manager(&config, &offices));
     if let Some(announcer) = &config.announcer {
         tree = tree.child(tracker_announcer(announcer.clone(), &offices));
+    }
+    if let Some(dht) = &config.dht {
+        let file = config.profile.file("dht");
+        tree = tree.child(dht_node(dht::Config { dht: dht.clone(), file }, &offices));
     }
     let tree = tree.child(chat_desk(&config, &offices));
     (tree, offices)
@@ -211,6 +220,22 @@ fn tracker_announcer(
     };
     let spec = ChildSpec::try_actor("tracker_announcer", make).grace(grace);
     spec.slot(&offices.tracker_announcer).asked()
+}
+
+fn dht_node(config: dht::Config, offices: &Offices) -> ActorSpec<Dht> {
+    let slots = offices.clone();
+    let make = move || {
+        let neighbours = dht::Neighbours {
+            udp: slots.udp_port.need()?,
+            udp_messages: slots.udp_port.need()?,
+            resolver: slots.resolver.need()?,
+            peers: slots.mesh_manager.need()?,
+            mesh: slots.mesh_manager.need()?,
+            directory: slots.directory.clone(),
+        };
+        Ok(Dht::new(config.clone(), neighbours))
+    };
+    ChildSpec::try_actor("dht", make).slot(&offices.dht).asked()
 }
 
 fn chat_desk(config: &Config, offices: &Offices) -> ActorSpec<ChatDesk> {

@@ -11,6 +11,7 @@ use bitchat_actors::supervision::{ChildSpec, Exit as TreeExit, RestartLimit, Sto
 use bitchat_actors::vault::Profile;
 use bitchat_actors::{supervision, tracker_announcer, udp_port};
 use bitchat_protocol::crypto::Rng;
+use bitchat_protocol::dht;
 use bitchat_protocol::quic::{EndpointConfig, SuitePreference};
 use bitchat_protocol::tracker::disguise;
 use tokio::signal::unix::{SignalKind, signal};
@@ -221,6 +222,7 @@ fn root_config(
         dials_at_once: settings.mesh.dials_at_once,
         resolver: bitchat_actors::resolver::Config::default(),
         announcer: settings.trackers.enabled.then_some(announcer),
+        dht: settings.dht.enabled.then(|| dht_config(settings)),
         has_console,
         restarts: RESTARTS,
     }
@@ -246,5 +248,16 @@ mod tests {
             let other = UdpSocket::bind((ip, 0)).expect("a free port");
             assert!(!is_free(other.local_addr().expect("bound").port()), "{ip}");
         }
+    }
+}
+
+fn dht_config(settings: &Settings) -> dht::Config {
+    let routers = settings.dht.router_addresses().unwrap_or_default();
+    let routers = routers.iter().map(|router| (router.host().to_owned(), router.port()));
+    dht::Config {
+        ipv4: settings.network.ipv4,
+        ipv6: settings.network.ipv6,
+        routers: routers.collect(),
+        ..dht::Config::default()
     }
 }

@@ -35,7 +35,7 @@ use tokio::sync::oneshot;
 use crate::driver::{Drive, Driver};
 use crate::http_fetch::Fetcher;
 use crate::mesh_manager::SubscribeAnnouncer;
-use crate::resolver::FindAddresses;
+use crate::resolver::{self, FindAddresses};
 use crate::supervision::{Outlet, Shutdown};
 use crate::udp_port::{SendDatagram, SubscribeTracker, TrackerDatagram};
 use crate::{clock, entropy};
@@ -245,17 +245,10 @@ impl Drive for TrackerAnnouncer {
 
 impl TrackerAnnouncer {
     fn resolve(&self, host: String, ctx: &mut Context<Self>) {
-        // The machine wants addresses; it knows the ports.
-        let question = FindAddresses { host: host.clone(), port: 0 };
-        let answer = self.resolver.send(question).into_actor(self).map(|answer, actor, ctx| {
-            let result = match answer {
-                Ok(Ok(addresses)) => Ok(addresses.iter().map(SocketAddr::ip).collect()),
-                Ok(Err(error)) => Err(error.to_string()),
-                Err(error) => Err(format!("the resolver does not answer: {error}")),
-            };
+        let answer = resolver::find_ips(&self.resolver, host.clone());
+        ctx.spawn(answer.into_actor(self).map(|result, actor, ctx| {
             actor.input(Input::NamesResolved { host, result }, ctx);
-        });
-        ctx.spawn(answer);
+        }));
     }
 
     fn fetch(&mut self, request: HttpRequest, ctx: &mut Context<Self>) {

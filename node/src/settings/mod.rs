@@ -9,6 +9,7 @@ mod span;
 use std::time::Duration;
 
 use bitchat_protocol::limits::DIALS_MAX;
+use bitchat_protocol::channel::NodeAddress;
 use serde::{Deserialize, Serialize};
 
 pub use layers::{Layers, Loaded, Row, SettingsError};
@@ -22,6 +23,8 @@ pub struct Settings {
     pub network: Network,
     /// The trackers.
     pub trackers: Trackers,
+    /// The DHT.
+    pub dht: Dht,
     /// The mesh.
     pub mesh: Mesh,
     /// A link.
@@ -64,6 +67,27 @@ pub enum ClientProfile {
     /// qBittorrent 5.1.0.
     #[serde(rename = "qbittorrent-5.1.0")]
     QBittorrent5_1_0,
+}
+
+/// `[dht]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Dht {
+    /// Whether to be in the DHT at all.
+    pub enabled: bool,
+    /// Where to start from while no node is known.
+    pub routers: Vec<String>,
+}
+
+impl Dht {
+    /// The routers, read; or the first that is none.
+    ///
+    /// # Errors
+    ///
+    /// The text that is no `HOST:PORT`.
+    pub fn router_addresses(&self) -> Result<Vec<NodeAddress>, &String> {
+        self.routers.iter().map(|text| text.parse().map_err(|_| text)).collect()
+    }
 }
 
 /// `[mesh]`
@@ -170,6 +194,10 @@ impl Settings {
                 let text = format!("{url:?} is not a tracker: it must be a udp, http or https URL");
                 return Err(("trackers.default", text));
             }
+        }
+        if let Err(text) = self.dht.router_addresses() {
+            let text = format!("{text:?} is no node of the DHT: it must be HOST:PORT");
+            return Err(("dht.routers", text));
         }
         Ok(())
     }
