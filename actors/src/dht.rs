@@ -16,7 +16,6 @@
 //! look-ups under way; all of it comes back by joining again.
 //! Spec: `docs/spec/08-dht.md`.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use actix::{

@@ -9,9 +9,10 @@ use actix_rt::System;
 use bitchat_actors::root::{self, Open};
 use bitchat_actors::supervision::{ChildSpec, Exit as TreeExit, RestartLimit, Stopper};
 use bitchat_actors::vault::Profile;
-use bitchat_actors::{supervision, tracker_announcer, udp_port};
+use bitchat_actors::{lan_discovery, supervision, tracker_announcer, udp_port};
 use bitchat_protocol::crypto::Rng;
 use bitchat_protocol::dht;
+use bitchat_protocol::lan::LanHabit;
 use bitchat_protocol::quic::{EndpointConfig, SuitePreference};
 use bitchat_protocol::tracker::disguise;
 use tokio::signal::unix::{SignalKind, signal};
@@ -213,6 +214,17 @@ fn root_config(
             }),
         },
     };
+    let lan = lan_discovery::Config {
+        lan: bitchat_protocol::lan::Config {
+            // All client profiles there are look like a program with libtorrent.
+            habit: match settings.trackers.client_profile {
+                ClientProfile::QBittorrent5_1_0 => LanHabit::libtorrent(),
+            },
+            ipv4: network.ipv4,
+            ipv6: network.ipv6,
+        },
+        interfaces: settings.lan.interfaces.clone(),
+    };
     root::Config {
         name: Arc::from(name),
         profile,
@@ -224,6 +236,7 @@ fn root_config(
         announcer: settings.trackers.enabled.then_some(announcer),
         dht: settings.dht.enabled.then(|| dht_config(settings)),
         has_console,
+        lan: settings.lan.enabled.then_some(lan),
         restarts: RESTARTS,
     }
 }

@@ -182,6 +182,9 @@ pub const DIALS_MAX: usize = 16;
 pub const DIALS_PER_CHANNEL_MAX: usize = 8;
 /// See [`DIALS_MAX`].
 pub const DIALS_PER_SOURCE_MAX: usize = 6;
+/// Dials in flight to neighbours on the local network that go before all others, in one channel. Stops
+/// one neighbour with many false addresses from making all other sources wait.
+pub const DIALS_NEAR_FIRST_MAX: usize = 2;
 /// Dials in flight towards one peer at several addresses.
 pub const DIALS_PER_PEER_MAX: usize = 2;
 
@@ -293,3 +296,43 @@ const _: () = assert!(
     DHT_LOOKUPS_MAX * DHT_LOOKUP_BRANCHES_MAX < DHT_QUERIES_IN_FLIGHT_MAX,
     "no look-up starves"
 );
+
+/// Bytes of a message of local discovery. Stops datagrams that cost more to read than any client
+/// sends; a frame of Ethernet, and libtorrent's bound too.
+pub const LAN_DATAGRAM_BYTES_MAX: usize = 1500;
+
+/// Infohashes read of one message of local discovery. Stops one datagram from costing many look-ups.
+pub const LAN_INFOHASHES_MAX: usize = 32;
+
+/// Messages of local discovery read a second, over some time. Stops a flood on the local network
+/// from taking a core; sixteen times as many may come at once, when clients with many torrents start.
+pub const LAN_DATAGRAMS_PER_SECOND_MAX: u32 = 256;
+
+/// The same of one IP address. Stops one host from taking the turns of all others.
+pub const LAN_DATAGRAMS_PER_SOURCE_MAX: u32 = 32;
+
+/// IP addresses whose messages are counted apart; others are counted together. Stops forged senders
+/// from filling memory.
+pub const LAN_SOURCES_MAX: usize = 256;
+
+/// Members of one channel found on the local network within [`LAN_PEERS_WITHIN`]. Stops a neighbour
+/// who repeats what it hears under forged addresses from becoming as many dials.
+pub const LAN_PEERS_PER_CHANNEL_MAX: usize = 2 * MEMBERS_MAX;
+/// Ports of one IP address among them. Stops one who names every port of a victim; leaves room for
+/// many nodes on one host.
+pub const LAN_PORTS_PER_IP_MAX: usize = 16;
+/// The same in all channels together. Bounds memory.
+pub const LAN_PEERS_MAX: usize = 4096;
+/// See [`LAN_PEERS_PER_CHANNEL_MAX`]; the interval at which clients announce.
+pub const LAN_PEERS_WITHIN: Duration = Duration::from_secs(300);
+
+/// An address heard on the local network is passed on again only after this time. Stops a repeated
+/// message from becoming a dial each time.
+pub const LAN_PEER_AGAIN_AFTER: Duration = Duration::from_secs(60);
+
+/// Own addresses that announce on the local network. Stops router advertisements of many prefixes
+/// from multiplying each of our messages.
+pub const LAN_ADDRESSES_MAX: usize = 64;
+
+const _: () = assert!(LAN_PEERS_PER_CHANNEL_MAX < CANDIDATES_PER_SOURCE_MAX);
+const _: () = assert!(LAN_PORTS_PER_IP_MAX < LAN_PEERS_PER_CHANNEL_MAX);

@@ -2,7 +2,7 @@
 //!
 //! | message | from | what it does |
 //! |---|---|---|
-//! | [`Announce`] | mesh manager | begins, or goes on with another port or other trackers |
+//! | [`Announce`] | mesh manager | begins, goes on with another port, or leaves and begins anew with other trackers |
 //! | [`Withdraw`] | mesh manager | leaves a channel, or one infohash of it |
 //! | [`WithdrawAll`] | whoever shuts the node down | leaves all, answers when the trackers know |
 //! | [`TrackerDatagram`] | UDP port | an answer of a UDP tracker, perhaps |
@@ -19,22 +19,22 @@
 mod tests;
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 
 use actix::{
     Actor, ActorContext as _, ActorFutureExt as _, AsyncContext as _, Context, Handler, Message,
     MessageResult, Recipient, ResponseFuture, SpawnHandle, WrapFuture as _,
 };
-use bitchat_protocol::id::{ChannelId, InfoHash};
+use bitchat_protocol::id::ChannelId;
+use bitchat_protocol::mesh::Source;
 use bitchat_protocol::tracker::TrackerUrl;
 use bitchat_protocol::tracker::announcer::{
     self, Announcer, Event, HttpRequest, Input, Output, RequestId, TrackerStatus,
 };
 use tokio::sync::oneshot;
 
+use crate::discovery::{self, Announce, PeersDiscovered, Place, Withdraw};
 use crate::driver::{Drive, Driver};
 use crate::http_fetch::Fetcher;
-use crate::mesh_manager::SubscribeAnnouncer;
 use crate::resolver::{self, FindAddresses};
 use crate::supervision::{Outlet, Shutdown};
 use crate::udp_port::{SendDatagram, SubscribeTracker, TrackerDatagram};
@@ -63,34 +63,9 @@ pub struct Neighbours {
     /// Takes the peers that trackers name.
     pub peers: Recipient<PeersDiscovered>,
     /// Learns whom to tell what is to be announced.
-    pub mesh: Recipient<SubscribeAnnouncer>,
+    pub mesh: Recipient<discovery::Subscribe>,
     /// Makes HTTP requests.
     pub fetcher: Fetcher,
-}
-
-/// Announces a channel under an infohash from now on. Told again with the same trackers, it only
-/// takes the port; with others, it leaves and begins anew. A channel may have several infohashes.
-#[derive(Debug, Clone, PartialEq, Eq, Message)]
-#[rtype(result = "()")]
-pub struct Announce {
-    /// The channel.
-    pub channel: ChannelId,
-    /// What trackers know it by.
-    pub infohash: InfoHash,
-    /// Addresses of trackers, in tiers (BEP 12); those that make no sense are left out.
-    pub tiers: Vec<Vec<String>>,
-    /// The UDP port at which we are reached.
-    pub port: u16,
-}
-
-/// Announces a channel no longer, and tells its trackers so.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
-#[rtype(result = "()")]
-pub struct Withdraw {
-    /// The channel.
-    pub channel: ChannelId,
-    /// One of its infohashes; `None`: all.
-    pub infohash: Option<InfoHash>,
 }
 
 /// Announces nothing any more; answered when all trackers have been told, at the latest after the
@@ -104,19 +79,6 @@ pub struct WithdrawAll;
 #[rtype(result = "Vec<TrackerStatus>")]
 pub struct ListTrackers;
 
-/// A tracker named peers of a channel. They are within the scope of the tracker and at most
-/// [`TRACKER_PEERS_MAX`](bitchat_protocol::limits::TRACKER_PEERS_MAX), but may be anybody.
-#[derive(Debug, Clone, PartialEq, Eq, Message)]
-#[rtype(result = "()")]
-pub struct PeersDiscovered {
-    /// The channel.
-    pub channel: ChannelId,
-    /// Where they are said to be.
-    pub peers: Vec<SocketAddr>,
-    /// Tells trackers apart, as long as the announcer lives.
-    pub source: u32,
-}
-
 /// The actor; see the module's documentation.
 #[derive(Debug)]
 pub struct TrackerAnnouncer {
@@ -125,7 +87,7 @@ pub struct TrackerAnnouncer {
     udp_answers: Recipient<SubscribeTracker>,
     resolver: Recipient<FindAddresses>,
     peers: Outlet<PeersDiscovered>,
-    mesh: Recipient<SubscribeAnnouncer>,
+    mesh: Recipient<discovery::Subscribe>,
     fetcher: Fetcher,
     fetches: HashMap<RequestId, SpawnHandle>,
     /// Who is told when everything has been left.
@@ -161,7 +123,10 @@ impl Actor for TrackerAnnouncer {
         let own = ctx.address();
         self.udp_answers.do_send(SubscribeTracker(own.clone().recipient()));
         let announce = own.clone().recipient();
-        self.mesh.do_send(SubscribeAnnouncer { announce, withdraw: own.recipient() });
+        let withdraw = own.clone().recipient();
+        let place = Place::Internet;
+        let view = own.recipient();
+        self.mesh.do_send(discovery::Subscribe { place, announce, withdraw, view });
     }
 }
 
@@ -169,7 +134,7 @@ impl Handler<Announce> for TrackerAnnouncer {
     type Result = ();
 
     fn handle(&mut self, announce: Announce, ctx: &mut Self::Context) {
-        let Announce { channel, infohash, tiers, port } = announce;
+        let Announce { channel, infohash, tiers, port, .. } = announce;
         let tiers = tiers.iter().map(|tier| parse_tier(channel, tier)).collect();
         self.input(Input::Start { channel, infohash, tiers, port }, ctx);
     }
@@ -268,7 +233,8 @@ impl TrackerAnnouncer {
     fn on_event(&mut self, event: Event, ctx: &mut Context<Self>) {
         match event {
             Event::PeersFound { channel, peers, tracker } => {
-                self.peers.offer(PeersDiscovered { channel, peers, source: tracker });
+                let source = Source::Tracker(tracker);
+                self.peers.offer(PeersDiscovered { channel, peers, source });
             }
             Event::StatusChanged(status) => log(&status),
             Event::ExternalAddress { ip, told_by } => {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use actix::Addr;
+use bitchat_protocol::id::InfoHash;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -40,10 +41,10 @@ impl Handler<SubscribeTracker> for Neighbour {
     }
 }
 
-impl Handler<SubscribeAnnouncer> for Neighbour {
+impl Handler<discovery::Subscribe> for Neighbour {
     type Result = ();
 
-    fn handle(&mut self, _: SubscribeAnnouncer, _: &mut Self::Context) {
+    fn handle(&mut self, _: discovery::Subscribe, _: &mut Self::Context) {
         self.seen.send(Seen::Introduced).unwrap();
     }
 }

@@ -25,6 +25,8 @@ pub struct Settings {
     pub trackers: Trackers,
     /// The DHT.
     pub dht: Dht,
+    /// The local network.
+    pub lan: Lan,
     /// The mesh.
     pub mesh: Mesh,
     /// A link.
@@ -88,6 +90,16 @@ impl Dht {
     pub fn router_addresses(&self) -> Result<Vec<NodeAddress>, &String> {
         self.routers.iter().map(|text| text.parse().map_err(|_| text)).collect()
     }
+}
+
+/// `[lan]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Lan {
+    /// Whether to look for members on the local network.
+    pub enabled: bool,
+    /// The names of the interfaces to use; none: all.
+    pub interfaces: Vec<String>,
 }
 
 /// `[mesh]`

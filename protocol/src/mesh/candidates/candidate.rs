@@ -114,6 +114,21 @@ impl Candidate {
         Some(expected.get(turn).copied())
     }
 
+    /// Somebody there has just spoken, so what failed before says nothing any more. What we know
+    /// beyond failures holds: that it is ourselves, or has just said goodbye.
+    pub(super) fn revive(&mut self, now: Instant) {
+        if self.failures > 0 && !self.dialling {
+            self.failures = 0;
+            self.not_before = self.not_before.min(now);
+        }
+    }
+
+    /// Whether it is on this network and may well be there: then it is dialled before all others, as
+    /// it costs nothing to know and nobody pays for the way.
+    pub(super) fn is_near(&self) -> bool {
+        self.failures == 0 && self.sources.contains_key(&Source::Lan)
+    }
+
     /// Whether nobody tells of it any more. After a failure it is kept until it would be due again:
     /// telling anew must not undo the back-off.
     pub(super) fn is_void(&self) -> bool {
