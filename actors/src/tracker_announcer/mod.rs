@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | [`Announce`] | mesh manager | begins, or goes on with another port or other trackers |
 //! | [`Withdraw`] | mesh manager | leaves a channel, or one infohash of it |
+//! | [`SetCompleteness`] | mesh manager | whether all members of a channel are linked |
 //! | [`WithdrawAll`] | whoever shuts the node down | leaves all, answers when the trackers know |
 //! | [`TrackerDatagram`] | UDP port | an answer of a UDP tracker, perhaps |
 //! | [`ListTrackers`] | console | how each tracker does |
@@ -19,13 +20,14 @@
 mod tests;
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use actix::{
     Actor, ActorContext as _, ActorFutureExt as _, AsyncContext as _, Context, Handler, Message,
     MessageResult, Recipient, ResponseFuture, SpawnHandle, WrapFuture as _,
 };
 use bitchat_protocol::id::{ChannelId, InfoHash};
+use bitchat_protocol::scope::Scope;
 use bitchat_protocol::tracker::TrackerUrl;
 use bitchat_protocol::tracker::announcer::{
     self, Announcer, Event, HttpRequest, Input, Output, RequestId, TrackerStatus,
@@ -33,7 +35,7 @@ use bitchat_protocol::tracker::announcer::{
 use tokio::sync::oneshot;
 
 use crate::driver::{Drive, Driver};
-use crate::http_fetch::Fetcher;
+use crate::http_fetch::{FetchError, Fetcher};
 use crate::mesh_manager::SubscribeAnnouncer;
 use crate::resolver::FindAddresses;
 use crate::supervision::{Outlet, Shutdown};
@@ -43,6 +45,9 @@ use crate::{clock, entropy};
 /// Messages waiting at most, on top of one per sender. Strangers can send datagrams that look like
 /// a tracker's; beyond this they are lost.
 pub const MAILBOX: usize = 256;
+
+/// Any global IPv6 address: only the way there is asked for.
+const SOMEWHERE: (Ipv6Addr, u16) = (Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 1), 6969);
 
 /// The settings of a [`TrackerAnnouncer`].
 #[derive(Debug, Clone, Default)]
@@ -93,6 +98,17 @@ pub struct Withdraw {
     pub infohash: Option<InfoHash>,
 }
 
+/// Tells whether all members of a channel are linked. While they are, its announces keep at least the
+/// pause that the worn client makes of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
+#[rtype(result = "()")]
+pub struct SetCompleteness {
+    /// The channel.
+    pub channel: ChannelId,
+    /// Whether they are.
+    pub complete: bool,
+}
+
 /// Announces nothing any more; answered when all trackers have been told, at the latest after the
 /// five seconds that the worn client takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
@@ -128,6 +144,8 @@ pub struct TrackerAnnouncer {
     mesh: Recipient<SubscribeAnnouncer>,
     fetcher: Fetcher,
     fetches: HashMap<RequestId, SpawnHandle>,
+    /// Whether the worn client names its IPv6 address in announces.
+    tells_ipv6: bool,
     /// Who is told when everything has been left.
     leaving: Vec<oneshot::Sender<()>>,
     stops_when_left: bool,
@@ -137,6 +155,7 @@ impl TrackerAnnouncer {
     /// Starts without a channel.
     #[must_use]
     pub fn new(config: Config, neighbours: Neighbours) -> Self {
+        let tells_ipv6 = config.announcer.ipv6 && config.announcer.profile.tells_ipv6();
         let machine = Announcer::new(config.announcer, clock::now(), entropy::seed());
         Self {
             driver: Driver::new(machine),
@@ -147,6 +166,7 @@ impl TrackerAnnouncer {
             mesh: neighbours.mesh,
             fetcher: neighbours.fetcher,
             fetches: HashMap::new(),
+            tells_ipv6,
             leaving: Vec::new(),
             stops_when_left: false,
         }
@@ -171,6 +191,9 @@ impl Handler<Announce> for TrackerAnnouncer {
     fn handle(&mut self, announce: Announce, ctx: &mut Self::Context) {
         let Announce { channel, infohash, tiers, port } = announce;
         let tiers = tiers.iter().map(|tier| parse_tier(channel, tier)).collect();
+        if self.tells_ipv6 {
+            self.input(Input::OwnIpv6(own_ipv6()), ctx);
+        }
         self.input(Input::Start { channel, infohash, tiers, port }, ctx);
     }
 }
@@ -180,6 +203,15 @@ impl Handler<Withdraw> for TrackerAnnouncer {
 
     fn handle(&mut self, Withdraw { channel, infohash }: Withdraw, ctx: &mut Self::Context) {
         self.input(Input::Stop { channel, infohash }, ctx);
+    }
+}
+
+impl Handler<SetCompleteness> for TrackerAnnouncer {
+    type Result = ();
+
+    fn handle(&mut self, told: SetCompleteness, ctx: &mut Self::Context) {
+        let SetCompleteness { channel, complete } = told;
+        self.input(Input::Completeness { channel, complete }, ctx);
     }
 }
 
@@ -260,12 +292,16 @@ impl TrackerAnnouncer {
 
     fn fetch(&mut self, request: HttpRequest, ctx: &mut Context<Self>) {
         let id = request.id;
-        let fetch = self.fetcher.clone().fetch(request).into_actor(self);
-        let handle = ctx.spawn(fetch.map(move |result, actor, ctx| {
+        let fetch = self.fetcher.fetch(request).into_actor(self);
+        let handle = ctx.spawn(fetch.map(move |fetched, actor, ctx| {
             actor.fetches.remove(&id);
-            let input = match result {
+            fetched.connection.into_iter().for_each(|connection| actor.fetcher.keep(connection));
+            let input = match fetched.result {
                 Ok(response) => Input::HttpReply { id, response },
-                Err(error) => Input::HttpFailed { id, failure: error.to_string() },
+                Err(error) => {
+                    let connected = !matches!(error, FetchError::Connect(_));
+                    Input::HttpFailed { id, connected, failure: error.to_string() }
+                }
             };
             actor.input(input, ctx);
         }));
@@ -277,7 +313,7 @@ impl TrackerAnnouncer {
             Event::PeersFound { channel, peers, tracker } => {
                 self.peers.offer(PeersDiscovered { channel, peers, source: tracker });
             }
-            Event::StatusChanged(status) => log(&status),
+            Event::StatusChanged { status, turned } => log(&status, turned),
             Event::ExternalAddress { ip, told_by } => {
                 tracing::debug!(%ip, %told_by, "a tracker says where we are");
             }
@@ -307,6 +343,17 @@ impl TrackerAnnouncer {
     }
 }
 
+/// Our global IPv6 address, if we have one: the one from which the system would send to the internet.
+/// Nothing is sent.
+fn own_ipv6() -> Option<Ipv6Addr> {
+    let socket = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)).ok()?;
+    socket.connect(SOMEWHERE).ok()?;
+    match socket.local_addr().ok()?.ip() {
+        IpAddr::V6(ip) if Scope::of(ip.into()) == Scope::Global => Some(ip),
+        IpAddr::V4(_) | IpAddr::V6(_) => None,
+    }
+}
+
 /// Reads the addresses of a tier. What is wrong in a `.chat` file was said when it was read.
 fn parse_tier(channel: ChannelId, tier: &[String]) -> Vec<TrackerUrl> {
     let parse = |url: &String| {
@@ -319,17 +366,26 @@ fn parse_tier(channel: ChannelId, tier: &[String]) -> Vec<TrackerUrl> {
     tier.iter().filter_map(parse).collect()
 }
 
-/// Logs the host alone: an address may contain a key of the user's.
-fn log(status: &TrackerStatus) {
+/// Logs the host alone: an address may contain a key of the user's. A tracker that goes on as it did
+/// is not worth a line of its own, least of all a dead one.
+fn log(status: &TrackerStatus, turned: bool) {
     let (channel, tracker, family) = (status.channel.short(), &status.host, status.family);
-    match &status.last_error {
-        Some(error) => {
-            let failures = status.failures;
-            tracing::info!(channel, tracker, ?family, failures, error, "announce failed");
+    let (failures, peers) = (status.failures, status.peers_found);
+    match (&status.last_error, &status.warning) {
+        (Some(error), _) if turned => {
+            tracing::info!(channel, tracker, ?family, error, "announces fail from now on");
         }
-        None => {
-            let peers = status.peers_found;
+        (Some(error), _) => {
+            tracing::debug!(channel, tracker, ?family, failures, error, "announce failed");
+        }
+        (None, Some(warning)) if turned => {
+            tracing::warn!(channel, tracker, ?family, warning, "announced; the tracker warns");
+        }
+        (None, None) if turned => {
             tracing::info!(channel, tracker, ?family, peers, "announced");
+        }
+        (None, _) => {
+            tracing::debug!(channel, tracker, ?family, peers, "announced again");
         }
     }
 }

@@ -14,8 +14,6 @@ pub mod disguise;
 pub mod http;
 pub mod peers;
 pub mod reply;
-#[cfg(test)]
-mod testdata;
 pub mod udp;
 pub mod url;
 
