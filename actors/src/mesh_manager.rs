@@ -36,7 +36,7 @@ use crate::channel_book::{self, ChannelEvent, OpenedChannel, SaveLastKnown};
 use crate::directory::Directory;
 use crate::driver::{Drive, Driver};
 use crate::peer_supervisor::{Dial, EndLink, LinkKey, LinkNews, SetOwnChannels, SubscribeMesh};
-use crate::tracker_announcer::{Announce, PeersDiscovered, Withdraw};
+use crate::tracker_announcer::{Announce, PeersDiscovered, SetCompleteness, Withdraw};
 use crate::udp_port::{
     AddChannel, FindLocalPort, OwnAddressesChanged, RemoveChannel, SubscribeOwnAddresses,
 };
@@ -127,6 +127,8 @@ pub struct SubscribeAnnouncer {
     pub announce: Recipient<Announce>,
     /// Ends it.
     pub withdraw: Recipient<Withdraw>,
+    /// Learns whether all members of a channel are linked.
+    pub completeness: Recipient<SetCompleteness>,
 }
 
 /// Whom a mesh manager talks to; all are started before it.
@@ -254,6 +256,13 @@ impl MeshManager {
         self.announced = wanted;
     }
 
+    fn tell_completeness(&self, channel: ChannelId, view: Completeness) {
+        if let Some(announcer) = &self.announcer {
+            let complete = view == Completeness::Full;
+            announcer.completeness.do_send(SetCompleteness { channel, complete });
+        }
+    }
+
     fn check_epochs_later(&self, ctx: &mut Context<Self>) {
         let now = clock::unix();
         let change = self
@@ -304,6 +313,7 @@ impl MeshManager {
             }
             Event::View { channel, mine } => {
                 tracing::debug!(channel = %channel.short(), ?mine, "mesh");
+                self.tell_completeness(channel, mine);
             }
         }
     }
@@ -461,5 +471,8 @@ impl Handler<SubscribeAnnouncer> for MeshManager {
         self.announcer = Some(announcer);
         self.announced.clear();
         self.announce();
+        let views: Vec<_> =
+            self.channels.keys().map(|id| (*id, self.driver.machine().view(id))).collect();
+        views.into_iter().for_each(|(id, view)| self.tell_completeness(id, view));
     }
 }

@@ -9,18 +9,15 @@ use bitchat_actors::root::{self, Open};
 use bitchat_actors::supervision::{ChildSpec, Exit as TreeExit, RestartLimit, Stopper};
 use bitchat_actors::vault::Profile;
 use bitchat_actors::{supervision, tracker_announcer, udp_port};
-use bitchat_protocol::crypto::Rng;
 use bitchat_protocol::quic::{EndpointConfig, SuitePreference};
-use bitchat_protocol::tracker::disguise;
+use bitchat_protocol::tracker::ClientProfile;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::console::{self, Channel, Console, Ending, Front};
+use crate::disguise;
 use crate::exit::{Exit, Failure};
 use crate::output::talk;
-use crate::settings::{Cipher, ClientProfile, Settings};
-
-/// Ports from which one is chosen at a profile's first use.
-const PORTS: std::ops::Range<u16> = 10_000..60_000;
+use crate::settings::{Cipher, Settings};
 
 /// How often actors may fail before the node gives up.
 const RESTARTS: RestartLimit = RestartLimit { max: 5, within: Duration::from_secs(60) };
@@ -41,8 +38,9 @@ pub(crate) fn run(
     talk: Option<Talk>,
 ) -> Result<Exit, Failure> {
     supervision::install_panic_hook();
-    let port = listen_port(settings, &mut profile)?;
-    let config = root_config(settings, Arc::new(profile), open, port);
+    let worn = disguise::worn(settings, &mut profile)?;
+    let port = disguise::listen_port(settings, &worn, &mut profile)?;
+    let config = root_config(settings, Arc::new(profile), open, Arc::new(worn), port);
     let front = talk.as_ref().map(|talk| talk.front.clone());
     let result = System::new().block_on(async {
         let ending = Arc::new(Ending::default());
@@ -122,22 +120,13 @@ async fn obey_signals(stopper: Stopper) {
     }
 }
 
-/// The port of the settings; or the profile's own, chosen once: trackers and routers remember it.
-fn listen_port(settings: &Settings, profile: &mut Profile) -> Result<u16, Failure> {
-    match (settings.network.listen_port, profile.udp_port()) {
-        (0, Some(port)) => Ok(port),
-        (0, None) => {
-            let mut rng = Rng::from_seed(bitchat_actors::entropy::seed());
-            let offset = rng.below(u64::from(PORTS.end - PORTS.start));
-            let port = PORTS.start + u16::try_from(offset).unwrap_or(0);
-            profile.set_udp_port(port)?;
-            Ok(port)
-        }
-        (port, _) => Ok(port),
-    }
-}
-
-fn root_config(settings: &Settings, profile: Arc<Profile>, open: Open, port: u16) -> root::Config {
+fn root_config(
+    settings: &Settings,
+    profile: Arc<Profile>,
+    open: Open,
+    worn: Arc<ClientProfile>,
+    port: u16,
+) -> root::Config {
     let network = &settings.network;
     let mut listen = Vec::new();
     if network.ipv4 {
@@ -162,9 +151,7 @@ fn root_config(settings: &Settings, profile: Arc<Profile>, open: Open, port: u16
         announcer: bitchat_protocol::tracker::announcer::Config {
             ipv4: network.ipv4,
             ipv6: network.ipv6,
-            profile: Arc::new(match settings.trackers.client_profile {
-                ClientProfile::QBittorrent5_1_0 => disguise::ClientProfile::qbittorrent_5_1_0(),
-            }),
+            profile: worn,
         },
     };
     root::Config {

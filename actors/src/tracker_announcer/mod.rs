@@ -98,8 +98,7 @@ pub struct Withdraw {
     pub infohash: Option<InfoHash>,
 }
 
-/// Tells whether all members of a channel are linked. While they are, its announces keep at least the
-/// pause that the worn client makes of itself.
+/// Tells whether all members of a channel are linked. While they are, announces are rarer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
 #[rtype(result = "()")]
 pub struct SetCompleteness {
@@ -181,7 +180,8 @@ impl Actor for TrackerAnnouncer {
         let own = ctx.address();
         self.udp_answers.do_send(SubscribeTracker(own.clone().recipient()));
         let announce = own.clone().recipient();
-        self.mesh.do_send(SubscribeAnnouncer { announce, withdraw: own.recipient() });
+        let (withdraw, completeness) = (own.clone().recipient(), own.recipient());
+        self.mesh.do_send(SubscribeAnnouncer { announce, withdraw, completeness });
     }
 }
 

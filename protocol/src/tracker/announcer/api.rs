@@ -76,7 +76,7 @@ pub enum Input {
     /// Leaves all channels.
     StopAll,
     /// Whether all members of a channel are linked: then there is nobody to look for, and announces
-    /// keep at least the pause that the worn client makes of itself.
+    /// become rarer ([`ClientProfile::pause`]). Nothing happens for a channel that is not announced.
     Completeness {
         /// The channel.
         channel: ChannelId,

@@ -26,7 +26,7 @@
 //! Announces of two swarms never begin in the same instant, but for those by which we leave and have
 //! five seconds: a burst would show how many channels there are. An announce begins at a multiple of
 //! the worn client's tick after the first one of its swarm, so it may come that much before its time,
-//! as the client's do. While a channel is complete, its pauses are at least the client's own default.
+//! as the client's do. While a channel is complete, its pauses are up to twice as long.
 //!
 //! Not here: bytes ([`http`](super::http), [`udp`](super::udp)), sockets and names (the driver).
 
@@ -42,7 +42,8 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{Ipv6Addr, SocketAddr};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Instant;
 
 use crate::crypto::Rng;
 use crate::id::{ChannelId, InfoHash};
@@ -217,20 +218,9 @@ impl Announcer {
         if !changed {
             return;
         }
-        let profile = &self.config.profile;
-        let least = self.least_pause(channel);
+        let profile = Arc::clone(&self.config.profile);
         for swarm in self.swarms.values_mut().filter(|it| it.channel() == channel) {
-            swarm.reschedule(least, profile.tick);
-        }
-    }
-
-    /// The least pause between announces of a channel, whatever its trackers say.
-    fn least_pause(&self, channel: ChannelId) -> Duration {
-        let profile = &self.config.profile;
-        if self.complete.contains(&channel) {
-            profile.interval_min.max(profile.interval_default)
-        } else {
-            profile.interval_min
+            swarm.reschedule(|wished| profile.pause(wished, complete), profile.tick);
         }
     }
 

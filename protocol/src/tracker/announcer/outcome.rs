@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use super::swarm::{Key, Swarm};
+use super::swarm::Key;
 use super::{Announcer, Event, Family, Output};
 use crate::tracker::announce::Occasion;
 use crate::tracker::peers::PeerSieve;
@@ -26,8 +26,8 @@ impl Announcer {
         let profile = &self.config.profile;
         let (tick, now) = (profile.tick, self.now);
         let wished = accepted.interval.unwrap_or(profile.interval_default);
-        let pause = wished.max(accepted.min_interval.unwrap_or_default());
-        let next = now + pause.max(self.least_pause_of(key));
+        let wished = wished.max(accepted.min_interval.unwrap_or_default());
+        let next = now + profile.pause(wished, self.is_complete(key));
         let leaving = self.take_attempt(key).is_none_or(|it| it.occasion == Occasion::Stopped);
         self.dropped += accepted.peers_dropped as u64;
         if leaving {
@@ -40,7 +40,7 @@ impl Announcer {
         let turned = !endpoint.works() || endpoint.warning != accepted.warning;
         endpoint.answered = true;
         endpoint.failures = 0;
-        endpoint.pause = pause;
+        endpoint.wished = wished;
         endpoint.next = next;
         endpoint.last_answer = Some(now);
         endpoint.last_error = None;
@@ -116,10 +116,8 @@ impl Announcer {
         self.swarms.get(&key.swarm).map_or(at, |swarm| swarm.on_tick(at, tick))
     }
 
-    /// The least pause between announces of the swarm.
-    fn least_pause_of(&self, key: Key) -> Duration {
-        let channel = self.swarms.get(&key.swarm).map(Swarm::channel);
-        channel.map_or(Duration::ZERO, |channel| self.least_pause(channel))
+    fn is_complete(&self, key: Key) -> bool {
+        self.swarms.get(&key.swarm).is_some_and(|it| self.complete.contains(&it.channel()))
     }
 
     fn report(&mut self, key: Key, turned: bool, peers: Vec<SocketAddr>) {

@@ -67,8 +67,8 @@ struct Tracker {
 pub(super) struct Endpoint {
     /// The earliest time of the next announce.
     pub(super) next: Instant,
-    /// The pause that the last good answer asked for, before bounds of ours.
-    pub(super) pause: Duration,
+    /// The pause that the last good answer wished for.
+    pub(super) wished: Duration,
     /// The IP version last used, where that is not the endpoint's own.
     pub(super) family: Option<Family>,
     pub(super) failures: u32,
@@ -90,7 +90,7 @@ impl Endpoint {
     fn new(now: Instant) -> Self {
         Self {
             next: now,
-            pause: Duration::ZERO,
+            wished: Duration::ZERO,
             family: None,
             failures: 0,
             turn: 0,
@@ -198,13 +198,13 @@ impl Swarm {
         on_tick(self.anchor, at, tick)
     }
 
-    /// Makes the pauses after good answers at least `least`.
-    pub(super) fn reschedule(&mut self, least: Duration, tick: Duration) {
+    /// Makes the pauses after good answers what `pause` makes of what trackers wished.
+    pub(super) fn reschedule(&mut self, pause: impl Fn(Duration) -> Duration, tick: Duration) {
         let anchor = self.anchor;
         for tracker in self.tiers.iter_mut().flatten() {
             for endpoint in [&mut tracker.v4, &mut tracker.v6] {
                 if let Some(last) = endpoint.last_answer.filter(|_| endpoint.works()) {
-                    endpoint.next = on_tick(anchor, last + endpoint.pause.max(least), tick);
+                    endpoint.next = on_tick(anchor, last + pause(endpoint.wished), tick);
                 }
             }
         }

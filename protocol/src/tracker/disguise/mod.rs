@@ -148,7 +148,7 @@ pub struct ClientProfile {
     pub udp_connection_lifetime: Duration,
     /// Whether a tracker of every tier is used, and not only of the first that works (BEP 12).
     pub every_tier: bool,
-    /// Pause between announces when the tracker names none, and the least when the mesh is complete.
+    /// Pause between announces when the tracker names none.
     pub interval_default: Duration,
     /// Least pause between announces, whatever the tracker says.
     pub interval_min: Duration,
@@ -266,6 +266,16 @@ impl ClientProfile {
     #[must_use]
     pub fn tells_ipv6(&self) -> bool {
         self.query.iter().any(|pair| pair.placeholder == Some(Placeholder::Ipv6))
+    }
+
+    /// The pause after a good answer that wished for one. With all members linked there is nobody to
+    /// look for: it is twice as long, but no longer than the client's own default makes it, so that
+    /// trackers with short intervals do not forget us.
+    #[must_use]
+    pub fn pause(&self, wished: Duration, complete: bool) -> Duration {
+        let usual = wished.max(self.interval_min);
+        let slow = (usual * 2).min(self.interval_default);
+        if complete { usual.max(slow) } else { usual }
     }
 
     /// The pauses after failures of the scheme.
