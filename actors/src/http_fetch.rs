@@ -10,8 +10,9 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bitchat_protocol::tracker::announcer::HttpRequest;
 use bitchat_protocol::tracker::http::{Progress, Response, ResponseError, ResponseReader};
@@ -30,6 +31,9 @@ const READ_BYTES: usize = 8 * 1024;
 
 /// Idle connections kept at once; the oldest goes first. A guess: a tracker has one or two.
 const IDLE_MAX: usize = 32;
+
+/// How long the first of two addresses has before the second is tried, too: libcurl's default.
+const FALLBACK_DELAY: Duration = Duration::from_millis(200);
 
 /// Why there is no response.
 #[derive(Debug, thiserror::Error)]
@@ -54,8 +58,8 @@ pub enum FetchError {
 /// What came of a request.
 #[derive(Debug)]
 pub struct Fetched {
-    /// The response, or why there is none.
-    pub result: Result<Response, FetchError>,
+    /// The response and whence it came, or why there is none.
+    pub result: Result<(SocketAddr, Response), FetchError>,
     /// The connection, if it may be used again: for [`Fetcher::keep`].
     pub connection: Option<Connection>,
 }
@@ -117,7 +121,9 @@ impl Fetcher {
         async move {
             let exchange = exchange(tls, kept, &request);
             match timeout(request.timeout, exchange).await.unwrap_or(Err(FetchError::TimedOut)) {
-                Ok((response, connection)) => Fetched { result: Ok(response), connection },
+                Ok((from, response, connection)) => {
+                    Fetched { result: Ok((from, response)), connection }
+                }
                 Err(error) => Fetched { result: Err(error), connection: None },
             }
         }
@@ -136,7 +142,11 @@ impl Fetcher {
         let keep_alive = request.keep_alive?;
         let now = clock::now();
         self.idle.retain(|(since, _)| now.duration_since(*since) <= keep_alive);
-        let fits = |it: &Connection| it.address == request.address && it.tls == request.tls;
+        let fits = |it: &Connection| {
+            let address = Some(it.address);
+            it.tls == request.tls
+                && (address == Some(request.address) || address == request.fallback)
+        };
         let at = self.idle.iter().position(|(_, connection)| fits(connection))?;
         Some(self.idle.remove(at).1)
     }
@@ -160,8 +170,8 @@ impl std::fmt::Debug for Fetcher {
     }
 }
 
-/// A response, and the connection if it may be used again.
-type Exchanged = (Response, Option<Connection>);
+/// A response, whence it came, and the connection if it may be used again.
+type Exchanged = (SocketAddr, Response, Option<Connection>);
 
 async fn exchange(
     tls: TlsConnector,
@@ -180,7 +190,7 @@ async fn exchange(
 }
 
 async fn connect(tls: TlsConnector, request: &HttpRequest) -> Result<Connection, FetchError> {
-    let stream = TcpStream::connect(request.address).await.map_err(FetchError::Connect)?;
+    let (address, stream) = open(request).await.map_err(FetchError::Connect)?;
     let wire: Wire = match &request.tls {
         None => Box::new(stream),
         Some(host) => {
@@ -190,7 +200,26 @@ async fn connect(tls: TlsConnector, request: &HttpRequest) -> Result<Connection,
             Box::new(tls.connect(name, stream).await.map_err(FetchError::Tls)?)
         }
     };
-    Ok(Connection { address: request.address, tls: request.tls.clone(), wire })
+    Ok(Connection { address, tls: request.tls.clone(), wire })
+}
+
+/// Opens a connection; where there are two addresses, the first one that answers (RFC 8305).
+async fn open(request: &HttpRequest) -> io::Result<(SocketAddr, TcpStream)> {
+    let to = async |address| Ok((address, TcpStream::connect(address).await?));
+    let Some(fallback) = request.fallback else {
+        return to(request.address).await;
+    };
+    let mut preferred = pin!(to(request.address));
+    match timeout(FALLBACK_DELAY, &mut preferred).await {
+        Ok(Ok(opened)) => return Ok(opened),
+        Ok(Err(_)) => return to(fallback).await,
+        Err(_) => {}
+    }
+    let mut second = pin!(to(fallback));
+    tokio::select! {
+        opened = &mut preferred => if opened.is_ok() { opened } else { second.await },
+        opened = &mut second => if opened.is_ok() { opened } else { preferred.await },
+    }
 }
 
 /// Why there is no response, and whether anything of one was there.
@@ -207,7 +236,7 @@ async fn converse(
     let exchanged = talk(&mut connection.wire, request, &mut heard).await;
     let (response, reusable) = exchanged.map_err(|error| Unanswered { error, heard })?;
     let keeps = reusable && request.keep_alive.is_some();
-    Ok((response, keeps.then_some(connection)))
+    Ok((connection.address, response, keeps.then_some(connection)))
 }
 
 /// Says the request and reads the response; with it, whether another request may follow.
@@ -243,9 +272,6 @@ async fn talk(
 
 #[cfg(test)]
 mod tests {
-    use std::net::SocketAddr;
-    use std::time::Duration;
-
     use bitchat_protocol::tracker::announcer::RequestId;
     use tokio::net::TcpListener;
     use tokio::sync::{Notify, mpsc};
@@ -261,6 +287,7 @@ mod tests {
         HttpRequest {
             id: RequestId(1),
             address,
+            fallback: None,
             bytes: b"GET / HTTP/1.1\r\n\r\n".to_vec(),
             tls: tls.map(str::to_owned),
             timeout: Duration::from_secs(5),
@@ -294,7 +321,7 @@ mod tests {
     async fn fetch(request: HttpRequest) -> Result<Vec<u8>, String> {
         let fetched = Fetcher::new().fetch(request).await;
         assert!(fetched.connection.is_none());
-        fetched.result.map(|response| response.body).map_err(|error| error.to_string())
+        fetched.result.map(|(_, response)| response.body).map_err(|error| error.to_string())
     }
 
     #[actix::test]
@@ -358,7 +385,7 @@ mod tests {
         let (address, roots) = tls_server().await;
         let mut trusting = Fetcher::trusting(roots);
         let good = trusting.fetch(request(address, Some("tracker.test"))).await.result.unwrap();
-        assert_eq!(good.body, b"de");
+        assert_eq!(good.1.body, b"de");
         let wrong_name = trusting.fetch(request(address, Some("other.test"))).await.result;
         assert!(matches!(wrong_name, Err(FetchError::Tls(_))), "{wrong_name:?}");
         let unknown = Fetcher::new().fetch(request(address, Some("tracker.test"))).await.result;
@@ -399,7 +426,7 @@ mod tests {
 
     async fn fetch_and_keep(fetcher: &mut Fetcher, request: HttpRequest) {
         let fetched = fetcher.fetch(request).await;
-        assert_eq!(fetched.result.unwrap().body, b"de");
+        assert_eq!(fetched.result.unwrap().1.body, b"de");
         fetched.connection.into_iter().for_each(|connection| fetcher.keep(connection));
     }
 
@@ -435,5 +462,16 @@ mod tests {
         tokio::task::yield_now().await;
         fetch_and_keep(&mut fetcher, keeping(address, 60)).await;
         assert_eq!(requests.recv().await, Some(1));
+    }
+
+    #[actix::test]
+    async fn where_the_first_address_fails_the_second_answers() {
+        let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let address = server(RESPONSE, true).await;
+        let either = HttpRequest { fallback: Some(address), ..request(closed, None) };
+        let fetched = Fetcher::new().fetch(either).await;
+        assert_eq!(fetched.result.unwrap().0, address);
+        let neither = HttpRequest { fallback: Some(closed), ..request(closed, None) };
+        assert!(matches!(Fetcher::new().fetch(neither).await.result, Err(FetchError::Connect(_))));
     }
 }

@@ -35,7 +35,7 @@ use bitchat_protocol::tracker::announcer::{
 use tokio::sync::oneshot;
 
 use crate::driver::{Drive, Driver};
-use crate::http_fetch::{FetchError, Fetcher};
+use crate::http_fetch::Fetcher;
 use crate::mesh_manager::SubscribeAnnouncer;
 use crate::resolver::FindAddresses;
 use crate::supervision::{Outlet, Shutdown};
@@ -297,11 +297,8 @@ impl TrackerAnnouncer {
             actor.fetches.remove(&id);
             fetched.connection.into_iter().for_each(|connection| actor.fetcher.keep(connection));
             let input = match fetched.result {
-                Ok(response) => Input::HttpReply { id, response },
-                Err(error) => {
-                    let connected = !matches!(error, FetchError::Connect(_));
-                    Input::HttpFailed { id, connected, failure: error.to_string() }
-                }
+                Ok((from, response)) => Input::HttpReply { id, from, response },
+                Err(error) => Input::HttpFailed { id, failure: error.to_string() },
             };
             actor.input(input, ctx);
         }));

@@ -11,6 +11,8 @@
 pub mod announce;
 pub mod announcer;
 pub mod disguise;
+#[cfg(test)]
+mod golden;
 pub mod http;
 pub mod peers;
 pub mod reply;

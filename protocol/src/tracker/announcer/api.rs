@@ -96,6 +96,8 @@ pub enum Input {
     HttpReply {
         /// Which request.
         id: RequestId,
+        /// Which of its addresses answered.
+        from: SocketAddr,
         /// The response.
         response: Response,
     },
@@ -103,8 +105,6 @@ pub enum Input {
     HttpFailed {
         /// Which request.
         id: RequestId,
-        /// Whether there was a connection: what it may have carried is not said again elsewhere.
-        connected: bool,
         /// What went wrong, in words.
         failure: String,
     },
@@ -124,6 +124,8 @@ pub struct HttpRequest {
     pub id: RequestId,
     /// Where to connect.
     pub address: SocketAddr,
+    /// Where to connect instead, if that fails or is slow (RFC 8305).
+    pub fallback: Option<SocketAddr>,
     /// The request, whole.
     pub bytes: Vec<u8>,
     /// `Some`: under TLS, with a certificate for this host.

@@ -33,8 +33,6 @@ pub(super) struct Attempt {
     pub(super) origin: Option<IpAddr>,
     /// The whole address that was asked for last: whence a redirect comes.
     pub(super) asked: Option<String>,
-    /// The tracker's address of the other IP version, for clients that ask over one of both.
-    fallback: Option<IpAddr>,
     pub(super) step: Step,
 }
 
@@ -43,7 +41,7 @@ pub(super) enum Step {
     Resolving,
     Connecting { to: SocketAddr, transaction: u32 },
     Announcing { to: SocketAddr, transaction: u32 },
-    Fetching { to: SocketAddr, request: RequestId },
+    Fetching { request: RequestId },
 }
 
 impl Announcer {
@@ -67,7 +65,6 @@ impl Announcer {
             redirects: 0,
             origin: None,
             asked: None,
-            fallback: None,
             step,
         });
         self.under_way += 1;
@@ -107,28 +104,22 @@ impl Announcer {
         }
     }
 
-    pub(super) fn on_http_failed(&mut self, id: RequestId, connected: bool, failure: &str) {
+    pub(super) fn on_http_failed(&mut self, id: RequestId, failure: &str) {
+        match self.requests.get(&id).copied() {
+            Some(key) => self.fail(key, failure.to_owned(), Duration::ZERO),
+            None => self.dropped += 1,
+        }
+    }
+
+    pub(super) fn on_http_reply(&mut self, id: RequestId, from: SocketAddr, response: &Response) {
         let Some(key) = self.requests.get(&id).copied() else {
             self.dropped += 1;
             return;
         };
-        let fallback = self.attempt(key).and_then(|attempt| attempt.fallback.take());
-        match fallback.filter(|_| !connected) {
-            Some(ip) => {
-                self.requests.remove(&id);
-                self.contact(key, ip);
-            }
-            None => self.fail(key, failure.to_owned(), Duration::ZERO),
+        if let Some(endpoint) = self.endpoint(key) {
+            endpoint.family = Some(Family::of(from.ip()));
+            endpoint.attempt.iter_mut().for_each(|it| _ = it.origin.get_or_insert(from.ip()));
         }
-    }
-
-    pub(super) fn on_http_reply(&mut self, id: RequestId, response: &Response) {
-        let key = self.requests.get(&id).copied();
-        let Some((key, to)) = key.and_then(|key| Some((key, self.attempt(key)?.fetched_from()?)))
-        else {
-            self.dropped += 1;
-            return;
-        };
         if let Some(location) = response.redirect() {
             return self.follow(key, location);
         }
@@ -136,8 +127,8 @@ impl Announcer {
             let words = format!("it answered with the status {}", response.status);
             return self.fail(key, words, Duration::ZERO);
         }
-        match reply::decode(&response.body, PeerSieve::new(to.ip())) {
-            Ok(Reply::Accepted(accepted)) => self.succeed(key, to.ip(), accepted),
+        match reply::decode(&response.body, PeerSieve::new(from.ip())) {
+            Ok(Reply::Accepted(accepted)) => self.succeed(key, from.ip(), accepted),
             Ok(Reply::Refused(refused)) => {
                 self.refuse(key, refused.reason, refused.retry_after);
             }
@@ -213,29 +204,21 @@ impl Announcer {
         };
         let all = addresses.iter().take(RESOLVED_ADDRESSES_MAX);
         let all: Vec<IpAddr> = all.map(IpAddr::to_canonical).collect();
-        let ours = usage.addresses(attempt.url.scheme(), key.family(), &all);
+        let (scheme, turn) = (attempt.url.scheme(), endpoint.turn);
+        let (ours, others) = usage.addresses(scheme, key.family(), &all);
         // After each failure the next address of several.
-        let Some(ip) = ours.get(endpoint.turn % ours.len().max(1)).copied() else {
-            return self.skip(key);
+        let chosen = |of: &[IpAddr]| of.get(turn % of.len().max(1)).copied();
+        let (ip, fallback) = match (chosen(&ours), chosen(&others)) {
+            (Some(ip), fallback) => (ip, fallback),
+            (None, Some(ip)) => (ip, None),
+            (None, None) => return self.skip(key),
         };
-        let other = |it: &&IpAddr| Family::of(**it) != Family::of(ip);
-        attempt.fallback = ours.iter().find(other).copied();
-        self.contact(key, ip);
-    }
-
-    /// Talks to the tracker, or to where it redirected, at this address.
-    fn contact(&mut self, key: Key, ip: IpAddr) {
-        let Some(endpoint) = self.endpoint(key) else {
-            return;
-        };
-        endpoint.family = Some(Family::of(ip));
-        let Some(attempt) = &mut endpoint.attempt else {
-            return;
-        };
-        if let Err(words) = check_address(attempt, ip) {
-            return self.fail(key, words.to_owned(), Duration::ZERO);
+        for ip in [Some(ip), fallback].into_iter().flatten() {
+            if let Err(words) = check_address(attempt, ip) {
+                return self.fail(key, words.to_owned(), Duration::ZERO);
+            }
         }
-        attempt.origin.get_or_insert(ip);
+        endpoint.family = Some(Family::of(ip));
         let to = SocketAddr::new(ip, attempt.url.port());
         match attempt.url.scheme() {
             Scheme::Udp => match self.connections.get(&to).copied() {
@@ -244,7 +227,9 @@ impl Announcer {
                 }
                 Some(_) | None => self.connect_by_udp(key, to),
             },
-            Scheme::Http | Scheme::Https => self.fetch(key, to),
+            Scheme::Http | Scheme::Https => {
+                self.fetch(key, to, fallback.map(|ip| SocketAddr::new(ip, to.port())));
+            }
         }
     }
 
@@ -273,7 +258,7 @@ impl Announcer {
         self.config.profile.udp_timeouts.after(failures.saturating_add(1), &mut self.rng)
     }
 
-    fn fetch(&mut self, key: Key, to: SocketAddr) {
+    fn fetch(&mut self, key: Key, to: SocketAddr, fallback: Option<SocketAddr>) {
         let Some(attempt) = self.attempt(key) else {
             return;
         };
@@ -299,11 +284,19 @@ impl Announcer {
         let id = RequestId(self.last_id);
         self.requests.insert(id, key);
         let timeout = self.time_for(occasion, self.config.profile.http_timeout);
-        self.step(key, Step::Fetching { to, request: id }, timeout + DRIVER_GRACE);
+        self.step(key, Step::Fetching { request: id }, timeout + DRIVER_GRACE);
         let idle_timeout = self.config.profile.http_idle_timeout.min(timeout);
         let keep_alive = self.config.profile.http_keep_alive;
-        let request =
-            HttpRequest { id, address: to, bytes, tls, timeout, idle_timeout, keep_alive };
+        let request = HttpRequest {
+            id,
+            address: to,
+            fallback,
+            bytes,
+            tls,
+            timeout,
+            idle_timeout,
+            keep_alive,
+        };
         self.outputs.push_back(Output::HttpRequest(request));
     }
 
@@ -385,14 +378,5 @@ impl Announcer {
 
     pub(super) fn attempt(&mut self, key: Key) -> Option<&mut Attempt> {
         self.endpoint(key)?.attempt.as_mut()
-    }
-}
-
-impl Attempt {
-    const fn fetched_from(&self) -> Option<SocketAddr> {
-        match self.step {
-            Step::Fetching { to, .. } => Some(to),
-            Step::Resolving | Step::Connecting { .. } | Step::Announcing { .. } => None,
-        }
     }
 }

@@ -48,13 +48,15 @@ impl Usage {
             }
     }
 
-    /// Those of a tracker's addresses that the endpoint uses, in the order in which it tries them.
-    pub(super) fn addresses(self, scheme: Scheme, family: Family, all: &[IpAddr]) -> Vec<IpAddr> {
-        let of = |family| all.iter().copied().filter(move |ip| Family::of(*ip) == family);
-        let mut ours: Vec<IpAddr> = of(family).collect();
-        if self.habit(scheme) == Families::Ipv6First && family == Family::V6 && self.ipv4 {
-            ours.extend(of(Family::V4));
-        }
-        ours
+    /// Those of a tracker's addresses that the endpoint uses, and those that it uses if they fail.
+    pub(super) fn addresses(
+        self,
+        scheme: Scheme,
+        family: Family,
+        all: &[IpAddr],
+    ) -> (Vec<IpAddr>, Vec<IpAddr>) {
+        let of = |family| all.iter().copied().filter(|ip| Family::of(*ip) == family).collect();
+        let either = self.habit(scheme) == Families::Ipv6First && family == Family::V6;
+        (of(family), if either && self.ipv4 { of(Family::V4) } else { Vec::new() })
     }
 }

@@ -294,10 +294,8 @@ impl Machine for Announcer {
             Input::Completeness { channel, complete } => self.set_completeness(channel, complete),
             Input::OwnIpv6(ip) => self.own_ipv6 = ip,
             Input::NamesResolved { host, result } => self.on_names_resolved(&host, &result),
-            Input::HttpReply { id, response } => self.on_http_reply(id, &response),
-            Input::HttpFailed { id, connected, failure } => {
-                self.on_http_failed(id, connected, &failure);
-            }
+            Input::HttpReply { id, from, response } => self.on_http_reply(id, from, &response),
+            Input::HttpFailed { id, failure } => self.on_http_failed(id, &failure),
             Input::UdpDatagram { from, bytes } => self.on_datagram(from, &bytes),
         }
         self.begin_due();

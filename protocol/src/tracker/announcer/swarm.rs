@@ -72,7 +72,7 @@ pub(super) struct Endpoint {
     /// The IP version last used, where that is not the endpoint's own.
     pub(super) family: Option<Family>,
     pub(super) failures: u32,
-    /// Failures in all: chooses among several addresses, and stays with one that works.
+    /// Failures in all: chooses among several addresses, and stays at one that works.
     pub(super) turn: usize,
     /// It has taken an announce: `started` is over.
     pub(super) answered: bool,

@@ -1,5 +1,7 @@
 //! The announcer in virtual time, against trackers that the tests play.
 
+mod worn;
+
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
@@ -144,12 +146,12 @@ impl Bench {
     fn respond(&mut self, to: &HttpRequest, status: u16, location: Option<&str>, body: &[u8]) {
         let location = location.map(str::to_owned);
         let response = Response { status, location, body: body.to_vec() };
-        self.input(Input::HttpReply { id: to.id, response });
+        self.input(Input::HttpReply { id: to.id, from: to.address, response });
     }
 
     fn http_failed(&mut self, request: &HttpRequest, failure: &str) {
         let failure = failure.to_owned();
-        self.input(Input::HttpFailed { id: request.id, connected: false, failure });
+        self.input(Input::HttpFailed { id: request.id, failure });
     }
 
     fn datagram(&mut self, from: SocketAddr, parts: &[&[u8]]) {
@@ -247,6 +249,10 @@ fn the_pause_is_the_longest_of_what_tracker_and_client_want() {
     check_pause("d14:failure reason2:no8:intervali3600ee", 3600);
     check_pause("d14:failure reason2:no8:intervali1ee", 17);
     check_pause("d14:failure reason2:no8:retry ini1ee", 60);
+    check_pause("d14:failure reason2:no8:retry ini0ee", 17);
+    check_pause("d14:failure reason2:no8:retry ini-1ee", 17);
+    check_pause("d14:failure reason2:no8:retry in5:nevere", 24 * 3600);
+    check_pause("d14:failure reason2:no8:retry ini99999999999ee", 24 * 3600);
     check_pause("<html>", 17);
     check_pause("", 17);
 }
