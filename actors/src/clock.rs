@@ -18,11 +18,35 @@ pub fn now() -> Instant {
 #[allow(clippy::disallowed_methods, reason = "this is the place that reads time")]
 pub fn unix() -> Duration {
     let calendar = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    #[cfg(feature = "fault-injection")]
+    let calendar = fault::shifted(calendar);
     // A paused runtime has its own idea of how much time went by; outside tests both agree.
     let (real, told) = (Instant::now(), now());
     match told.checked_duration_since(real) {
         Some(ahead) => calendar.saturating_add(ahead),
         None => calendar.saturating_sub(real.saturating_duration_since(told)),
+    }
+}
+
+/// Sets the calendar clock of this process wrong, as a machine's may be; the monotonic one goes on.
+///
+/// Without the feature `fault-injection` nothing of this exists.
+#[cfg(feature = "fault-injection")]
+pub mod fault {
+    use std::sync::atomic::{AtomicI64, Ordering};
+    use std::time::Duration;
+
+    static SECONDS_AHEAD: AtomicI64 = AtomicI64::new(0);
+
+    /// Sets it this many seconds ahead of the machine's own, or behind when negative.
+    pub fn set_seconds_ahead(seconds: i64) {
+        SECONDS_AHEAD.store(seconds, Ordering::Relaxed);
+    }
+
+    pub(super) fn shifted(calendar: Duration) -> Duration {
+        let seconds = SECONDS_AHEAD.load(Ordering::Relaxed);
+        let by = Duration::from_secs(seconds.unsigned_abs());
+        if seconds < 0 { calendar.saturating_sub(by) } else { calendar.saturating_add(by) }
     }
 }
 

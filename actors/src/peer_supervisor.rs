@@ -556,13 +556,13 @@ impl Handler<PeerUp> for PeerSupervisor {
         if !matches!(pair.stage, Stage::Opening) {
             return;
         }
-        let (address, attempt) = (pair.address, pair.attempt);
+        let (id, address, attempt) = (pair.id, pair.address, pair.attempt);
         let PeerInfo { peer, incarnation, shared, observed_us_at, .. } = info;
         pair.stage = Stage::Up { peer, incarnation, shared: shared.clone() };
         let rtt_micros = Arc::clone(&pair.rtt_micros);
         self.directory.add(peer, name, Route { link, address, frames, streams, rtt_micros });
         if let Some(observed) = observed_us_at {
-            self.offices.observed.do_send(NoteObserved(observed));
+            self.offices.observed.do_send(NoteObserved { link: id, by: peer, at: observed });
         }
         self.tell_chat(ChatNews::PeerUp(peer));
         self.tell_mesh(LinkNews::Up { link, peer, incarnation, attempt, address, shared });

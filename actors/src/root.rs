@@ -22,6 +22,9 @@ use crate::tracker_announcer::{self, TrackerAnnouncer};
 use crate::udp_port::{self, UdpPort};
 use crate::vault::Profile;
 
+/// How much longer than the trackers are given the announcer may take to stop.
+const LEAVING_MARGIN: Duration = Duration::from_secs(1);
+
 /// Which channels of the profile are open in this run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Open {
@@ -50,6 +53,8 @@ pub struct Config {
     pub resolver: resolver::Config,
     /// How trackers are talked to; `None`: not at all.
     pub announcer: Option<tracker_announcer::Config>,
+    /// Whether a console comes after the chat desk: what happens before it stands waits for it.
+    pub has_console: bool,
     /// How often actors may fail before the node gives up.
     pub restarts: RestartLimit,
 }
@@ -93,7 +98,7 @@ pub fn supervisor(config: Config) -> (Supervisor, Offices) {
     if let Some(announcer) = &config.announcer {
         tree = tree.child(tracker_announcer(announcer.clone(), &offices));
     }
-    let tree = tree.child(chat_desk(&offices));
+    let tree = tree.child(chat_desk(&config, &offices));
     (tree, offices)
 }
 
@@ -112,7 +117,7 @@ fn channel_book(config: &Arc<Config>, offices: &Offices) -> ActorSpec<ChannelBoo
             Open::These(ids) => book.with_open(ids),
         })
     };
-    ChildSpec::try_actor("channel_book", open).slot(&offices.channel_book)
+    ChildSpec::try_actor("channel_book", open).slot(&offices.channel_book).asked()
 }
 
 fn udp_port(config: &Arc<Config>, offices: &Offices) -> ActorSpec<UdpPort> {
@@ -183,7 +188,7 @@ fn mesh_manager(config: &Arc<Config>, offices: &Offices) -> ActorSpec<MeshManage
         };
         Ok(MeshManager::new(mesh, offices, slots.directory.clone()))
     };
-    ChildSpec::try_actor("mesh_manager", make).slot(&offices.mesh_manager)
+    ChildSpec::try_actor("mesh_manager", make).slot(&offices.mesh_manager).asked()
 }
 
 fn tracker_announcer(
@@ -191,6 +196,8 @@ fn tracker_announcer(
     offices: &Offices,
 ) -> ActorSpec<TrackerAnnouncer> {
     let slots = offices.clone();
+    // A silent tracker takes all of the first to be left.
+    let grace = config.announcer.profile.stopped_timeout + LEAVING_MARGIN;
     let make = move || {
         let neighbours = tracker_announcer::Neighbours {
             udp: slots.udp_port.need()?,
@@ -202,18 +209,19 @@ fn tracker_announcer(
         };
         Ok(TrackerAnnouncer::new(config.clone(), neighbours))
     };
-    ChildSpec::try_actor("tracker_announcer", make).slot(&offices.tracker_announcer).asked()
+    let spec = ChildSpec::try_actor("tracker_announcer", make).grace(grace);
+    spec.slot(&offices.tracker_announcer).asked()
 }
 
-fn chat_desk(offices: &Offices) -> ActorSpec<ChatDesk> {
-    let slots = offices.clone();
+fn chat_desk(config: &Config, offices: &Offices) -> ActorSpec<ChatDesk> {
+    let (slots, is_heard) = (offices.clone(), config.has_console);
     let make = move || {
         let offices = chat_desk::Offices {
             peers: slots.peer_supervisor.need()?,
             members: slots.mesh_manager.need()?,
             channels: slots.channel_book.need()?,
         };
-        Ok(ChatDesk::new(offices, slots.directory.clone()))
+        Ok(ChatDesk::new(offices, slots.directory.clone(), is_heard))
     };
     ChildSpec::try_actor("chat_desk", make).slot(&offices.chat_desk)
 }

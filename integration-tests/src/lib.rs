@@ -1,4 +1,7 @@
-//! What the integration tests share: real trackers, and nodes in processes of their own.
+//! What the integration tests share: real and faulty trackers, small disks, and nodes in processes of
+//! their own.
 
+pub mod faulty_tracker;
 pub mod node;
+pub mod small_disk;
 pub mod tracker;

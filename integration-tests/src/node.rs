@@ -34,6 +34,12 @@ impl Home {
         self.directory.path()
     }
 
+    /// Where the program keeps the profiles of this home.
+    #[must_use]
+    pub fn data_dir(&self) -> PathBuf {
+        self.path().join(".local/share/bitchat")
+    }
+
     /// The program with these arguments, isolated from the user's own settings and profiles.
     #[must_use]
     pub fn command(&self, arguments: &[&str]) -> Command {
@@ -111,7 +117,8 @@ impl Home {
                 }
             }
         });
-        Chat { child, stdin: Some(stdin), lines, talk, seen: Vec::new(), next_id: 1 }
+        let (seen, said) = (Vec::new(), Vec::new());
+        Chat { child, stdin: Some(stdin), lines, talk, seen, said, next_id: 1 }
     }
 }
 
@@ -123,6 +130,7 @@ pub struct Chat {
     lines: Receiver<String>,
     talk: Receiver<String>,
     seen: Vec<Value>,
+    said: Vec<String>,
     next_id: u64,
 }
 
@@ -193,21 +201,27 @@ impl Chat {
         }
     }
 
-    /// Waits for a line on standard error that holds `words`.
+    /// Waits for a line on standard error, among those already said or to come, that holds all of
+    /// `words`.
     ///
     /// # Panics
     ///
     /// When none comes within `timeout`.
-    pub fn wait_for_talk(&mut self, timeout: Duration, words: &str) {
+    pub fn wait_for_talk(&mut self, timeout: Duration, words: &[&str]) {
         let began = Instant::now();
-        loop {
-            let left = timeout.saturating_sub(began.elapsed());
-            match self.talk.recv_timeout(left) {
-                Ok(line) if line.contains(words) => return,
-                Ok(_) => {}
+        let wanted = |line: &String| words.iter().all(|word| line.contains(word));
+        while !self.said().iter().any(wanted) {
+            match self.talk.recv_timeout(timeout.saturating_sub(began.elapsed())) {
+                Ok(line) => self.said.push(line),
                 Err(_) => panic!("nobody said {words:?} within {timeout:?}; {}", self.story()),
             }
         }
+    }
+
+    /// The lines on standard error so far.
+    pub fn said(&mut self) -> &[String] {
+        self.said.extend(self.talk.try_iter());
+        &self.said
     }
 
     /// Waits until `count` lines seen are accepted by `wanted`.
@@ -248,8 +262,13 @@ impl Chat {
     ///
     /// When the program does not end within `timeout`.
     pub fn end_input(&mut self, timeout: Duration) -> Option<i32> {
-        self.stdin = None;
+        self.close_input();
         self.exit_code(timeout)
+    }
+
+    /// Ends standard input, and waits for nothing.
+    pub fn close_input(&mut self) {
+        self.stdin = None;
     }
 
     /// Waits for the exit code.
@@ -300,7 +319,7 @@ impl Chat {
     #[must_use]
     pub fn story(&self) -> String {
         let lines: Vec<String> = self.seen.iter().map(Value::to_string).collect();
-        let talk: Vec<String> = self.talk.try_iter().collect();
+        let talk: Vec<String> = self.said.iter().cloned().chain(self.talk.try_iter()).collect();
         format!("seen:\n{}\nsaid on stderr:\n{}", lines.join("\n"), talk.join("\n"))
     }
 }

@@ -1,5 +1,7 @@
 //! A real tracker program: opentracker, over UDP and HTTP on one loopback port.
 
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher as _, Hasher as _};
 use std::io::{self, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::PathBuf;
@@ -62,7 +64,7 @@ impl Spot {
         match spawn(&directory, self.0, infohashes) {
             Ok(child) => {
                 let mut tracker = Tracker { child, address: self.0, _directory: directory };
-                tracker.wait_until_it_answers();
+                tracker.wait_until_it_serves(infohashes);
                 Some(tracker)
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -91,26 +93,41 @@ impl Tracker {
         let _ = self.child.wait();
     }
 
-    fn wait_until_it_answers(&mut self) {
+    /// It reads its list of infohashes beside answering: until then it refuses them.
+    fn wait_until_it_serves(&mut self, infohashes: &[String]) {
         let began = Instant::now();
-        while !self.answers() {
-            assert!(began.elapsed() < START_TIMEOUT, "opentracker does not answer");
+        while !infohashes.iter().all(|infohash| self.serves(infohash)) {
+            assert!(began.elapsed() < START_TIMEOUT, "opentracker does not serve");
             let ended = self.child.try_wait().expect("our own child");
             assert!(ended.is_none(), "opentracker ended at once: {ended:?}");
             std::thread::sleep(Duration::from_millis(20));
         }
     }
 
-    fn answers(&self) -> bool {
-        let ask = || -> io::Result<bool> {
-            let mut stream = TcpStream::connect(self.address)?;
-            stream.set_read_timeout(Some(Duration::from_secs(1)))?;
-            stream.write_all(b"GET /announce HTTP/1.0\r\n\r\n")?;
-            let mut answer = Vec::new();
-            stream.read_to_end(&mut answer)?;
-            Ok(!answer.is_empty())
+    /// Comes as a member and goes again, so that nobody is told of it.
+    fn serves(&self, infohash: &str) -> bool {
+        let accepted = |event| {
+            let answer = self.announce(infohash, event);
+            answer.is_ok_and(|answer| answer.windows(8).any(|word| word == b"interval"))
         };
-        ask().unwrap_or(false)
+        accepted("started") && accepted("stopped")
+    }
+
+    fn announce(&self, infohash: &str, event: &str) -> io::Result<Vec<u8>> {
+        let hash: String = (0..infohash.len())
+            .step_by(2)
+            .map(|at| format!("%{}", &infohash[at..at + 2]))
+            .collect();
+        let mut stream = TcpStream::connect(self.address)?;
+        stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+        write!(
+            stream,
+            "GET /announce?info_hash={hash}&peer_id=-XX0000-abcdefghijkl&port=9&uploaded=0\
+             &downloaded=0&left=1&compact=1&event={event} HTTP/1.0\r\n\r\n",
+        )?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer)?;
+        Ok(answer)
     }
 }
 
@@ -154,13 +171,27 @@ fn open_to_others(_: &std::path::Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Ports below those that systems give to whoever asks for any: one of these is still free later.
+const PORTS: std::ops::Range<u64> = 10_000..32_768;
+
 /// A port that is free for TCP and UDP now.
-fn free_port() -> io::Result<u16> {
-    loop {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-        let port = listener.local_addr()?.port();
-        if UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
-            return Ok(port);
+///
+/// # Errors
+///
+/// When loopback has none.
+pub fn free_port() -> io::Result<u16> {
+    let mut failure = io::Error::from(io::ErrorKind::AddrInUse);
+    for _ in 0..100 {
+        // A hasher of its own is the standard library's only source of chance.
+        let chance = RandomState::new().build_hasher().finish();
+        let port = PORTS.start + chance % (PORTS.end - PORTS.start);
+        let port = u16::try_from(port).map_err(io::Error::other)?;
+        let both = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
+            .and_then(|_| UdpSocket::bind((Ipv4Addr::LOCALHOST, port)));
+        match both {
+            Ok(_) => return Ok(port),
+            Err(error) => failure = error,
         }
     }
+    Err(failure)
 }

@@ -1,8 +1,8 @@
 //! Which BitTorrent client the node looks like, and the port that goes with it.
 
 use std::fs::File;
-use std::io::Read as _;
-use std::net::{Ipv4Addr, Ipv6Addr, UdpSocket};
+use std::io::{ErrorKind, Read as _};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::path::Path;
 
 use bitchat_actors::vault::Profile;
@@ -107,13 +107,14 @@ fn read(path: &Path) -> Result<ClientProfile, Failure> {
     ClientProfile::parse(&text).map_err(|error| wrong(error.to_string()))
 }
 
-/// Whether nobody listens there yet.
+/// Whether no other program has this port now; connections of others begin at ports like ours.
 fn is_free(port: u16) -> bool {
-    let taken = |result: std::io::Result<UdpSocket>| {
-        result.is_err_and(|error| error.kind() == std::io::ErrorKind::AddrInUse)
-    };
-    !taken(UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)))
-        && !taken(UdpSocket::bind((Ipv6Addr::UNSPECIFIED, port)))
+    let all: [IpAddr; 2] = [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
+    all.into_iter().all(|ip| match UdpSocket::bind((ip, port)) {
+        Ok(_) => true,
+        // Where there is no IPv6, nobody is in the way.
+        Err(error) => error.kind() != ErrorKind::AddrInUse,
+    })
 }
 
 #[cfg(test)]
@@ -186,5 +187,14 @@ mod tests {
         assert_eq!(listen_port(&settings(&[]), &other, &mut profile).unwrap(), port);
         let fixed = settings(&["network.listen_port=7"]);
         assert_eq!(listen_port(&fixed, &other, &mut profile).unwrap(), 7);
+    }
+
+    #[test]
+    fn a_port_that_another_program_has_is_not_free() {
+        let all: [IpAddr; 2] = [Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::LOCALHOST.into()];
+        for ip in all {
+            let other = UdpSocket::bind((ip, 0)).unwrap();
+            assert!(!is_free(other.local_addr().unwrap().port()), "{ip}");
+        }
     }
 }

@@ -30,6 +30,8 @@ pub fn start(log: &Log, verbosity: i16, daemon: bool, color: bool) -> Result<(),
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        // It would be told on stderr, too, and a panic when that takes nothing ends the process.
+        .log_internal_errors(false)
         .with_ansi(color && std::io::stderr().is_terminal());
     // A second start in one process (tests) keeps the first log; nothing else can fail here.
     let _ = match log.format {

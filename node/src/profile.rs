@@ -30,7 +30,12 @@ impl From<ProfileError> for Failure {
             | ProfileError::Newer { .. }
             | ProfileError::Disk { .. } => Exit::Failed,
         };
-        Self::new(exit, error.to_string())
+        let mut text = error.to_string();
+        if matches!(error, ProfileError::PassphraseNeeded(_)) {
+            text += "; where there is no terminal to ask, give it with --passphrase-file FILE or \
+                     --passphrase-fd N";
+        }
+        Self::new(exit, text)
     }
 }
 

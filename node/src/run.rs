@@ -22,6 +22,10 @@ use crate::settings::{Cipher, Settings};
 /// How often actors may fail before the node gives up.
 const RESTARTS: RestartLimit = RestartLimit { max: 5, within: Duration::from_secs(60) };
 
+/// How long a console may take to say how the run ends, when a signal asks for the end: longer than
+/// it takes to start it again.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// What a run has beside the actors.
 pub(crate) struct Talk {
     pub(crate) channels: Vec<Channel>,
@@ -40,18 +44,21 @@ pub(crate) fn run(
     supervision::install_panic_hook();
     let worn = disguise::worn(settings, &mut profile)?;
     let port = disguise::listen_port(settings, &worn, &mut profile)?;
-    let config = root_config(settings, Arc::new(profile), open, Arc::new(worn), port);
+    let (profile, worn) = (Arc::new(profile), Arc::new(worn));
+    let config = root_config(settings, profile, open, worn, port, talk.is_some());
     let front = talk.as_ref().map(|talk| talk.front.clone());
     let result = System::new().block_on(async {
         let ending = Arc::new(Ending::default());
         let own_peer = config.profile.peer_id();
         let (mut tree, offices) = root::supervisor(config);
+        let has_console = talk.is_some();
         if let Some(talk) = talk {
             tree = tree.child(console_spec(talk, own_peer, &offices, &ending));
         }
         let (stopper, ended) = tree.spawn();
         ending.attach(stopper.clone());
-        actix_rt::spawn(obey_signals(stopper));
+        let console = has_console.then(|| Arc::clone(&ending));
+        actix_rt::spawn(obey_signals(stopper, console));
         let exit = ended.await;
         finish(&exit, &ending)
     });
@@ -98,26 +105,36 @@ fn console_spec(
     ChildSpec::try_actor("console", make).into()
 }
 
-/// The first signal asks the node to leave politely, the second ends the process.
-async fn obey_signals(stopper: Stopper) {
+/// The first signal asks the node to leave politely, the second ends the process. A console is asked
+/// first: it knows what nobody has taken.
+async fn obey_signals(stopper: Stopper, console: Option<Arc<Ending>>) {
     let (Ok(mut interrupt), Ok(mut terminate)) =
         (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
     else {
         tracing::warn!("signals cannot be heard: the node can only be killed");
         return;
     };
-    let mut asked = false;
-    loop {
+    let mut heard = async || {
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
         }
-        if std::mem::replace(&mut asked, true) {
-            std::process::exit(i32::from(Exit::Interrupted.code()));
+    };
+    heard().await;
+    talk("bitchat: leaving; once more to end at once");
+    let politely = async {
+        if let Some(console) = console {
+            console.leave();
+            tokio::time::sleep(LEAVE_TIMEOUT).await;
         }
-        talk("bitchat: leaving; once more to end at once");
         stopper.stop();
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        () = heard() => {}
+        () = politely => {}
     }
+    std::process::exit(i32::from(Exit::Interrupted.code()));
 }
 
 fn root_config(
@@ -126,6 +143,7 @@ fn root_config(
     open: Open,
     worn: Arc<ClientProfile>,
     port: u16,
+    has_console: bool,
 ) -> root::Config {
     let network = &settings.network;
     let mut listen = Vec::new();
@@ -163,6 +181,7 @@ fn root_config(
         dials_at_once: settings.mesh.dials_at_once,
         resolver: bitchat_actors::resolver::Config::default(),
         announcer: settings.trackers.enabled.then_some(announcer),
+        has_console,
         restarts: RESTARTS,
     }
 }

@@ -71,6 +71,7 @@ fn a_passphrase_is_never_removed_by_accident() {
     home.refused(&["id", "passphrase", "--new-file", "long"], 2, "more than 4096 bytes");
     assert!(home.run(&["id", "passphrase", "--new-file", "pass"]).status.success());
     home.refused(&["id", "show"], 2, "passphrase is needed");
+    home.refused(&["id", "show"], 2, "--passphrase-file FILE or --passphrase-fd N");
     let given = ["--passphrase-file", "pass"];
     home.refused(&[&given[..], &["id", "passphrase"]].concat(), 2, "--remove");
     assert_eq!(home.json(&[&given[..], &["id", "show"]].concat())["sealed"], true);
@@ -129,6 +130,7 @@ fn a_contact_is_verified_by_the_right_words_alone() {
         bob.json(&["contact", "show", "Alice"])["safety_words"].as_str().unwrap().to_owned();
     alice.refused(&["contact", "verify", "bob"], 2, "compare these words");
     alice.refused(&["contact", "verify", "bob", "--words", "00000 11111"], 4, "NOT");
+    alice.refused(&["contact", "verify", "bob", "--words", "yes"], 4, "NOT");
     assert_eq!(alice.json(&["contact", "show", "bob"])["trust"], "known");
     assert_eq!(alice.json(&["contact", "verify", "bob", "--words", &words])["trust"], "verified");
 }

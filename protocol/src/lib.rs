@@ -3,7 +3,7 @@
 //! Crate map, in reading order:
 //!
 //! 1. [`id`], [`limits`], [`crypto`]: names of things, bounds on strangers, primitives.
-//! 2. [`bencode`], [`uri`], [`identity`], [`channel`]: who we are and what a channel is.
+//! 2. [`bencode`], [`uri`], `host`, [`identity`], [`channel`]: who we are and what a channel is.
 //! 3. [`noise`], [`quic`]: how two nodes prove that they know the channel's key, and the link that follows.
 //! 4. [`wire`], [`session`]: what two peers say to each other on a link, and its first words.
 //! 5. [`scope`], [`tracker`], [`mesh`], [`chat`]: finding peers, wanting peers, talking to them.
@@ -17,6 +17,7 @@ pub mod channel;
 pub mod chat;
 pub mod contact;
 pub mod crypto;
+mod host;
 pub mod id;
 pub mod identity;
 pub mod limits;

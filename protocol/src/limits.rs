@@ -48,7 +48,9 @@ pub const MEMBERS_MAX: usize = 128;
 /// dialling for ever.
 pub const LINKS_MAX: usize = 1024;
 
-/// How far a sender's clock may be from ours in the first packet's time slot, in each direction.
+/// How far a sender's clock may be from ours, in each direction, for its first packets to be let in:
+/// so far at least, and up to twice as far where a minute ends between. Bounds for how long a
+/// recorded first packet can be replayed, and so how long it is remembered.
 pub const CLOCK_SKEW_MAX: Duration = Duration::from_secs(60);
 
 /// Bytes of a tracker's address. Stops a hostile `.chat` file from making endless requests.
@@ -124,6 +126,10 @@ pub const FRAMES_HELD_MAX: usize = 256;
 /// See [`FRAMES_HELD_MAX`].
 pub const FRAMES_HELD_BYTES_MAX: usize = 1024 * 1024;
 
+/// Between two new names of one peer that are judged; of those that come meanwhile only the newest
+/// is kept. Stops a member from having the contact book searched and written without end.
+pub const RENAME_INTERVAL_MIN: Duration = Duration::from_secs(30);
+
 /// Renewals of a link's keys that may wait for an answer. Stops a peer from making us compute key
 /// shares without end.
 pub const RENEW_OFFERS_OPEN_MAX: usize = 3;
@@ -138,9 +144,22 @@ const _: () = assert!(CHAT_WINDOW_BYTES + 2 * MESSAGE_BYTES_MAX < CONTROL_QUEUE_
 /// as only authenticated packets are remembered.
 pub const FIRST_PACKETS_REMEMBERED_MAX: usize = 16 * 1024;
 
+/// Hashes spent on finding out by how much a member's clock differs from ours; with one channel they
+/// reach a day and ten hours to either side. Together with the next, stops strangers from buying our
+/// time with packets that fit no channel.
+pub const CLOCK_SEARCH_HASHES_MAX: usize = 4096;
+
+/// Between two such searches.
+pub const CLOCK_SEARCH_EVERY: Duration = Duration::from_secs(30);
+
 /// Links that a peer opened and whose handshake is not done. Bounds what a member who never
 /// finishes a handshake makes us hold.
 pub const HALF_OPEN_LINKS_MAX: usize = 128;
+
+/// From a link's beginning to the end of its handshake. Stops whoever holds a channel's key from
+/// keeping half-open links, of theirs or of ours, by a packet now and then; leaves time for six
+/// repetitions of a lost packet.
+pub const HANDSHAKE_MAX: Duration = Duration::from_secs(20);
 
 /// Streams beside the control stream that a peer may have open. Stops one peer from holding
 /// buffers without end.
@@ -152,11 +171,9 @@ pub const FLIGHT_BYTES_MAX: usize = 4096;
 /// Addresses remembered for one channel. Stops trackers and members from filling memory.
 pub const CANDIDATES_MAX: usize = 2048;
 
-/// Addresses remembered from one tracker or one member. Stops one of them from crowding out the others.
+/// Addresses remembered from one tracker or one member. Stops one of them from crowding out the
+/// others, and bounds who is remembered to have told of an address: each source has its share.
 pub const CANDIDATES_PER_SOURCE_MAX: usize = MEMBERS_MAX * PEER_ADDRESSES_MAX;
-
-/// Who told of one address, at most. Stops members from multiplying the table's size.
-pub const SOURCES_PER_CANDIDATE_MAX: usize = 16;
 
 /// Dials in flight at once in a node, in one channel, and on the word of one source. Stops false
 /// addresses from making a node flood the network, and from holding all its dials.
@@ -170,6 +187,10 @@ pub const DIALS_PER_PEER_MAX: usize = 2;
 
 /// Addresses saved for the next run.
 pub const LAST_KNOWN_MAX: usize = 64;
+
+/// Those of one peer among them. Stops a member that links from ever new ports from being all that
+/// the next run knows.
+pub const LAST_KNOWN_PER_PEER_MAX: usize = 2;
 
 const _: () =
     assert!(CANDIDATES_PER_SOURCE_MAX < CANDIDATES_MAX, "one source must not own the table");

@@ -13,6 +13,7 @@
 //! | [`SaveLastKnown`] | mesh manager | keeps where the members are, for the next start |
 //! | [`ListLastKnown`] | mesh manager | where the members were, to be dialled first |
 //! | [`Subscribe`] | those who serve channels | asks for every [`ChannelEvent`] |
+//! | [`Shutdown`] | supervisor | writes what is not written yet, then stops |
 //!
 //! Owns: the files in `channels` of the profile, and the list of open channels.
 //!
@@ -30,13 +31,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{Actor, AsyncContext, Context, Handler, Message, Recipient};
+use actix::{Actor, ActorContext as _, AsyncContext as _, Context, Handler, Message, Recipient};
 use bitchat_protocol::channel::{ChannelKeys, ChatFile, Kind, NodeAddress, Rotation};
 use bitchat_protocol::id::{ChannelId, PeerId};
 use bitchat_protocol::identity::DisplayName;
 use bitchat_protocol::limits::CHANNELS_MAX;
 
-use crate::vault::{Profile, ProfileError};
+use crate::supervision::Shutdown;
+use crate::vault::{Profile, ProfileError, RefusalLog};
 use shelf::{Shelf, Stored};
 
 /// Messages waiting: those of the person and of a few neighbours.
@@ -226,6 +228,7 @@ pub struct ChannelBook {
     open: BTreeMap<ChannelId, Arc<OpenedChannel>>,
     subscribers: Vec<Recipient<ChannelEvent>>,
     save_is_due: bool,
+    refusals: RefusalLog,
 }
 
 impl ChannelBook {
@@ -240,6 +243,7 @@ impl ChannelBook {
             open: BTreeMap::new(),
             subscribers: Vec::new(),
             save_is_due: false,
+            refusals: RefusalLog::default(),
         })
     }
 
@@ -297,8 +301,8 @@ impl ChannelBook {
         }
         ctx.run_later(after, |book, ctx| {
             book.save_is_due = false;
-            if let Err(error) = book.shelf.save() {
-                tracing::warn!(%error, "addresses could not be saved; trying again later");
+            let saved = book.shelf.save();
+            if !book.refusals.note("the latest addresses", &saved) {
                 book.save_later(ctx, SAVE_AGAIN_AFTER);
             }
         });
@@ -424,6 +428,14 @@ impl Handler<Subscribe> for ChannelBook {
             subscriber.do_send(ChannelEvent::Opened(Arc::clone(opened)));
         }
         self.subscribers.push(subscriber);
+    }
+}
+
+impl Handler<Shutdown> for ChannelBook {
+    type Result = ();
+
+    fn handle(&mut self, _: Shutdown, ctx: &mut Self::Context) {
+        ctx.stop();
     }
 }
 

@@ -271,6 +271,20 @@ async fn addresses_are_written_at_the_end() {
 }
 
 #[actix::test]
+async fn addresses_told_just_before_the_end_are_written() {
+    let home = tempfile::tempdir().unwrap();
+    let profile = profile(home.path());
+    let book = start(&profile);
+    let id = join(&book, team()).await.id;
+    book.do_send(SaveLastKnown { id, addresses: addresses(2) });
+    book.do_send(Shutdown { within: Duration::from_secs(5) });
+    while book.connected() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(start(&profile).send(ListLastKnown { id }).await.unwrap(), addresses(2));
+}
+
+#[actix::test]
 async fn an_opened_channel_does_not_print_its_secrets() {
     let home = tempfile::tempdir().unwrap();
     let book = start(&profile(home.path()));

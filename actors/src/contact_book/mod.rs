@@ -30,7 +30,7 @@ use bitchat_protocol::id::PeerId;
 use bitchat_protocol::identity::{Card, DisplayName};
 
 use crate::clock;
-use crate::vault::{Profile, ProfileError, SealedFile};
+use crate::vault::{Profile, ProfileError, RefusalLog, SealedFile};
 
 /// Messages waiting. Every link being made asks once, so a burst of links fits.
 const MAILBOX: usize = 256;
@@ -149,6 +149,7 @@ pub struct ContactBook {
     file: SealedFile,
     subscribers: Vec<Recipient<ContactChanged>>,
     unsaved: bool,
+    refusals: RefusalLog,
 }
 
 impl ContactBook {
@@ -165,7 +166,13 @@ impl ContactBook {
             }
             None => Book::new(profile.peer_id()),
         };
-        Ok(Self { book, file, subscribers: Vec::new(), unsaved: false })
+        Ok(Self {
+            book,
+            file,
+            subscribers: Vec::new(),
+            unsaved: false,
+            refusals: RefusalLog::default(),
+        })
     }
 
     /// Changes a copy of the book, which takes the book's place once it is on disk.
@@ -202,8 +209,8 @@ impl ContactBook {
 
     fn save_later(&mut self, ctx: &mut Context<Self>, after: Duration) {
         ctx.run_later(after, |book, ctx| {
-            if let Err(error) = book.save() {
-                tracing::warn!(%error, "the contact book could not be saved; trying again later");
+            let saved = book.save();
+            if !book.refusals.note("the latest meetings", &saved) {
                 book.save_later(ctx, SAVE_AGAIN_AFTER);
             }
         });

@@ -303,15 +303,20 @@ impl CryptoSession {
         let State::Established { peer, .. } = self.state else { return };
         let link = self.config.link;
         let question = self.offices.admit.send(AdmitPeer { peer, name });
-        ctx.spawn(question.into_actor(self).map(move |answer, session, _| match answer {
-            Ok(Admission::Accept { name }) => {
-                session.offices.renamed.do_send(PeerRenamed { link, name });
-            }
-            Ok(Admission::Refuse(refusal)) => {
-                session.offices.refused.do_send(PeerRefused { peer, refusal });
-                session.close(CloseCode::Refused, String::new());
-            }
-            Err(_) => {}
+        ctx.spawn(question.into_actor(self).map(move |answer, session, ctx| {
+            let decision = match answer {
+                Ok(Admission::Accept { name }) => {
+                    session.offices.renamed.do_send(PeerRenamed { link, name });
+                    Decision::Accept
+                }
+                Ok(Admission::Refuse(refusal)) => {
+                    session.offices.refused.do_send(PeerRefused { peer, refusal });
+                    Decision::Refuse
+                }
+                // With the contact book, this link ends as well.
+                Err(_) => Decision::Accept,
+            };
+            session.take(Input::RenameDecision(decision), ctx);
         }));
     }
 }
@@ -360,6 +365,9 @@ impl Drive for CryptoSession {
                 if let Some(transport) = &self.transport {
                     transport.mix.do_send(MixSecret { generation, secret });
                 }
+            }
+            Output::AskEntropy => {
+                self.input(Input::Entropy(Secret::new(entropy::seed())), ctx);
             }
             Output::ForceKeyUpdate => {
                 if let Some(transport) = &self.transport {

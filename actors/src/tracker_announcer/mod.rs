@@ -369,11 +369,14 @@ fn log(status: &TrackerStatus, turned: bool) {
     let (channel, tracker, family) = (status.channel.short(), &status.host, status.family);
     let (failures, peers) = (status.failures, status.peers_found);
     match (&status.last_error, &status.warning) {
+        (Some(error), _) if failures == 0 => {
+            tracing::debug!(channel, tracker, ?family, error, "not announced");
+        }
         (Some(error), _) if turned => {
-            tracing::info!(channel, tracker, ?family, error, "announces fail from now on");
+            tracing::info!(channel, tracker, ?family, error, "announce failed");
         }
         (Some(error), _) => {
-            tracing::debug!(channel, tracker, ?family, failures, error, "announce failed");
+            tracing::debug!(channel, tracker, ?family, failures, error, "announce failed again");
         }
         (None, Some(warning)) if turned => {
             tracing::warn!(channel, tracker, ?family, warning, "announced; the tracker warns");

@@ -16,9 +16,12 @@
 //!
 //! Owns: the sockets and the [`Endpoint`] (channel gate, routing of packets to links).
 //! Lost on a crash: every link. The mesh redials.
+//! What it drops is counted, and logged every hour (debug) and at the end (info).
 //! Spec: `docs/spec/03-handshake.md`, `docs/spec/04-link.md`.
 
 mod socket;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -30,11 +33,12 @@ use std::time::{Duration, Instant};
 use actix::{
     Actor, ActorFuture, AsyncContext, Context, Handler, Message, MessageResult, Recipient,
 };
+use bitchat_protocol::crypto::Secret;
 use bitchat_protocol::crypto::sign::SigningKey;
-use bitchat_protocol::id::ChannelId;
+use bitchat_protocol::id::{ChannelId, PeerId};
 use bitchat_protocol::quic::{
     ChannelGate, Class, Dial, DialError, Endpoint, EndpointConfig, EndpointEvent, GateCounters,
-    Link, LinkId, LinkInput, OwnAddresses, Routed, Transmit, classify,
+    Interface, Link, LinkId, LinkInput, OwnAddresses, Routed, Transmit, classify,
 };
 
 use crate::peer_supervisor::IncomingLink;
@@ -56,11 +60,11 @@ const SEND_QUEUE_MAX: usize = 256;
 /// Inputs kept for a link between its birth and [`Attach`].
 const UNATTACHED_INPUTS_MAX: usize = 64;
 
-/// Addresses at which members have seen us, newest kept.
-const OBSERVED_MAX: usize = 8;
-
-/// How often our interfaces are read again.
+/// How often our interfaces are read again, and fresh entropy is given to the endpoint.
 const INTERFACES_INTERVAL: Duration = Duration::from_secs(30);
+
+/// How often what was dropped is logged.
+const DROPS_INTERVAL: Duration = Duration::from_secs(3600);
 
 /// Where and how to listen.
 #[derive(Debug, Clone)]
@@ -157,15 +161,23 @@ pub struct TrackerDatagram {
 #[rtype(result = "()")]
 pub struct SubscribeTracker(pub Recipient<TrackerDatagram>);
 
-/// The peer supervisor introduces itself.
+/// The peer supervisor introduces itself; the links of one before it are forgotten.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct SubscribeIncoming(pub Recipient<IncomingLink>);
 
-/// Remembers where a member sees us.
+/// Remembers where a member sees us, for as long as its link lives: whoever comes later cannot push
+/// it out, and what was true elsewhere goes with the links of there.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub struct NoteObserved(pub SocketAddr);
+pub struct NoteObserved {
+    /// On which link it said so.
+    pub link: LinkId,
+    /// Who.
+    pub by: PeerId,
+    /// Where it sees us.
+    pub at: SocketAddr,
+}
 
 /// The port we listen on.
 #[derive(Debug, Clone, Copy, Message)]
@@ -211,8 +223,8 @@ pub struct UdpPort {
     incoming: Option<Outlet<IncomingLink>>,
     tracker: Option<Outlet<TrackerDatagram>>,
     unsent: VecDeque<Packet>,
-    observed: VecDeque<IpAddr>,
-    own_addresses: Vec<SocketAddr>,
+    observed: HashMap<LinkId, (PeerId, IpAddr)>,
+    interfaces: Vec<Interface>,
     mesh: Option<Recipient<OwnAddressesChanged>>,
     reads: Vec<Read>,
     touched: Vec<(LinkId, Vec<LinkInput>)>,
@@ -251,7 +263,7 @@ impl UdpPort {
         let mut endpoint_config = config.endpoint.clone();
         let segments = sockets.iter().map(Socket::segments_max).min().unwrap_or(1);
         endpoint_config.max_datagrams_gso = endpoint_config.max_datagrams_gso.min(segments);
-        let endpoint = Endpoint::new(identity, endpoint_config, entropy::seed());
+        let endpoint = Endpoint::new(identity, endpoint_config, clock::unix(), entropy::seed());
         Ok(Self {
             config,
             sockets,
@@ -260,8 +272,8 @@ impl UdpPort {
             incoming: None,
             tracker: None,
             unsent: VecDeque::new(),
-            observed: VecDeque::new(),
-            own_addresses: Vec::new(),
+            observed: HashMap::new(),
+            interfaces: Vec::new(),
             mesh: None,
             reads: Vec::new(),
             touched: Vec::new(),
@@ -302,8 +314,17 @@ impl UdpPort {
         match routed {
             Some(Routed::ToLink(link, input)) => self.touch(link, input),
             Some(Routed::Incoming(link)) => self.introduce(link),
-            None => {}
+            None => self.tell_of_clocks(),
         }
+    }
+
+    fn tell_of_clocks(&mut self) {
+        let Some(ahead) = self.endpoint.take_clock_difference() else { return };
+        let (minutes, side) = (ahead.unsigned_abs(), if ahead < 0 { "behind" } else { "ahead of" });
+        tracing::warn!(
+            "a member's clock is {minutes} minutes {side} this machine's, and there is no link \
+             between clocks that differ by more than a minute: set the one that is wrong"
+        );
     }
 
     fn touch(&mut self, link: LinkId, input: LinkInput) {
@@ -324,9 +345,17 @@ impl UdpPort {
     }
 
     fn abandon(&mut self, link: LinkId) {
-        if self.links.remove(&link).is_some() {
+        if self.forget(link) {
             self.endpoint.abandon(link);
         }
+    }
+
+    /// Whether there was such a link.
+    fn forget(&mut self, link: LinkId) -> bool {
+        if self.observed.remove(&link).is_some() {
+            self.set_own_addresses();
+        }
+        self.links.remove(&link).is_some()
     }
 
     /// Hands each link its inputs of this round in one message.
@@ -395,32 +424,62 @@ impl UdpPort {
         }
     }
 
+    fn drops(&self) -> Drops {
+        Drops {
+            gate: self.endpoint.counters(),
+            unknown: self.unknown,
+            krpc: self.krpc,
+            refused: self.refused,
+            unsent: self.dropped_sends,
+        }
+    }
+
+    fn log_drops_later(ctx: &mut Context<Self>) {
+        ctx.run_later(DROPS_INTERVAL, |port, ctx| {
+            tracing::debug!(drops = ?port.drops(), "dropped so far");
+            Self::log_drops_later(ctx);
+        });
+    }
+
     fn refresh_own_addresses(&mut self) {
         let port = self.local_port();
         let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
-        let own: Vec<SocketAddr> =
-            interfaces.iter().map(|interface| SocketAddr::new(interface.ip(), port)).collect();
-        if own != self.own_addresses {
-            self.own_addresses = own;
+        let interfaces: Vec<Interface> =
+            interfaces.iter().map(|interface| with_port(&interface.addr, port)).collect();
+        if interfaces != self.interfaces {
+            self.interfaces = interfaces;
+            self.set_own_addresses();
             self.tell_own_addresses();
         }
-        let observed = self.observed.iter().copied();
-        self.endpoint
-            .set_own_addresses(OwnAddresses::new(self.own_addresses.iter().copied(), observed));
+    }
+
+    fn set_own_addresses(&mut self) {
+        let (interfaces, observed) = (self.interfaces.iter(), self.observed.values());
+        self.endpoint.set_own_addresses(OwnAddresses::new(interfaces.copied(), observed.copied()));
     }
 
     fn tell_own_addresses(&self) {
         if let Some(mesh) = &self.mesh {
-            mesh.do_send(OwnAddressesChanged(self.own_addresses.clone()));
+            let own = self.interfaces.iter().map(|interface| interface.address).collect();
+            mesh.do_send(OwnAddressesChanged(own));
         }
     }
 
     fn refresh_later(ctx: &mut Context<Self>) {
         ctx.run_later(INTERFACES_INTERVAL, |port, ctx| {
             port.refresh_own_addresses();
+            port.endpoint.mix_entropy(&Secret::new(entropy::seed()));
             Self::refresh_later(ctx);
         });
     }
+}
+
+fn with_port(address: &if_addrs::IfAddr, port: u16) -> Interface {
+    let (ip, prefix_bits) = match address {
+        if_addrs::IfAddr::V4(v4) => (IpAddr::V4(v4.ip), v4.prefixlen),
+        if_addrs::IfAddr::V6(v6) => (IpAddr::V6(v6.ip), v6.prefixlen),
+    };
+    Interface { address: SocketAddr::new(ip, port), prefix_bits }
 }
 
 fn bind_all(config: &Config) -> io::Result<Vec<Socket>> {
@@ -459,6 +518,11 @@ impl Actor for UdpPort {
         for socket in &self.sockets {
             tracing::info!(address = %socket.local(), "listening");
         }
+        Self::log_drops_later(ctx);
+    }
+
+    fn stopped(&mut self, _: &mut Self::Context) {
+        tracing::info!(drops = ?self.drops(), "dropped in all");
     }
 }
 
@@ -566,9 +630,12 @@ impl Handler<HandleLinkEvents> for UdpPort {
         HandleLinkEvents { link, events }: HandleLinkEvents,
         _: &mut Self::Context,
     ) {
+        if !self.links.contains_key(&link) {
+            return;
+        }
         for event in events {
             if event.is_drained() {
-                self.links.remove(&link);
+                self.forget(link);
             }
             if let Some(input) = self.endpoint.handle_link_event(link, event) {
                 self.touch(link, input);
@@ -608,6 +675,11 @@ impl Handler<SubscribeIncoming> for UdpPort {
     type Result = ();
 
     fn handle(&mut self, SubscribeIncoming(office): SubscribeIncoming, _: &mut Self::Context) {
+        // One that introduces itself has no links: those of an office before it went with it.
+        let left: Vec<LinkId> = self.links.keys().copied().collect();
+        for link in left {
+            self.abandon(link);
+        }
         self.incoming = Some(Outlet::new(office));
     }
 }
@@ -615,12 +687,10 @@ impl Handler<SubscribeIncoming> for UdpPort {
 impl Handler<NoteObserved> for UdpPort {
     type Result = ();
 
-    fn handle(&mut self, NoteObserved(address): NoteObserved, _: &mut Self::Context) {
-        let ip = address.ip().to_canonical();
-        if !self.observed.contains(&ip) {
-            self.observed.push_front(ip);
-            self.observed.truncate(OBSERVED_MAX);
-            self.refresh_own_addresses();
+    fn handle(&mut self, NoteObserved { link, by, at }: NoteObserved, _: &mut Self::Context) {
+        if self.links.contains_key(&link) {
+            self.observed.insert(link, (by, at.ip()));
+            self.set_own_addresses();
         }
     }
 }
@@ -650,12 +720,6 @@ impl Handler<CountDrops> for UdpPort {
     type Result = MessageResult<CountDrops>;
 
     fn handle(&mut self, _: CountDrops, _: &mut Self::Context) -> Self::Result {
-        MessageResult(Drops {
-            gate: self.endpoint.counters(),
-            unknown: self.unknown,
-            krpc: self.krpc,
-            refused: self.refused,
-            unsent: self.dropped_sends,
-        })
+        MessageResult(self.drops())
     }
 }

@@ -17,6 +17,7 @@ mod error;
 mod identity_file;
 mod lock;
 mod passphrase;
+mod refusal_log;
 mod sealed_file;
 
 use std::fmt;
@@ -31,6 +32,7 @@ use bitchat_protocol::identity::{Card, DisplayName, Identity};
 
 pub use error::ProfileError;
 pub use passphrase::{EmptyPassphrase, Passphrase};
+pub(crate) use refusal_log::RefusalLog;
 pub use sealed_file::SealedFile;
 
 use crate::entropy;

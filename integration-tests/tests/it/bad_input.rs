@@ -1,5 +1,6 @@
 //! What is wrong is refused with an exit code and words that say what to do; a running node goes on.
 
+use std::io::{BufRead as _, BufReader};
 use std::net::UdpSocket;
 use std::path::Path;
 
@@ -98,8 +99,8 @@ fn a_card_whose_name_belongs_to_another_key_is_refused() {
     assert_eq!(known.lines().count(), 1, "{known}");
 }
 
-#[test]
-fn a_peer_with_the_name_of_a_contact_and_another_key_is_refused_loudly() {
+/// Two homes: the first knows a bob, the second calls itself so and is another.
+fn scene_with_impostor() -> Scene {
     let scene = Scene::new(2);
     let real = Home::new(PROGRAM);
     let _ = real.must_run(&["id", "rename", "bob"]);
@@ -108,6 +109,12 @@ fn a_peer_with_the_name_of_a_contact_and_another_key_is_refused_loudly() {
     let card = card["card"].as_str().expect("a card");
     let _ = scene.homes[0].must_run(&["contact", "add", card]);
     let _ = scene.homes[1].must_run(&["id", "rename", "bob"]);
+    scene
+}
+
+#[test]
+fn a_peer_with_the_name_of_a_contact_and_another_key_is_refused_loudly() {
+    let scene = scene_with_impostor();
     let Some(_tracker) = scene.start_tracker() else { return };
     let mut careful = scene.chat(0);
     let mut impostor = scene.chat(1);
@@ -124,6 +131,26 @@ fn a_peer_with_the_name_of_a_contact_and_another_key_is_refused_loudly() {
     }
     careful.ask("quit", json!({}), SOON);
     assert_eq!(careful.exit_code(SOON), Some(4), "the warning's code outlives the talk");
+}
+
+#[test]
+fn a_peer_that_is_refused_stands_in_the_log_where_there_is_no_console() {
+    let scene = scene_with_impostor();
+    let _ = scene.homes[0].must_run(&["channel", "join", &scene.file]);
+    let Some(_tracker) = scene.start_tracker() else { return };
+    let mut careful = scene.homes[0].command(&["run"]).spawn().expect("the program starts");
+    let log = BufReader::new(careful.stderr.take().expect("piped"));
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let mut lines = log.lines().map_while(Result::ok);
+        // Nobody waits for it when the test has failed.
+        let _ = tell.send(lines.any(|line| line.contains("WARN") && line.contains("another key")));
+    });
+    let _impostor = scene.chat(1);
+    let told = told.recv_timeout(MESH_WITHIN);
+    let _ = careful.kill();
+    let _ = careful.wait();
+    assert_eq!(told, Ok(true));
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! Whole nodes in processes of their own, against real trackers: one story a test.
 
 mod bad_input;
+mod clock;
+mod disk;
+mod faulty_tracker;
 mod panic;
 mod pipe;
 mod scene;

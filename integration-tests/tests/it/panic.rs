@@ -62,7 +62,7 @@ fn a_node_is_whole_again_after_a_panic_of(actor: &str) {
     let deadline = Instant::now() + WHOLE_WITHIN;
     let id = hurt.request("panic", json!({ "actor": actor }));
     // The words of the panic itself: it did happen.
-    hurt.wait_for_talk(SOON, actor);
+    hurt.wait_for_talk(SOON, &[actor]);
     if let Some(answer) = hurt.look_for(Duration::ZERO, |line| line["id"] == id) {
         assert_eq!(answer["result"]["found"], true, "{answer}");
     }
@@ -71,9 +71,45 @@ fn a_node_is_whole_again_after_a_panic_of(actor: &str) {
     for chat in [&mut *hurt, &mut *other] {
         ask_until(chat, "peers", &json!({}), deadline, is_whole);
     }
-    for chat in [hurt, other] {
-        assert_eq!(chat.end_input(WHOLE_WITHIN), Some(0));
+    assert_eq!(other.end_input(WHOLE_WITHIN), Some(0));
+    let code = hurt.end_input(WHOLE_WITHIN);
+    if hurt.count(is_loss) > 0 {
+        assert_eq!(code, Some(3), "{}", hurt.story());
+    } else {
+        // 1 if a request was being dealt with when its part failed.
+        assert!(matches!(code, Some(0 | 1)), "{code:?}; {}", hurt.story());
     }
+}
+
+#[test]
+fn links_stay_when_the_mesh_manager_fails() {
+    let scene = Scene::new(2);
+    let Some(_tracker) = scene.start_tracker() else { return };
+    let mut chats = scene.chat_all();
+    let [hurt, other] = &mut chats[..] else { unreachable!("two homes") };
+    let ups = hurt.count(|line| is(line, "member_up"));
+    hurt.request("panic", json!({"actor": "mesh_manager"}));
+    hurt.wait_for_count(ups + 1, WHOLE_WITHIN, |line| is(line, "member_up"));
+    talk_until_heard(hurt, other, "still here", Instant::now() + WHOLE_WITHIN);
+    assert_eq!(other.count(|line| is(line, "member_down")), 0, "{}", other.story());
+}
+
+/// A warning that something said is lost.
+fn is_loss(line: &Value) -> bool {
+    is(line, "warning") && line["params"]["code"] == 3
+}
+
+#[test]
+fn what_nobody_had_taken_when_the_chat_desk_failed_is_told_and_the_exit_code_is_3() {
+    let scene = Scene::new(1);
+    let mut alone =
+        scene.homes[0].chat(&["--set", "trackers.enabled=false", &scene.file, "--linger", "1m"]);
+    alone.ask("say", json!({"text": "hello"}), SOON);
+    alone.request("panic", json!({"actor": "chat_desk"}));
+    let warning = alone.wait_for(WHOLE_WITHIN, is_loss);
+    let text = warning["params"]["text"].as_str().expect("a text");
+    assert!(text.contains("1 message"), "{text}");
+    assert_eq!(alone.end_input(SOON), Some(3));
 }
 
 macro_rules! stories {

@@ -79,6 +79,19 @@ fn a_line_piped_in_is_delivered_and_the_exit_code_is_0() {
 }
 
 #[test]
+fn a_line_to_one_person_waits_for_that_one_and_is_delivered() {
+    let scene = Scene::new(2);
+    let _ = scene.homes[0].must_run(&["id", "rename", "bob"]);
+    let Some(_tracker) = scene.start_tracker() else { return };
+    let mut bob = scene.chat(0);
+    let output = scene.homes[1].run(&["chat", &scene.file], b"/msg bob psst\n");
+    let talk = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{talk}");
+    let private = bob.wait_for(SOON, |line| is(line, "message"));
+    assert_eq!(private["params"]["text"], "psst");
+}
+
+#[test]
 fn a_line_that_nobody_took_is_told_and_the_exit_code_is_3() {
     let scene = Scene::new(1);
     let Some(_tracker) = scene.start_tracker() else { return };
@@ -132,7 +145,7 @@ fn a_line_that_is_not_utf_8_or_too_long_is_named_and_the_next_is_sent() {
     let talk = String::from_utf8_lossy(&output.stderr);
     assert!(talk.contains("line 1 is not UTF-8"), "{talk}");
     assert!(talk.contains("line 2 is longer than"), "{talk}");
-    assert_eq!(output.status.code(), Some(1), "something was refused: {talk}");
+    assert_eq!(output.status.code(), Some(5), "the length says more: {talk}");
     friend.wait_for(SOON, |line| is(line, "message") && line["params"]["text"] == "hello");
     assert_eq!(friend.count(|line| is(line, "message")), 1);
 }

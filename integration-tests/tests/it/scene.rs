@@ -52,12 +52,23 @@ impl Scene {
 
     /// Starts the node of one home.
     pub(crate) fn chat(&self, home: usize) -> Chat {
-        self.homes[home].chat(&[&self.file])
+        self.chat_with(home, &[])
+    }
+
+    /// Starts the node of one home with these arguments.
+    pub(crate) fn chat_with(&self, home: usize, arguments: &[&str]) -> Chat {
+        self.homes[home].chat(&[&[&*self.file], arguments].concat())
     }
 
     /// Starts all nodes and waits until each is linked with every other.
     pub(crate) fn chat_all(&self) -> Vec<Chat> {
-        let mut chats: Vec<Chat> = (0..self.homes.len()).map(|home| self.chat(home)).collect();
+        self.chat_all_with(&[])
+    }
+
+    /// The same, with these arguments.
+    pub(crate) fn chat_all_with(&self, arguments: &[&str]) -> Vec<Chat> {
+        let homes = 0..self.homes.len();
+        let mut chats: Vec<Chat> = homes.map(|home| self.chat_with(home, arguments)).collect();
         for chat in &mut chats {
             must_have_links(chat, self.homes.len() - 1, MESH_WITHIN);
         }

@@ -226,8 +226,7 @@ fn write_new(path: &Path, file: &ChatFile) -> Result<(), Failure> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let failed = |error: io::Error| {
-        let exists = error.kind() == ErrorKind::AlreadyExists;
-        let hint = if exists { "; it is left as it is, choose another with -o" } else { "" };
+        let hint = write_hint(error.kind());
         Failure::failed(format!("cannot write {}: {error}{hint}", path.display()))
     };
     let mut out = options.open(path).map_err(failed)?;
@@ -236,6 +235,24 @@ fn write_new(path: &Path, file: &ChatFile) -> Result<(), Failure> {
         drop(std::fs::remove_file(path));
         failed(error)
     })
+}
+
+/// What to do when a file cannot be written where it was asked for.
+fn write_hint(error: ErrorKind) -> &'static str {
+    #[allow(
+        clippy::wildcard_enum_match_arm,
+        reason = "the kinds of a foreign enum that grows; only these have a remedy"
+    )]
+    match error {
+        ErrorKind::AlreadyExists => "; it is left as it is, choose another with -o",
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+            "; free some space, or choose another place with -o"
+        }
+        ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied => {
+            "; choose another place with -o"
+        }
+        _ => "",
+    }
 }
 
 fn default_path(file: &ChatFile) -> PathBuf {

@@ -154,11 +154,15 @@ fn compare(
                 );
                 return Err(Failure::usage(text));
             }
-            ask_for_words(&name)?
+            let typed = ask_for_words(&name)?;
+            if typed.trim() == "yes" {
+                return Ok(());
+            }
+            typed
         }
     };
     let digits = |text: &str| text.chars().filter(char::is_ascii_digit).collect::<String>();
-    if theirs.trim() == "yes" || digits(&theirs) == digits(ours) {
+    if digits(&theirs) == digits(ours) {
         return Ok(());
     }
     let text = format!(

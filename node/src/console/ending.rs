@@ -1,8 +1,14 @@
-//! How a running node is ended from inside, and with what.
+//! How a running node is ended from inside, and with what: outlives a restart of the console.
 
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::collections::BTreeSet;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
+use actix::Recipient;
+use bitchat_actors::chat_desk::CountUndelivered;
 use bitchat_actors::supervision::Stopper;
+use bitchat_protocol::id::MessageId;
+use bitchat_protocol::limits::OUTBOX_MESSAGES_MAX;
+use tokio::sync::watch;
 
 use crate::exit::Exit;
 
@@ -10,15 +16,26 @@ use crate::exit::Exit;
 #[derive(Debug, Default)]
 pub(crate) struct Ending {
     stopper: OnceLock<Stopper>,
-    exits: Mutex<Exits>,
+    leave: watch::Sender<bool>,
+    course: Mutex<Course>,
 }
 
-#[derive(Debug, Default, Clone, Copy)]
-struct Exits {
+/// What came of the run so far.
+#[derive(Debug, Default)]
+struct Course {
     /// Said by whoever ended the node.
     said: Option<Exit>,
-    /// If somebody else ends it: a signal.
-    otherwise: Option<Exit>,
+    /// What happened to a line that was not taken.
+    refused: Option<Exit>,
+    /// What a warning asks for: says more than that nobody was there.
+    warned: Option<Exit>,
+    /// A line is being dealt with.
+    is_busy: bool,
+    /// What was said, or is about to be, and nobody is known to have: lost if the desk fails. What
+    /// is repeated under a key after its delivery stays here, too, until all is delivered.
+    owed: BTreeSet<MessageId>,
+    /// Who holds that.
+    desk: Option<Recipient<CountUndelivered>>,
 }
 
 impl Ending {
@@ -31,42 +48,133 @@ impl Ending {
         }
     }
 
+    /// Asks the console, also one that is yet to be started, to end the node at once.
+    pub(crate) fn leave(&self) {
+        self.leave.send_replace(true);
+    }
+
+    /// Resolves when [`Ending::leave`] was called.
+    pub(super) fn asked_to_leave(&self) -> impl Future<Output = ()> + use<> {
+        let mut leave = self.leave.subscribe();
+        async move {
+            if leave.wait_for(|leave| *leave).await.is_err() {
+                // Nobody is left who could ask.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
     /// Ends the node; the first reason counts.
-    pub(crate) fn end(&self, exit: Exit) {
+    pub(super) fn end(&self, exit: Exit) {
         self.lock().said.get_or_insert(exit);
         if let Some(stopper) = self.stopper.get() {
             stopper.stop();
         }
     }
 
-    /// Says what the exit is if a signal ends the node before the console does.
-    pub(crate) fn otherwise(&self, exit: Exit) {
-        self.lock().otherwise = Some(exit);
+    /// A line was not taken. The first code that says why counts.
+    pub(super) fn note_refused(&self, exit: Exit) {
+        let refused = &mut self.lock().refused;
+        if matches!(refused, None | Some(Exit::Failed)) {
+            *refused = Some(exit);
+        }
     }
 
-    /// What the console made of the run.
+    /// What lines that were not taken ask for.
+    pub(super) fn refused(&self) -> Option<Exit> {
+        self.lock().refused
+    }
+
+    /// A warning asks for this code; one that cannot be mended by saying it again counts most.
+    pub(super) fn note_warned(&self, exit: Exit) {
+        let warned = &mut self.lock().warned;
+        if matches!(warned, None | Some(Exit::NotDelivered)) {
+            *warned = Some(exit);
+        }
+    }
+
+    /// Whether a line is being dealt with; what it was before.
+    pub(super) fn set_busy(&self, is_busy: bool) -> bool {
+        std::mem::replace(&mut self.lock().is_busy, is_busy)
+    }
+
+    /// A message is about to be said.
+    pub(super) fn note_saying(&self, id: MessageId) {
+        let owed = &mut self.lock().owed;
+        // More than that no desk takes.
+        if owed.len() < OUTBOX_MESSAGES_MAX {
+            owed.insert(id);
+        }
+    }
+
+    /// A message was delivered to somebody, or was not taken.
+    pub(super) fn note_settled(&self, id: &MessageId) {
+        self.lock().owed.remove(id);
+    }
+
+    /// Nothing is owed any more, says the desk.
+    pub(super) fn note_all_settled(&self) {
+        self.lock().owed.clear();
+    }
+
+    /// How many messages nobody is known to have.
+    pub(super) fn owed(&self) -> usize {
+        self.lock().owed.len()
+    }
+
+    /// Names the chat desk of a console that begins; how many messages were lost with another one
+    /// that was there before.
+    pub(super) fn meet(&self, desk: Recipient<CountUndelivered>) -> usize {
+        let course = &mut *self.lock();
+        if course.desk.as_ref() == Some(&desk) {
+            return 0;
+        }
+        course.desk = Some(desk);
+        std::mem::take(&mut course.owed).len()
+    }
+
+    /// What the console made of the run; where it said nothing, what is still owed does.
     pub(crate) fn exit(&self) -> Option<Exit> {
-        let exits = *self.lock();
-        exits.said.or(exits.otherwise)
+        let course = self.lock();
+        let owed = (!course.owed.is_empty()).then_some(Exit::NotDelivered);
+        course.warned.or(course.said).or(owed)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Exits> {
-        self.exits.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Course> {
+        self.course.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use actix::{Actor, Context, Handler};
+
     use super::*;
 
-    #[test]
-    fn the_first_reason_counts_and_a_signal_only_where_there_is_none() {
-        let ending = Ending::default();
-        assert_eq!(ending.exit(), None);
-        ending.otherwise(Exit::NotDelivered);
+    struct Desk;
+
+    impl Actor for Desk {
+        type Context = Context<Self>;
+    }
+
+    impl Handler<CountUndelivered> for Desk {
+        type Result = usize;
+
+        fn handle(&mut self, _: CountUndelivered, _: &mut Self::Context) -> usize {
+            0
+        }
+    }
+
+    #[actix_rt::test]
+    async fn what_is_owed_is_lost_with_the_desk_and_not_with_the_console() {
+        let (ending, desk, other) = (Ending::default(), Desk.start(), Desk.start());
+        assert_eq!(ending.meet(desk.clone().recipient()), 0);
+        let ids = [1, 2, 3].map(|n| MessageId([n; 16]));
+        ids.iter().for_each(|id| ending.note_saying(*id));
+        ending.note_settled(&ids[0]);
+        assert_eq!(ending.meet(desk.recipient()), 0, "another console");
         assert_eq!(ending.exit(), Some(Exit::NotDelivered));
-        ending.end(Exit::Done);
-        ending.end(Exit::Failed);
-        assert_eq!(ending.exit(), Some(Exit::Done));
+        assert_eq!(ending.meet(other.recipient()), 2);
+        assert_eq!((ending.owed(), ending.exit()), (0, None));
     }
 }

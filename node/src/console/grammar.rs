@@ -91,6 +91,30 @@ fn split_name(text: &str) -> (&str, &str) {
     }
 }
 
+/// The name that is being typed at the end of a line, where `/msg` wants one: where it begins, and
+/// what there is of it without its quotation mark.
+pub(crate) fn open_name(line: &str) -> Option<(usize, &str)> {
+    let rest = line.strip_prefix("/msg")?;
+    let typed = rest.trim_start();
+    if typed.len() == rest.len() {
+        return None;
+    }
+    let (name, ends) = match typed.strip_prefix('"') {
+        Some(name) => (name, name.contains('"')),
+        None => (typed, typed.contains(char::is_whitespace)),
+    };
+    (!ends).then_some((line.len() - typed.len(), name))
+}
+
+/// A name as `/msg` takes it; `None` for one that cannot be written so that nobody else is meant.
+pub(crate) fn written(name: &str) -> Option<String> {
+    match (name.contains(char::is_whitespace), name.contains('"')) {
+        (false, false) => Some(name.to_owned()),
+        (true, false) => Some(format!("\"{name}\"")),
+        (_, true) => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -117,5 +141,14 @@ mod tests {
     fn a_mistyped_command_is_answered_with_the_nearest() {
         let Typed::Wrong(text) = read("/pears") else { panic!("understood") };
         assert!(text.contains("/peers"), "{text}");
+    }
+
+    #[test]
+    fn a_name_is_written_so_that_it_is_read_as_the_same() {
+        for name in ["bob", "Alice B", "a\u{a0}b"] {
+            let line = format!("/msg {} hi", written(name).unwrap());
+            assert_eq!(read(&line), Typed::Msg { who: name.into(), text: "hi".into() });
+        }
+        assert_eq!((written("\"x\"y"), written("a \"b")), (None, None));
     }
 }

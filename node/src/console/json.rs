@@ -35,7 +35,7 @@ impl Console {
         let request: Value = match serde_json::from_str(line) {
             Ok(request) => request,
             Err(error) => {
-                self.note_refused(Exit::Failed);
+                self.ending.note_refused(Exit::Failed);
                 return self.print_parse_error(&error.to_string());
             }
         };
@@ -65,7 +65,7 @@ impl Console {
                 let to = To::Channel(self.channel_of(params)?.id);
                 let (text, key) = (text_of(params)?, key_of(params)?);
                 let asker = asker.clone();
-                self.say(to, text, key, ctx, move |console, said| {
+                self.say(to, text, key, None, ctx, move |console, said| {
                     console.answer_said(&asker, said)
                 });
             }
@@ -94,6 +94,12 @@ impl Console {
                 let found = bitchat_actors::supervision::fault::panic_actor(actor);
                 self.answer(asker, &json!({"found": found}));
             }
+            #[cfg(feature = "fault-injection")]
+            "clock" => {
+                let ahead = params["seconds_ahead"].as_i64().unwrap_or(0);
+                bitchat_actors::clock::fault::set_seconds_ahead(ahead);
+                self.answer(asker, &json!({}));
+            }
             unknown => {
                 let hint = suggest::nearest(unknown, METHODS)
                     .map(|nearest| format!("; did you mean {nearest}?"))
@@ -112,11 +118,11 @@ impl Console {
         key: Option<MessageId>,
         ctx: &mut Context<Self>,
     ) {
-        self.with_peer(who, ctx, move |console, peer, ctx| match peer {
-            Ok(peer) => console.say(To::Peer(peer), text, key, ctx, move |console, said| {
+        self.with_peer(who, None, ctx, move |console, peer, ctx| match peer {
+            Ok(peer) => console.say(To::Peer(peer), text, key, None, ctx, move |console, said| {
                 console.answer_said(&asker, said);
             }),
-            Err(text) => console.answer_refusal(&asker, (REFUSED, text)),
+            Err(refused) => console.answer_refusal(&asker, (REFUSED, refused.text)),
         });
     }
 
@@ -142,7 +148,7 @@ impl Console {
         match said {
             Ok(message) => self.answer(asker, &json!({"id": message.to_string()})),
             Err(refused) => {
-                self.note_refused(refused.exit);
+                self.ending.note_refused(refused.exit);
                 self.answer_refusal(asker, (REFUSED, refused.text));
             }
         }
@@ -158,7 +164,7 @@ impl Console {
 
     /// Answers with an error; what becomes of a notification of the client's is told on stderr.
     fn answer_refusal(&mut self, Asker(id): &Asker, (code, text): Refusal) {
-        self.note_refused(Exit::Failed);
+        self.ending.note_refused(Exit::Failed);
         match id {
             Some(id) => self.front.answer(error(id, code, &text)),
             None => self.front.talk(&text),

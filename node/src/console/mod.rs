@@ -8,47 +8,44 @@
 //! One line is dealt with at a time, and the next one is read when it is done: a slow node is felt
 //! by whoever writes to it.
 //!
-//! Owns: nothing but the present channel. Lost on a crash: that, the line being dealt with, and
-//! that lines were refused. What is printed: `docs/headless.md`.
+//! Owns: nothing but the present channel. Lost on a crash: that, and the line being dealt with.
+//! What is printed: `docs/headless.md`.
 
 mod ending;
 mod front;
 mod grammar;
 mod json;
+mod leaving;
 mod lines;
 mod people;
 mod plain;
 mod prompt;
+mod saying;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use actix::{
     Actor, ActorFutureExt as _, AsyncContext as _, Context, Handler, Recipient, WrapFuture as _,
 };
-use bitchat_actors::chat_desk::{CountUndelivered, Notice, Say, SayError, Subscribe, Tell};
-use bitchat_actors::clock;
+use bitchat_actors::chat_desk::{CountUndelivered, Notice, Say, Subscribe, Tell};
 use bitchat_actors::contact_book::FindContact;
 use bitchat_actors::mesh_manager::ListMembers;
-use bitchat_protocol::chat::SayError as Unfit;
-use bitchat_protocol::id::{ChannelId, MessageId, PeerId};
+use bitchat_protocol::id::{ChannelId, PeerId};
 use tokio::sync::mpsc;
 
 use crate::exit::Exit;
 use lines::LineError;
+use saying::{Refused, To};
 
 pub(crate) use ending::Ending;
 pub(crate) use front::{Form, Front};
 
 /// Lines read ahead of the console; beyond it standard input is not read.
 const LINES_AHEAD: usize = 64;
-/// Between two looks at whether everything is delivered, at the end of the input.
-const LINGER_STEP: Duration = Duration::from_millis(50);
-/// Between two tries to say a line for which there was no room.
-const ROOM_STEP: Duration = Duration::from_millis(100);
 
 /// One event of the input.
 #[derive(Debug)]
@@ -104,13 +101,6 @@ pub(crate) struct Offices {
     pub(crate) contacts: Recipient<FindContact>,
 }
 
-/// Where a message goes.
-#[derive(Debug, Clone, Copy)]
-enum To {
-    Channel(ChannelId),
-    Peer(PeerId),
-}
-
 /// The actor.
 pub(crate) struct Console {
     config: Config,
@@ -123,12 +113,10 @@ pub(crate) struct Console {
     is_reading: bool,
     /// Questions of ours that are not answered yet; until then no line is read.
     asked: usize,
+    /// The line being dealt with waits for something that is not there yet.
+    is_waiting: bool,
     /// No line is read any more.
     is_over: bool,
-    /// The worst that happened to a line: the exit code must say so.
-    refused: Option<Exit>,
-    /// What a warning asks for.
-    warned: Option<Exit>,
 }
 
 impl Console {
@@ -148,9 +136,8 @@ impl Console {
             present: 0,
             is_reading: false,
             asked: 0,
+            is_waiting: false,
             is_over: false,
-            refused: None,
-            warned: None,
         }
     }
 
@@ -160,7 +147,12 @@ impl Console {
 
     /// Waits for the next line, when nothing else is to be done before.
     fn read_on(&mut self, ctx: &mut Context<Self>) {
-        if self.is_reading || self.is_over || self.asked > 0 {
+        if self.asked > 0 {
+            return;
+        }
+        self.is_waiting = false;
+        self.ending.set_busy(false);
+        if self.is_reading || self.is_over {
             return;
         }
         self.is_reading = true;
@@ -196,11 +188,12 @@ impl Console {
     }
 
     fn on_event(&mut self, event: Event, ctx: &mut Context<Self>) {
+        self.ending.set_busy(matches!(event, Event::Line(_)));
         match (event, self.front.form()) {
             (Event::Line(Ok(line)), Form::Json) => self.on_json(&line, ctx),
             (Event::Line(Ok(line)), Form::Text) => self.on_text(line, ctx),
             (Event::Line(Err(error)), form) => {
-                self.note_refused(match error {
+                self.ending.note_refused(match error {
                     LineError::TooLong(_) => Exit::Limit,
                     LineError::NotUtf8(_) | LineError::Broken(_) => Exit::Failed,
                 });
@@ -213,148 +206,45 @@ impl Console {
             (Event::End, _) => self.linger(ctx),
         }
     }
+}
 
-    fn note_refused(&mut self, exit: Exit) {
-        self.refused.get_or_insert(exit);
-    }
-
-    /// Leaves at once; says what nobody has got.
-    fn quit(&mut self, ctx: &mut Context<Self>) {
-        self.is_over = true;
-        let count = self.offices.undelivered.send(CountUndelivered);
-        self.when(count, ctx, |console, count, _| match count.unwrap_or(0) {
-            0 => console.finish(Exit::Done),
-            count => {
-                console.front.talk(&format!("not delivered to anybody: {}", messages(count)));
-                console.finish(Exit::NotDelivered);
-            }
-        });
-    }
-
-    /// Waits until everything said is delivered to somebody, or the time is up.
-    fn linger(&mut self, ctx: &mut Context<Self>) {
-        self.is_over = true;
-        // A signal does not make it delivered.
-        self.ending.otherwise(Exit::NotDelivered);
-        if self.front.is_prompt() {
-            self.front.talk("leaving when somebody has got what you said; Ctrl-C leaves at once");
+impl Console {
+    /// Tells what a part that failed has cost, where this console is not the first.
+    fn tell_losses(&mut self) {
+        if self.ending.set_busy(false) {
+            self.ending.note_refused(Exit::Failed);
+            self.front.talk("a part of the node failed; the line being dealt with may not be done");
         }
-        self.linger_until(clock::now() + self.config.linger, ctx);
+        let lost = self.ending.meet(self.offices.undelivered.clone());
+        if lost > 0 {
+            let text = format!(
+                "a part of the node failed, and {} of yours that nobody is known to have with it; \
+                 say again what matters",
+                leaving::messages(lost),
+            );
+            self.show(&Notice::Warning { text, code: Some(Exit::NotDelivered.code()) });
+        }
     }
 
-    fn linger_until(&mut self, deadline: Instant, ctx: &mut Context<Self>) {
-        let count = self.offices.undelivered.send(CountUndelivered);
-        self.when(count, ctx, move |console, count, ctx| match count {
-            Ok(0) => console.finish(console.refused.unwrap_or(Exit::Done)),
-            // The desk may be about to be started again.
-            Ok(_) | Err(_) if clock::now() < deadline => {
-                ctx.run_later(LINGER_STEP, move |console, ctx| {
-                    console.linger_until(deadline, ctx);
-                });
+    fn show(&mut self, notice: &Notice) {
+        match notice {
+            Notice::Warning { code: Some(code), .. } => {
+                self.ending.note_warned(Exit::from_code(*code));
             }
-            Ok(count) => console.give_up(count),
-            Err(_) => console.finish(Exit::Internal),
-        });
-    }
-
-    fn give_up(&mut self, count: usize) {
-        self.front.talk(&format!(
-            "not delivered: nobody took {} within {}; --linger DURATION waits longer",
-            messages(count),
-            crate::settings::Span(self.config.linger),
-        ));
-        self.finish(Exit::NotDelivered);
-    }
-
-    /// Ends the node. What a warning asked for says more than that nobody was there.
-    fn finish(&mut self, exit: Exit) {
-        self.is_over = true;
-        self.ending.end(self.warned.unwrap_or(exit));
-    }
-
-    /// Says `text`. Where a program writes the lines, it waits while there is no room for more.
-    fn say(
-        &mut self,
-        to: To,
-        text: String,
-        id: Option<MessageId>,
-        ctx: &mut Context<Self>,
-        then: impl FnOnce(&mut Self, Result<MessageId, Refused>) + 'static,
-    ) {
-        let waits = self.front.form() == Form::Text && !self.front.is_prompt();
-        let deadline = waits.then(|| clock::now() + self.config.linger);
-        self.say_until(to, text, id, deadline, ctx, then);
-    }
-
-    fn say_until(
-        &mut self,
-        to: To,
-        text: String,
-        id: Option<MessageId>,
-        deadline: Option<Instant>,
-        ctx: &mut Context<Self>,
-        then: impl FnOnce(&mut Self, Result<MessageId, Refused>) + 'static,
-    ) {
-        let said = match to {
-            To::Channel(channel) => {
-                futures_util::future::Either::Left(self.offices.say.send(Say {
-                    channel,
-                    text: text.clone(),
-                    id,
-                }))
+            Notice::MemberUp { name, .. } => self.front.learn(name),
+            Notice::Delivered { id, .. } => self.ending.note_settled(id),
+            Notice::Heard { .. }
+            | Notice::MemberDown { .. }
+            | Notice::Warning { code: None, .. } => {}
+        }
+        match self.front.form() {
+            Form::Json => {
+                let seq = self.events.seq.fetch_add(1, Ordering::Relaxed) + 1;
+                self.front.notify(json::notification(notice, seq));
             }
-            To::Peer(peer) => futures_util::future::Either::Right(self.offices.tell.send(Tell {
-                peer,
-                text: text.clone(),
-                id,
-            })),
-        };
-        self.when(said, ctx, move |console, said, ctx| match (said, deadline) {
-            (Ok(Err(SayError::Refused(Unfit::OutboxFull { .. }))), Some(deadline))
-                if clock::now() < deadline =>
-            {
-                let pause = tokio::time::sleep(ROOM_STEP);
-                console.when(pause, ctx, move |console, (), ctx| {
-                    console.say_until(to, text, id, Some(deadline), ctx, then);
-                });
-            }
-            (Ok(Err(SayError::Refused(Unfit::OutboxFull { waiting }))), Some(_)) => {
-                console.give_up(waiting);
-            }
-            (Ok(Ok(id)), _) => then(console, Ok(id)),
-            (Ok(Err(error)), _) => then(console, Err(error.into())),
-            (Err(_), _) => then(console, Err(Refused::restarting())),
-        });
+            Form::Text => self.show_text(notice),
+        }
     }
-}
-
-/// Why something was not said.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Refused {
-    exit: Exit,
-    text: String,
-}
-
-impl Refused {
-    fn restarting() -> Self {
-        let text = "the node is restarting a part of itself; say it again";
-        Self { exit: Exit::Failed, text: text.into() }
-    }
-}
-
-impl From<SayError> for Refused {
-    fn from(error: SayError) -> Self {
-        let exit = match error {
-            SayError::Refused(Unfit::TooLong { .. } | Unfit::OutboxFull { .. }) => Exit::Limit,
-            SayError::Refused(Unfit::NotLinked) => Exit::NotDelivered,
-            SayError::Refused(Unfit::Empty) | SayError::NoSuchChannel => Exit::Failed,
-        };
-        Self { exit, text: error.to_string() }
-    }
-}
-
-fn messages(count: usize) -> String {
-    if count == 1 { "1 message".into() } else { format!("{count} messages") }
 }
 
 impl Actor for Console {
@@ -368,7 +258,10 @@ impl Actor for Console {
         ctx.spawn(closed.into_actor(self).map(|is_failure, console, _| {
             console.finish(if is_failure { Exit::Failed } else { Exit::Done });
         }));
+        let leave = self.ending.asked_to_leave();
+        ctx.spawn(leave.into_actor(self).map(|(), console, ctx| console.quit(ctx)));
         self.greet();
+        self.tell_losses();
         self.read_on(ctx);
     }
 }
@@ -377,22 +270,6 @@ impl Handler<Notice> for Console {
     type Result = ();
 
     fn handle(&mut self, notice: Notice, _: &mut Self::Context) {
-        match &notice {
-            Notice::Warning { code: Some(code), .. } => {
-                self.warned.get_or_insert(Exit::from_code(*code));
-            }
-            Notice::MemberUp { name, .. } => self.front.learn(name),
-            Notice::Heard { .. }
-            | Notice::Delivered { .. }
-            | Notice::MemberDown { .. }
-            | Notice::Warning { code: None, .. } => {}
-        }
-        match self.front.form() {
-            Form::Json => {
-                let seq = self.events.seq.fetch_add(1, Ordering::Relaxed) + 1;
-                self.front.notify(json::notification(&notice, seq));
-            }
-            Form::Text => self.show_text(&notice),
-        }
+        self.show(&notice);
     }
 }

@@ -1,10 +1,15 @@
 //! Which channel or person is meant by what was typed.
 
+use std::time::Instant;
+
 use actix::Context;
+use bitchat_actors::clock;
+use bitchat_actors::contact_book::FindContact;
 use bitchat_actors::mesh_manager::{ListMembers, Member};
 use bitchat_protocol::id::PeerId;
 
-use super::{Channel, Console};
+use super::{Channel, Console, Refused};
+use crate::exit::Exit;
 
 /// Characters of an id that are enough to mean it, if no other begins with them.
 const ID_PREFIX_MIN: usize = 6;
@@ -34,19 +39,40 @@ impl Console {
         }
     }
 
-    /// Finds a person by name or id: contacts first, then members of the open channels.
+    /// Finds a person by name or id: contacts first, then members of the open channels. With a
+    /// `deadline`, it waits for one who is not there yet.
     pub(super) fn with_peer(
         &mut self,
         who: String,
+        deadline: Option<Instant>,
         ctx: &mut Context<Self>,
-        then: impl FnOnce(&mut Self, Result<PeerId, String>, &mut Context<Self>) + 'static,
+        then: impl FnOnce(&mut Self, Result<PeerId, Refused>, &mut Context<Self>) + 'static,
     ) {
-        use bitchat_actors::contact_book::FindContact;
+        let search = self.search(who.clone());
+        self.when(search, ctx, move |console, found, ctx| match (found, deadline) {
+            (Err(NotFound::Nobody), Some(deadline)) if clock::now() < deadline => {
+                console.retry(ctx, move |console, ctx| {
+                    console.with_peer(who, Some(deadline), ctx, then);
+                });
+            }
+            (Err(NotFound::Nobody), Some(_)) => {
+                let text = console.in_vain(&format!("nobody called {who} came"));
+                then(console, Err(Refused { exit: Exit::NotDelivered, text }), ctx);
+            }
+            (found, _) => {
+                let refused =
+                    |error: NotFound| Refused { exit: Exit::Failed, text: error.words(&who) };
+                then(console, found.map_err(refused), ctx);
+            }
+        });
+    }
+
+    fn search(&self, who: String) -> impl Future<Output = Result<PeerId, NotFound>> + use<> {
         let contact = self.offices.contacts.send(FindContact { text: who.clone() });
         let ask =
             |channel: &Channel| self.offices.members.send(ListMembers { channel: channel.id });
         let lists: Vec<_> = self.config.channels.iter().map(ask).collect();
-        let search = async move {
+        async move {
             if let Ok(peer) = who.parse::<PeerId>() {
                 return Ok(peer);
             }
@@ -58,12 +84,29 @@ impl Console {
                 members.extend(list.await.unwrap_or_default().members);
             }
             find_member(&who, &members)
-        };
-        self.when(search, ctx, then);
+        }
     }
 }
 
-fn find_member(who: &str, members: &[Member]) -> Result<PeerId, String> {
+/// Why no person is meant.
+#[derive(Debug, Clone, Copy)]
+enum NotFound {
+    Nobody,
+    Several,
+}
+
+impl NotFound {
+    fn words(self, who: &str) -> String {
+        match self {
+            Self::Nobody => format!("nobody is called {who}; /peers lists who is there"),
+            Self::Several => {
+                format!("several are called {who}; name one by the beginning of its id")
+            }
+        }
+    }
+}
+
+fn find_member(who: &str, members: &[Member]) -> Result<PeerId, NotFound> {
     let by_name = |member: &&Member| member.name.to_lowercase() == who.to_lowercase();
     let by_id = |member: &&Member| {
         who.len() >= ID_PREFIX_MIN && member.peer.to_string().starts_with(&who.to_lowercase())
@@ -76,7 +119,7 @@ fn find_member(who: &str, members: &[Member]) -> Result<PeerId, String> {
     found.dedup();
     match found[..] {
         [peer] => Ok(peer),
-        [] => Err(format!("nobody is called {who}; /peers lists who is there")),
-        _ => Err(format!("several are called {who}; name one by the beginning of its id")),
+        [] => Err(NotFound::Nobody),
+        _ => Err(NotFound::Several),
     }
 }

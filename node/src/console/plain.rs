@@ -28,14 +28,20 @@ impl Console {
         match read(&line) {
             Typed::Nothing => {}
             Typed::Say(text) => match self.present().map(|channel| channel.id) {
-                Some(channel) => self.say(To::Channel(channel), text, None, ctx, Self::note_said),
+                Some(channel) => {
+                    let (to, deadline) = (To::Channel(channel), self.patience());
+                    self.say(to, text, None, deadline, ctx, Self::note_said);
+                }
                 None => self.refuse("there is no channel to say it in"),
             },
             Typed::Msg { who, text } => {
-                self.with_peer(who, ctx, move |console, peer, ctx| match peer {
-                    Ok(peer) => console.say(To::Peer(peer), text, None, ctx, Self::note_said),
-                    Err(error) => console.refuse(&error),
-                })
+                let deadline = self.patience();
+                self.with_peer(who, deadline, ctx, move |console, peer, ctx| match peer {
+                    Ok(peer) => {
+                        console.say(To::Peer(peer), text, None, deadline, ctx, Self::note_said);
+                    }
+                    Err(refused) => console.note_said(Err(refused)),
+                });
             }
             Typed::To(channel) => match self.find_channel(&channel) {
                 Ok(at) => self.present = at,
@@ -54,13 +60,13 @@ impl Console {
     }
 
     fn refuse(&mut self, text: &str) {
-        self.note_refused(Exit::Failed);
+        self.ending.note_refused(Exit::Failed);
         self.front.talk(text);
     }
 
     fn note_said(&mut self, said: Result<MessageId, Refused>) {
         if let Err(refused) = said {
-            self.note_refused(refused.exit);
+            self.ending.note_refused(refused.exit);
             self.front.talk(&format!("not sent: {}", refused.text));
         }
     }

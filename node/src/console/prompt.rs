@@ -165,19 +165,28 @@ struct Words(Names);
 impl Completer for Words {
     fn complete(&mut self, line: &str, pos: usize) -> CompletionResult {
         let before = line.get(..pos).unwrap_or(line);
-        let start = before.rfind(char::is_whitespace).map_or(0, |at| at + 1);
-        let word = &before[start..];
-        let suggest = |value: &str| Suggestion {
-            value: value.to_owned(),
+        let name = grammar::open_name(before);
+        let (start, word) = name.unwrap_or_else(|| {
+            let start = before.rfind(char::is_whitespace).map_or(0, |at| at + 1);
+            (start, &before[start..])
+        });
+        let suggest = |value: String| Suggestion {
+            value,
             span: Span::new(start, before.len()),
             append_whitespace: true,
             ..Suggestion::default()
         };
         let suggestions: Vec<_> = if start == 0 && word.starts_with('/') {
-            let commands = COMMANDS.iter().map(|(command, ..)| *command);
+            let commands = COMMANDS.iter().map(|(command, ..)| (*command).to_owned());
             commands.filter(|command| command.starts_with(word)).map(suggest).collect()
         } else {
-            lock(&self.0).iter().filter(|name| name.starts_with(word)).map(|n| suggest(n)).collect()
+            let names = lock(&self.0);
+            let found = names.iter().filter(|name| name.starts_with(word));
+            if name.is_some() {
+                found.filter_map(|name| grammar::written(name)).map(suggest).collect()
+            } else {
+                found.cloned().map(suggest).collect()
+            }
         };
         CompletionResult::fresh(suggestions)
     }
@@ -214,7 +223,7 @@ mod tests {
 
     #[track_caller]
     fn check(line: &str, expected: &[(&str, usize)]) {
-        let names = ["alice", "albert", "bob"].map(str::to_owned);
+        let names = ["alice", "albert", "bob", "Bob B"].map(str::to_owned);
         let mut words = Words(Arc::new(Mutex::new(names.into())));
         let result = words.complete(line, line.len());
         let found: Vec<_> =
@@ -228,5 +237,15 @@ mod tests {
         check("/msg al", &[("albert", 5), ("alice", 5)]);
         check("hé bo", &[("bob", 4)]);
         check("say /pe", &[]);
+        check("hello Bo", &[("Bob B", 6)]);
+    }
+
+    #[test]
+    fn a_name_with_a_space_is_quoted_where_it_says_who_is_meant() {
+        check("/msg Bo", &[("\"Bob B\"", 5)]);
+        check("/msg \"Bo", &[("\"Bob B\"", 5)]);
+        check("/msg \"Bob ", &[("\"Bob B\"", 5)]);
+        check("/msg \"Bob B\" al", &[("albert", 13), ("alice", 13)]);
+        check("/msg  bo", &[("bob", 6)]);
     }
 }

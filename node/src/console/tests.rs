@@ -3,10 +3,13 @@
 use std::io::{self, Write};
 use std::sync::Mutex;
 
-use actix::{Message, MessageResult};
+use actix::Message;
+use bitchat_actors::chat_desk::SayError;
 use bitchat_actors::mesh_manager::{Completeness, Member, Members};
 use bitchat_actors::supervision::{ChildSpec, Slot, Strategy, Supervisor};
+use bitchat_protocol::chat::SayError as Unfit;
 use bitchat_protocol::contact::{Contact, ContactError, Trust};
+use bitchat_protocol::id::MessageId;
 use serde_json::{Value, json};
 
 use super::*;
@@ -33,6 +36,12 @@ struct World {
     news: Vec<Notice>,
     undelivered: usize,
     members: Vec<Member>,
+    /// How often there is no link with one alone before there is.
+    unlinked: usize,
+    /// How often the members are not there before they are.
+    late: usize,
+    /// Nobody is told who is there.
+    is_mute: bool,
 }
 
 #[derive(Clone)]
@@ -48,6 +57,10 @@ impl Neighbour {
         if world.full > 0 {
             world.full -= 1;
             return Err(Unfit::OutboxFull { waiting: 7 }.into());
+        }
+        if matches!(to, To::Peer(_)) && world.unlinked > 0 {
+            world.unlinked -= 1;
+            return Err(Unfit::NotLinked.into());
         }
         if text.len() > 100 {
             return Err(Unfit::TooLong { len: text.len() }.into());
@@ -105,11 +118,19 @@ impl Handler<Subscribe> for Neighbour {
 }
 
 impl Handler<ListMembers> for Neighbour {
-    type Result = MessageResult<ListMembers>;
+    type Result = actix::ResponseFuture<Members>;
 
     fn handle(&mut self, _: ListMembers, _: &mut Self::Context) -> Self::Result {
-        let members = self.0.lock().unwrap().members.clone();
-        MessageResult(Members { mesh: Completeness::Full, members })
+        let mut world = self.0.lock().unwrap();
+        let members = if world.late > 0 { Vec::new() } else { world.members.clone() };
+        world.late = world.late.saturating_sub(1);
+        let is_mute = world.is_mute;
+        Box::pin(async move {
+            if is_mute {
+                std::future::pending::<()>().await;
+            }
+            Members { mesh: Completeness::Full, members }
+        })
     }
 }
 
@@ -184,7 +205,7 @@ impl Played {
 }
 
 fn play(form: Form, input: &[u8], world: World) -> Played {
-    play_over(form, Box::new(io::Cursor::new(input.to_vec())), world, |_| ())
+    play_over(form, Box::new(io::Cursor::new(input.to_vec())), world, |_, _| ())
 }
 
 /// Runs a console to its end; `meanwhile` gets it once it stands.
@@ -192,7 +213,7 @@ fn play_over(
     form: Form,
     input: Box<dyn io::BufRead + Send>,
     world: World,
-    meanwhile: impl FnOnce(Slot<Console>) + 'static,
+    meanwhile: impl FnOnce(Slot<Console>, Arc<Ending>) + 'static,
 ) -> Played {
     let (out, talk) = (Sheet::default(), Sheet::default());
     let front = Front::over(form, input, Box::new(out.clone()), Box::new(talk.clone()));
@@ -228,7 +249,7 @@ fn play_over(
             .child(ChildSpec::try_actor("console", make).slot(&slot));
         let (stopper, ended) = tree.spawn();
         ends.attach(stopper);
-        meanwhile(slot);
+        meanwhile(slot, ends);
         ended.await;
     });
     front.finish();
@@ -308,6 +329,13 @@ fn lines_that_cannot_be_said_are_named_and_the_next_is_said() {
 }
 
 #[test]
+fn a_code_that_says_why_counts_more_than_one_that_does_not() {
+    let input = format!("/pears\n{}\n/pears\n", "y".repeat(101));
+    let played = play(Form::Text, input.as_bytes(), World::default());
+    assert_eq!(played.exit, Some(Exit::Limit));
+}
+
+#[test]
 fn lines_wait_while_there_is_no_room_and_keep_their_order() {
     let world = World { full: 2, ..World::default() };
     let played = play(Form::Text, b"one\ntwo\n", world);
@@ -352,7 +380,58 @@ fn messages_to_one_person_go_to_contacts_then_to_members() {
     let (nobody, talk, exit) = to("/msg bob hi");
     assert!(nobody.is_none() && talk.contains("several are called bob"), "{talk}");
     assert_eq!(exit, Some(Exit::Failed));
-    assert!(to("/msg nobody hi").1.contains("nobody is called nobody"));
+    let (_, talk, exit) = to("/msg nobody hi");
+    assert!(talk.contains("not sent: nobody called nobody came within 300ms"), "{talk}");
+    assert_eq!(exit, Some(Exit::NotDelivered));
+}
+
+#[test]
+fn a_line_to_one_person_waits_until_that_one_is_there() {
+    let input = b"/msg alice one\n/msg friend two\n";
+    let members = vec![member(ALICE, "alice")];
+    let world = World { members, late: 3, unlinked: 1, ..World::default() };
+    let played = play(Form::Text, input, world);
+    assert_eq!(played.texts(), ["one", "two"]);
+    assert_eq!((played.exit, played.talk.as_str()), (Some(Exit::Done), ""));
+
+    let world = World { unlinked: usize::MAX, ..World::default() };
+    let played = play(Form::Text, b"/msg friend one\ntwo\n", world);
+    assert_eq!((played.texts(), played.exit), (vec!["two"], Some(Exit::NotDelivered)));
+    assert!(played.talk.contains("no link with that peer within 300ms; --linger"));
+}
+
+#[test]
+fn a_program_is_told_at_once_that_somebody_is_not_there() {
+    let tell = |to: &str| json!({"jsonrpc": "2.0", "id": 1, "method": "tell", "params": {"to": to, "text": "x"}});
+    let input = format!("{}\n{}\n", tell("friend"), tell("nobody"));
+    let world = World { unlinked: 1, ..World::default() };
+    let played = play(Form::Json, input.as_bytes(), world);
+    let words = |at: usize| played.answers()[at]["error"]["message"].to_string();
+    assert!(words(0).contains("not linked"), "{}", played.out);
+    assert!(words(1).contains("nobody is called nobody; /peers"), "{}", played.out);
+    assert!(played.said.is_empty());
+    assert_eq!(played.exit, Some(Exit::NotDelivered));
+}
+
+#[test]
+fn who_leaves_while_a_line_waits_has_not_delivered_it() {
+    let (input, mut lines) = io::pipe().unwrap();
+    writeln!(lines, "/msg friend hi").unwrap();
+    let world = World { unlinked: usize::MAX, ..World::default() };
+    let input = Box::new(io::BufReader::new(input));
+    let played = play_over(Form::Text, input, world, |slot, ending| {
+        actix_rt::spawn(async move {
+            let console = standing(&slot, None).await;
+            while !console.send(IsWaiting).await.unwrap() {
+                tokio::task::yield_now().await;
+            }
+            ending.leave();
+            std::future::pending::<()>().await;
+            drop(lines);
+        });
+    });
+    assert_eq!(played.exit, Some(Exit::NotDelivered));
+    assert!(played.talk.contains("not delivered to anybody: 1 message"), "{}", played.talk);
 }
 
 #[test]
@@ -381,6 +460,32 @@ fn a_key_conflict_is_loud_and_decides_the_exit_code() {
     assert_eq!(played.exit, Some(Exit::Untrusted));
     assert!(played.talk.contains("WARNING: alice has "), "{}", played.talk);
     assert!(!played.talk.contains('\u{1b}'));
+}
+
+#[test]
+fn who_is_asked_to_leave_says_what_nobody_has_unless_a_warning_says_more() {
+    let played = |news: Vec<Notice>| {
+        // The input stays open.
+        let (input, open) = io::pipe().unwrap();
+        let world = World { news, undelivered: 2, ..World::default() };
+        let input = Box::new(io::BufReader::new(input));
+        play_over(Form::Text, input, world, |slot, ending| {
+            actix_rt::spawn(async move {
+                let console = standing(&slot, None).await;
+                // What it is told at the start is handled before this.
+                console.send(Ping).await.unwrap();
+                ending.leave();
+                // Not before the run has ended.
+                std::future::pending::<()>().await;
+                drop(open);
+            });
+        })
+    };
+    let without = played(vec![]);
+    assert_eq!(without.exit, Some(Exit::NotDelivered));
+    assert!(without.talk.contains("not delivered to anybody: 2 messages"), "{}", without.talk);
+    let conflict = Notice::Warning { text: "another key".into(), code: Some(4) };
+    assert_eq!(played(vec![conflict]).exit, Some(Exit::Untrusted));
 }
 
 #[test]
@@ -451,7 +556,7 @@ fn requests_are_answered_in_order_and_mistakes_do_not_stop_the_rest() {
             (json!(6), None),
         ]
     );
-    assert_eq!(answers[0]["result"]["id"], MessageId([1; 16]).to_string());
+    assert_eq!(answers[0]["result"]["id"], played.keys[0].unwrap().to_string());
     assert!(answers[2]["error"]["message"].as_str().unwrap().contains("did you mean channels?"));
     assert_eq!(answers[7]["result"]["channels"][0]["name"], "team");
     assert_eq!(played.texts(), ["a"]);
@@ -470,7 +575,8 @@ fn a_client_chooses_ids_and_may_want_no_answer() {
     );
     let played = play(Form::Json, input.as_bytes(), World::default());
     assert_eq!(played.texts(), ["a", "b", "d"]);
-    assert_eq!(played.keys, [Some(key), None, None]);
+    assert_eq!(played.keys[0], Some(key));
+    assert!(played.keys[1].is_some() && played.keys[1] != played.keys[2]);
     let answers = played.answers();
     assert_eq!(answers.len(), 3, "{}", played.out);
     assert_eq!(answers[0]["result"]["id"], key.to_string());
@@ -484,18 +590,20 @@ fn notifications_are_numbered_without_gaps_also_after_a_restart() {
     let (lines, input) = io::pipe().map(|(read, write)| (write, read)).unwrap();
     let news = vec![heard(Some(TEAM), "alice", "hi"), heard(None, "bob", "psst")];
     let world = World { news, ..World::default() };
-    let played = play_over(Form::Json, Box::new(io::BufReader::new(input)), world, move |slot| {
-        actix_rt::spawn(async move {
-            let first = standing(&slot, None).await;
-            first.send(Break).await.expect_err("it panics");
-            let second = standing(&slot, Some(&first)).await;
-            // Its news are before this in its mailbox or handled.
-            second.send(Ping).await.unwrap();
-            let mut lines = lines;
-            let say = json!({"jsonrpc": "2.0", "id": 1, "method": "say", "params": {"text": "x"}});
-            writeln!(lines, "{say}").unwrap();
+    let played =
+        play_over(Form::Json, Box::new(io::BufReader::new(input)), world, move |slot, _| {
+            actix_rt::spawn(async move {
+                let first = standing(&slot, None).await;
+                first.send(Break).await.expect_err("it panics");
+                let second = standing(&slot, Some(&first)).await;
+                // Its news are before this in its mailbox or handled.
+                second.send(Ping).await.unwrap();
+                let mut lines = lines;
+                let say =
+                    json!({"jsonrpc": "2.0", "id": 1, "method": "say", "params": {"text": "x"}});
+                writeln!(lines, "{say}").unwrap();
+            });
         });
-    });
     assert_eq!(played.texts(), ["x"], "lines are read after the restart");
     let notices: Vec<_> =
         played.json().into_iter().filter(|line| line.get("method").is_some()).collect();
@@ -504,6 +612,54 @@ fn notifications_are_numbered_without_gaps_also_after_a_restart() {
     assert!(seqs.len() >= 4, "{}", played.out);
     assert_eq!(notices[0]["method"], "message");
     assert_eq!(notices[1]["params"]["channel"], Value::Null);
+}
+
+#[test]
+fn a_line_that_was_being_dealt_with_when_the_console_failed_is_not_forgotten() {
+    let (input, mut lines) = io::pipe().unwrap();
+    writeln!(lines, "/peers").unwrap();
+    let world = World { is_mute: true, ..World::default() };
+    let input = Box::new(io::BufReader::new(input));
+    let played = play_over(Form::Text, input, world, |slot, _| {
+        actix_rt::spawn(async move {
+            let first = standing(&slot, None).await;
+            // It waits for the members now.
+            while !first.send(IsBusy).await.unwrap() {
+                tokio::task::yield_now().await;
+            }
+            first.send(Break).await.expect_err("it panics");
+            standing(&slot, Some(&first)).await;
+            drop(lines);
+        });
+    });
+    assert_eq!(played.exit, Some(Exit::Failed));
+    assert!(played.talk.contains("the line being dealt with may not be done"), "{}", played.talk);
+}
+
+/// Asks whether a question of the console's is not answered yet.
+#[derive(Message)]
+#[rtype(result = "bool")]
+struct IsBusy;
+
+impl Handler<IsBusy> for Console {
+    type Result = bool;
+
+    fn handle(&mut self, _: IsBusy, _: &mut Self::Context) -> bool {
+        self.asked > 0
+    }
+}
+
+/// Asks whether a line waits for what is not there yet.
+#[derive(Message)]
+#[rtype(result = "bool")]
+struct IsWaiting;
+
+impl Handler<IsWaiting> for Console {
+    type Result = bool;
+
+    fn handle(&mut self, _: IsWaiting, _: &mut Self::Context) -> bool {
+        self.is_waiting
+    }
 }
 
 /// Answered when all before it is handled.

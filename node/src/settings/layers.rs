@@ -158,18 +158,27 @@ impl Layers {
         let mut builder = Config::builder().add_source(built_in);
         let mut origins = BTreeMap::new();
         let mut settings = None;
+        // The first wrong key, and the layer that made it wrong: not always that of the key itself.
+        let mut culprit: Option<(&'static str, String)> = None;
         for mut layer in self.read_all()? {
             conform(&mut layer, &known)?;
             origins.extend(layer.values.keys().map(|key| (key.clone(), layer.name.clone())));
             builder = builder.add_source(layer.clone());
-            settings = Some(deserialise(&builder, &layer.name)?);
+            let merged = deserialise(&builder, &layer.name)?;
+            culprit = match (merged.check(), culprit) {
+                // What one layer breaks, a higher one may repair.
+                (Ok(()), _) => None,
+                (Err((key, _)), Some((known, by))) if key == known => Some((known, by)),
+                (Err((key, _)), _) => Some((key, layer.name)),
+            };
+            settings = Some(merged);
         }
         let settings = match settings {
             Some(settings) => settings,
             None => deserialise(&builder, BUILT_IN_NAME)?,
         };
         settings.check().map_err(|(key, why)| SettingsError::Value {
-            layer: origins.get(key).map_or(BUILT_IN_NAME, String::as_str).to_owned(),
+            layer: culprit.map_or_else(|| BUILT_IN_NAME.to_owned(), |(_, layer)| layer),
             key: key.to_owned(),
             why,
         })?;

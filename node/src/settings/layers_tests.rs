@@ -136,13 +136,21 @@ fn a_wrong_type_names_key_and_layer() {
 
 #[test]
 fn values_without_sense_are_refused_and_blamed_on_their_layer() {
-    refused(&flags(&["mesh.keep_alive=20s"]), &["mesh.idle_timeout", "twice"]);
+    refused(
+        &flags(&["mesh.keep_alive=20s", "chat.linger=1s"]),
+        &["--set mesh.keep_alive=20s: mesh.idle_timeout", "twice"],
+    );
+    refused(
+        &flags(&["link.renewal_interval=1s", "mesh.dials_at_once=0"]),
+        &["--set mesh.dials_at_once=0: mesh.dials_at_once"],
+    );
     refused(
         &flags(&["mesh.idle_timeout=5s"]),
         &["--set mesh.idle_timeout=5s", "twice mesh.keep_alive (15s)"],
     );
     refused(&flags(&["network.ipv4=false", "network.ipv6=false"]), &["both off"]);
-    refused(&flags(&["mesh.dials_at_once=0"]), &["1 to 256"]);
+    refused(&flags(&["mesh.dials_at_once=0"]), &["1 to 16"]);
+    refused(&flags(&["mesh.dials_at_once=17"]), &["1 to 16"]);
     refused(&flags(&["link.renewal_interval=1s"]), &["1m to 24h"]);
     refused(&flags(&["trackers.default=ftp://x"]), &["\"ftp://x\"", "udp, http or https"]);
     // What one layer breaks, a higher one may repair.

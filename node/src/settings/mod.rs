@@ -9,6 +9,7 @@ mod span;
 
 use std::time::Duration;
 
+use bitchat_protocol::limits::DIALS_MAX;
 use serde::{Deserialize, Serialize};
 
 pub use costume::{Costume, CostumeError};
@@ -63,7 +64,7 @@ pub struct Trackers {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Mesh {
-    /// Addresses dialled at once.
+    /// Addresses dialled at once, 1 to [`DIALS_MAX`].
     pub dials_at_once: usize,
     /// How often an idle link says that it is alive.
     pub keep_alive: Span,
@@ -178,8 +179,8 @@ impl Settings {
     }
 
     fn check_mesh(&self) -> Result<(), Nonsense> {
-        if !(1..=256).contains(&self.mesh.dials_at_once) {
-            return Err(("mesh.dials_at_once", "must be 1 to 256".into()));
+        if !(1..=DIALS_MAX).contains(&self.mesh.dials_at_once) {
+            return Err(("mesh.dials_at_once", format!("must be 1 to {DIALS_MAX}")));
         }
         if self.mesh.keep_alive.0 < Duration::from_secs(1) {
             return Err(("mesh.keep_alive", "must be at least 1s".into()));

@@ -8,7 +8,8 @@ use bitchat_protocol::channel::{ChannelKeys, ChannelSecret};
 use bitchat_protocol::crypto::Secret;
 use bitchat_protocol::crypto::sign::SigningKey;
 use bitchat_protocol::quic::{
-    Dial, Endpoint, EndpointConfig, Established, Link, LinkEvent, LinkInput, OwnAddresses, Routed,
+    Dial, Endpoint, EndpointConfig, Established, Interface, Link, LinkEvent, LinkInput,
+    OwnAddresses, Routed,
 };
 use bitchat_protocol_fuzz::{patch, pieces};
 use bytes::{Bytes, BytesMut};
@@ -38,8 +39,8 @@ impl Node {
     fn new(n: u8) -> Self {
         let key = SigningKey::from_seed(Secret::new([n; 32]));
         let address = SocketAddr::from(([127, 0, 0, 1], 5000 + u16::from(n)));
-        let mut endpoint = Endpoint::new(&key, EndpointConfig::default(), [n; 32]);
-        endpoint.set_own_addresses(OwnAddresses::new([address], []));
+        let mut endpoint = Endpoint::new(&key, EndpointConfig::default(), UNIX, [n; 32]);
+        endpoint.set_own_addresses(OwnAddresses::new([Interface { address, prefix_bits: 8 }], []));
         endpoint.add_channel(keys().id(), keys().gate().clone());
         let (link, established) = (None, None);
         let (frames, waiting) = (Vec::new(), Vec::new());

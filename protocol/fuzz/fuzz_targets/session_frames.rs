@@ -39,7 +39,7 @@ fn session(now: Instant, role: Role) -> Session {
 }
 
 /// Drains what a session wants; whether it is over.
-fn drain(session: &mut Session, greeting: &mut Option<Vec<u8>>) -> bool {
+fn drain(session: &mut Session, now: Instant, greeting: &mut Option<Vec<u8>>) -> bool {
     let mut closed = false;
     while let Some(output) = session.poll_output() {
         assert!(!closed, "nothing follows the end");
@@ -54,6 +54,9 @@ fn drain(session: &mut Session, greeting: &mut Option<Vec<u8>>) -> bool {
                 assert!(name.len() <= NAME_BYTES_MAX);
             }
             Output::Close(_) => closed = true,
+            Output::AskEntropy => {
+                session.handle_input(now, Input::Entropy(Secret::new([6; 32])));
+            }
             Output::Up(_)
             | Output::SharedChanged(_)
             | Output::Mix { .. }
@@ -73,18 +76,18 @@ fuzz_target!(|data: &[u8]| {
         _ => (Role::Listener, Role::Dialler),
     };
     let mut ours = session(now, role);
-    let mut closed = drain(&mut ours, &mut None);
+    let mut closed = drain(&mut ours, now, &mut None);
     assert!(!closed);
     let mut generation = 0;
     if mode & 2 != 0 {
         let (mut theirs, mut hello) = (session(now, other), None);
-        drain(&mut theirs, &mut hello);
+        drain(&mut theirs, now, &mut hello);
         let body = Bytes::from(hello.expect("a hello comes first"));
         ours.handle_input(now, Input::FrameReceived { generation, body });
-        assert!(!drain(&mut ours, &mut None), "an honest hello is taken");
+        assert!(!drain(&mut ours, now, &mut None), "an honest hello is taken");
         if mode & 4 != 0 {
             ours.handle_input(now, Input::ContactDecision(Decision::Accept));
-            assert!(!drain(&mut ours, &mut None));
+            assert!(!drain(&mut ours, now, &mut None));
         }
     }
     for piece in pieces(rest) {
@@ -112,7 +115,7 @@ fuzz_target!(|data: &[u8]| {
                 ours.handle_input(now, Input::FrameReceived { generation, body });
             }
         }
-        let over = drain(&mut ours, &mut None);
+        let over = drain(&mut ours, now, &mut None);
         assert!(!(closed && over), "it ends once");
         closed |= over;
     }

@@ -236,6 +236,7 @@ mod tests {
     use crate::channel::test_files::{any_file, vectors};
     use crate::channel::{AddressError, ChannelKeys};
     use crate::identity::NameError;
+    use crate::tracker::UrlError;
 
     #[test]
     fn every_vector_is_read_and_written_back_byte_for_byte() {
@@ -348,7 +349,7 @@ mod tests {
         }
         let host = ChatFileError::Node(AddressError::Host);
         check(&altered(&[("nodes", Some("ll3:a bi1eee"))], &[]), host);
-        let scheme = ChatFileError::Tracker(AddressError::Scheme);
+        let scheme = ChatFileError::Tracker(UrlError::Scheme);
         check(&altered(&[("announce", Some("3:a:1"))], &[]), scheme.clone());
         check(&altered(&[("announce-list", Some("ll3:a:1ee"))], &[]), scheme);
     }

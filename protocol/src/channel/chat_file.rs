@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::address::{self, AddressError, NodeAddress};
+use super::address::{AddressError, NodeAddress};
 use super::epoch::{Epoch, Rotation};
 use super::keys::{ChannelKeys, ChannelPublicKey, ChannelSecret, SeedKey};
 use crate::bencode::{DecodeError, OwnedValue};
@@ -13,6 +13,7 @@ use crate::crypto::Rng;
 use crate::id::{InfoHash, PeerId};
 use crate::identity::{DisplayName, NameError};
 use crate::limits::{CHAT_FILE_BYTES_MAX, CHAT_NODES_MAX, CHAT_TRACKERS_MAX};
+use crate::tracker::{TrackerUrl, UrlError};
 
 /// Who may be in a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -86,8 +87,8 @@ pub enum ChatFileError {
     #[error("channel name: {0}")]
     Name(#[from] NameError),
     /// A tracker's address is not one.
-    #[error("tracker address: {0}")]
-    Tracker(#[source] AddressError),
+    #[error("{0}")]
+    Tracker(#[source] UrlError),
     /// A DHT node's address is not one.
     #[error("node address: {0}")]
     Node(#[source] AddressError),
@@ -183,7 +184,8 @@ impl ChatFile {
         if self.nodes.as_ref().is_some_and(|nodes| nodes.len() > max) {
             return Err(ChatFileError::TooMany { what: "nodes", max });
         }
-        trackers().try_for_each(|url| address::check_tracker(url)).map_err(ChatFileError::Tracker)
+        let check = |url: &String| url.parse::<TrackerUrl>().map(|_| ());
+        trackers().try_for_each(check).map_err(ChatFileError::Tracker)
     }
 
     /// The same channel for a seeder: without the channel secret, and without what this version
@@ -307,7 +309,7 @@ mod tests {
 
     #[test]
     fn bad_addresses_and_too_many_of_them_are_refused() {
-        let scheme = ChatFileError::Tracker(AddressError::Scheme);
+        let scheme = ChatFileError::Tracker(UrlError::Scheme);
         assert_eq!(new(&[&["udp://a:1"], &["a:1"]], vec![]), Err(scheme));
         let urls = ["udp://a:1"; CHAT_TRACKERS_MAX + 1];
         assert!(new(&[&urls[1..]], vec![]).is_ok());

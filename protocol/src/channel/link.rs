@@ -176,6 +176,7 @@ mod tests {
     use crate::channel::test_files::{any_file, vectors};
     use crate::channel::{AddressError, ChannelKeys};
     use crate::identity::NameError;
+    use crate::tracker::UrlError;
 
     #[test]
     fn every_vector_of_a_file_is_written_as_its_link_and_reads_back() {
@@ -238,7 +239,7 @@ mod tests {
         check("kind=open", "kind=secte", ChatFileError::NewerValue("kind"));
         check("rotation=fixed", "rotation=x", ChatFileError::NewerValue("rotation"));
         check("name=Z", "name=%0A", ChatFileError::Name(NameError::Forbidden('\n')));
-        check("tr=udp://tracker", "tr=tracker", ChatFileError::Tracker(AddressError::Scheme));
+        check("tr=udp://tracker", "tr=tracker", ChatFileError::Tracker(UrlError::Scheme));
         check("node=router", "node=:", ChatFileError::Node(AddressError::Host));
         check("founder=", "founder=a", ParseIdError::Malformed { expected: PeerId::TEXT_LEN });
     }

@@ -184,6 +184,7 @@ pub struct Chat {
     /// Ids of ours that are done: a second `say` with one of them is not said again.
     done: Recent,
     heard: HashMap<PeerId, Recent>,
+    /// Whose ids are remembered, the one heard of longest ago first.
     authors: VecDeque<PeerId>,
     outputs: VecDeque<Output>,
 }
@@ -408,13 +409,14 @@ impl Chat {
 
     /// What an author said lately; the author heard of longest ago makes room.
     fn heard_from(&mut self, author: PeerId) -> &mut Recent {
-        if !self.heard.contains_key(&author) {
+        if self.authors.back() != Some(&author) {
+            self.authors.retain(|known| *known != author);
             self.authors.push_back(author);
-            if self.authors.len() > AUTHORS_REMEMBERED_MAX
-                && let Some(oldest) = self.authors.pop_front()
-            {
-                self.heard.remove(&oldest);
-            }
+        }
+        if self.authors.len() > AUTHORS_REMEMBERED_MAX
+            && let Some(oldest) = self.authors.pop_front()
+        {
+            self.heard.remove(&oldest);
         }
         self.heard.entry(author).or_default()
     }

@@ -92,6 +92,27 @@ fn a_message_is_heard_once_and_acknowledged_each_time() {
 }
 
 #[test]
+fn an_author_who_goes_on_talking_is_not_forgotten_for_many_others() {
+    let mut chat = chat(0);
+    let say_as = |chat: &mut Chat, author: u16, id: u8| {
+        let mut from = [0; 32];
+        from[..2].copy_from_slice(&author.to_be_bytes());
+        let id = MessageId([id; 16]);
+        let said = Say { channel: Some(TEAM), id, unix_ms: 7, text: "hi".into() };
+        let frames = vec![Frame::Say(said)];
+        let outputs = give(chat, Input::FramesReceived { from: PeerId(from), frames });
+        outputs.iter().any(|output| matches!(output, Output::Heard { .. }))
+    };
+    assert!(say_as(&mut chat, 0, 1));
+    for other in 1..=2 * u16::try_from(AUTHORS_REMEMBERED_MAX).unwrap() {
+        assert!(say_as(&mut chat, other, 1));
+        assert!(!say_as(&mut chat, 0, 1), "the talker was forgotten after {other} others");
+    }
+    assert_eq!(chat.heard.len(), AUTHORS_REMEMBERED_MAX);
+    assert!(say_as(&mut chat, 1, 1), "the one heard of longest ago made room");
+}
+
+#[test]
 fn what_is_said_to_nobody_waits_for_whoever_comes_until_the_first_receipt() {
     let mut chat = chat(0);
     let id = say(&mut chat, "anybody?");

@@ -14,6 +14,10 @@ use crate::wire::{PeerRecord, Peers, WireAddress};
 /// Changes wait this long for others, so that a burst is told in one frame. Longer: fewer frames;
 /// shorter: newcomers are found sooner.
 const TELL_AFTER: Duration = Duration::from_millis(100);
+/// For each so many members, frames to all of them are [`TELL_AFTER`] further apart. Else members
+/// that all come at once drown each other in news: frames grow with their square, and the slower
+/// links come about, the more of them.
+const TELL_LESS_FOR_EACH: u32 = 4;
 
 #[derive(Debug, Default)]
 pub(super) struct Channel {
@@ -28,7 +32,12 @@ pub(super) struct Channel {
     changed: BTreeSet<PeerId>,
     /// Members that must be told everything.
     fresh: BTreeSet<PeerId>,
-    tell_at: Option<Instant>,
+    /// When the fresh are told everything.
+    fresh_at: Option<Instant>,
+    /// When all are told what has changed.
+    changes_at: Option<Instant>,
+    /// When they were told last.
+    changes_told_at: Option<Instant>,
     /// What was last reported.
     pub(super) view: Completeness,
     /// The last dial on behalf of this channel, for turns.
@@ -50,8 +59,8 @@ impl Channel {
         self.members.is_empty()
     }
 
-    pub(super) const fn tell_at(&self) -> Option<Instant> {
-        self.tell_at
+    pub(super) fn tell_at(&self) -> Option<Instant> {
+        [self.fresh_at, self.changes_at].into_iter().flatten().min()
     }
 
     /// Notes the addresses of the links with `peer`; whether it is a member only now.
@@ -63,8 +72,7 @@ impl Channel {
     ) -> bool {
         let before = self.members.insert(peer, addresses);
         if before.as_ref() != self.members.get(&peer) {
-            self.changed.insert(peer);
-            self.schedule(now);
+            self.has_changed(now, peer);
         }
         before.is_none()
     }
@@ -73,10 +81,9 @@ impl Channel {
     pub(super) fn remove_member(&mut self, now: Instant, peer: &PeerId) -> bool {
         let was = self.members.remove(peer).is_some();
         if was {
-            self.changed.insert(*peer);
+            self.has_changed(now, *peer);
             self.fresh.remove(peer);
             self.forget_told(peer);
-            self.schedule(now);
         }
         was
     }
@@ -85,12 +92,16 @@ impl Channel {
     pub(super) fn tell_all(&mut self, now: Instant, peer: PeerId) {
         if self.is_member(&peer) {
             self.fresh.insert(peer);
-            self.schedule(now);
+            self.fresh_at.get_or_insert(now + TELL_AFTER);
         }
     }
 
-    fn schedule(&mut self, now: Instant) {
-        self.tell_at.get_or_insert(now + TELL_AFTER);
+    fn has_changed(&mut self, now: Instant, peer: PeerId) {
+        self.changed.insert(peer);
+        let members = u32::try_from(self.members.len()).unwrap_or(u32::MAX);
+        let apart = TELL_AFTER * (members / TELL_LESS_FOR_EACH);
+        let rested = self.changes_told_at.map_or(now, |told_at| told_at + apart);
+        self.changes_at.get_or_insert(rested.max(now + TELL_AFTER));
     }
 
     /// Takes note that `teller` has said something, be it that it is linked with nobody else.
@@ -151,12 +162,20 @@ impl Channel {
 
     /// Takes what is to be told by `now`: one frame for each member that something is new for.
     pub(super) fn tell(&mut self, now: Instant, id: ChannelId) -> Vec<(PeerId, Peers)> {
-        if self.tell_at.is_none_or(|at| at > now) {
+        let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        let changes_due = is_due(self.changes_at);
+        if !changes_due && !is_due(self.fresh_at) {
             return Vec::new();
         }
-        self.tell_at = None;
-        let changed = std::mem::take(&mut self.changed);
+        // The whole list comes before any change.
+        self.fresh_at = None;
         let fresh = std::mem::take(&mut self.fresh);
+        let mut changed = BTreeSet::new();
+        if changes_due {
+            self.changes_at = None;
+            self.changes_told_at = Some(now);
+            changed = std::mem::take(&mut self.changed);
+        }
         let members = self.members.iter();
         let frames = members.filter_map(|(peer, addresses)| {
             let scope = narrowest(addresses);

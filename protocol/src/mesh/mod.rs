@@ -9,7 +9,7 @@
 //!                                                                                   |
 //!  two links, one peer:  other incarnation --> close the older (the peer restarted) |
 //!                        same incarnation  --> after 500 ms close the one dialled by the higher key
-//!  member came, went --100 ms--> tell all members of that channel the change
+//!  member came, went --100 ms or, among many, longer--> tell all members of that channel
 //! ```
 //!
 //! Wanted are all who are named by members and not linked, and whoever may be at an address that
@@ -24,6 +24,7 @@
 mod api;
 mod candidates;
 mod channel;
+mod dials;
 mod links;
 #[cfg(test)]
 mod tests;
@@ -38,6 +39,7 @@ pub use self::api::{
 pub use self::candidates::Source;
 use self::candidates::{Ended, Pick, Wishes};
 use self::channel::Channel;
+use self::dials::{Attempt, Dials};
 use self::links::{Links, NewLink};
 use crate::crypto::Rng;
 use crate::id::{ChannelId, PeerId};
@@ -48,11 +50,6 @@ use crate::limits::{
 use crate::machine::Machine;
 use crate::scope::{Scope, believable, dialable};
 use crate::wire::Peers;
-
-/// A dial without a result counts as failed after this time; the link gives up long before.
-const DIAL_DEADLINE: Duration = Duration::from_secs(30);
-/// The side with the higher key leaves the first dial to the other for this long.
-const COURTESY: Duration = Duration::from_millis(300);
 
 /// Two links with one peer that came up further apart than this were not dialled at the same time.
 /// Longer: a peer that lost its side of a link comes back later; shorter: two dials on a lossy path
@@ -67,22 +64,12 @@ pub struct Mesh {
     own_addresses: BTreeSet<SocketAddr>,
     channels: BTreeMap<ChannelId, Channel>,
     links: Links,
-    attempts: BTreeMap<u64, Attempt>,
-    /// How many dials expect a peer.
-    expected: BTreeMap<PeerId, usize>,
+    dials: Dials,
     blocked: BTreeSet<PeerId>,
-    next_attempt: u64,
     next_due: Option<Instant>,
     now: Instant,
     rng: Rng,
     outputs: VecDeque<Output>,
-}
-
-#[derive(Debug)]
-struct Attempt {
-    channel: ChannelId,
-    pick: Pick,
-    deadline: Instant,
 }
 
 /// What one channel's candidates are held against.
@@ -95,9 +82,8 @@ struct View<'a> {
 
 impl Wishes for View<'_> {
     fn wants(&self, peer: &PeerId) -> bool {
-        let dials = self.mesh.expected.get(peer).copied().unwrap_or(0);
         *peer != self.mesh.own_peer
-            && dials < DIALS_PER_PEER_MAX
+            && self.mesh.dials.towards(peer) < DIALS_PER_PEER_MAX
             && !self.mesh.links.is_linked(peer)
             && !self.mesh.blocked.contains(peer)
     }
@@ -106,8 +92,16 @@ impl Wishes for View<'_> {
         !self.mesh.own_addresses.contains(address) && !self.mesh.links.goes_to(address)
     }
 
+    fn has_link(&self, address: &SocketAddr) -> bool {
+        self.mesh.links.goes_to(address)
+    }
+
     fn has_room(&self, source: &Source) -> bool {
         self.busy.get(source).is_none_or(|dials| *dials < DIALS_PER_SOURCE_MAX)
+    }
+
+    fn courtesy(&self, peer: &PeerId) -> Duration {
+        if self.mesh.own_peer > *peer { self.mesh.dials.courtesy() } else { Duration::ZERO }
     }
 
     fn alone(&self) -> bool {
@@ -125,10 +119,8 @@ impl Mesh {
             own_addresses: BTreeSet::new(),
             channels: BTreeMap::new(),
             links: Links::new(),
-            attempts: BTreeMap::new(),
-            expected: BTreeMap::new(),
+            dials: Dials::new(),
             blocked: BTreeSet::new(),
-            next_attempt: 0,
             next_due: None,
             now,
             rng,
@@ -149,12 +141,14 @@ impl Mesh {
         self.channels.get(channel).map(|channel| channel.view).unwrap_or_default()
     }
 
-    /// Lists where members of a channel were met, latest first: to be saved for the next run. At
-    /// most [`LAST_KNOWN_MAX`].
+    /// Lists where members of a channel were met, to be saved for the next run: first where links go
+    /// to, then latest first. At most [`LAST_KNOWN_MAX`], and of one peer
+    /// [`LAST_KNOWN_PER_PEER_MAX`](crate::limits::LAST_KNOWN_PER_PEER_MAX).
     #[must_use]
     pub fn known_addresses(&self, channel: &ChannelId) -> Vec<SocketAddr> {
         let channel = self.channels.get(channel);
-        let mut met = channel.map(|channel| channel.candidates.met_addresses()).unwrap_or_default();
+        let met = channel.map(|channel| channel.candidates.met_addresses(&self.links));
+        let mut met = met.unwrap_or_default();
         met.truncate(LAST_KNOWN_MAX);
         met
     }
@@ -190,7 +184,7 @@ impl Mesh {
         let Some(channel) = self.channels.get_mut(&id) else { return };
         for address in addresses.into_iter().map(canonical) {
             if dialable(address) && !self.own_addresses.contains(&address) {
-                channel.candidates.add(self.now, address, source, None, self.now);
+                channel.candidates.add(self.now, address, source, None);
             }
         }
     }
@@ -212,8 +206,9 @@ impl Mesh {
         } else {
             None
         };
-        if let Some(Attempt { channel, pick, .. }) = dialled {
-            self.note_dialled(channel, &pick, peer, unwanted.is_some());
+        if let Some(attempt) = dialled {
+            self.dials.succeeded(self.now, &attempt);
+            self.note_dialled(attempt.channel, &attempt.pick, peer, unwanted.is_some());
         }
         let address = new.address;
         let incarnation = new.incarnation;
@@ -224,7 +219,7 @@ impl Mesh {
         }
         for id in &channels {
             if let Some(channel) = self.channels.get_mut(id) {
-                channel.candidates.met(self.now, address, peer);
+                channel.candidates.met(self.now, address, peer, &self.links);
             }
         }
         self.supersede(&peer, incarnation);
@@ -235,7 +230,7 @@ impl Mesh {
     /// Notes how a dial that led to a link went.
     fn note_dialled(&mut self, id: ChannelId, pick: &Pick, peer: PeerId, unwanted: bool) {
         if let Some(channel) = self.channels.get_mut(&id) {
-            channel.candidates.met(self.now, pick.address, peer);
+            channel.candidates.met(self.now, pick.address, peer, &self.links);
             if unwanted {
                 channel.candidates.failed(self.now, &pick.address, &mut self.rng);
             }
@@ -271,7 +266,7 @@ impl Mesh {
         let address = link.address;
         for id in channels.difference(&before) {
             if let Some(channel) = self.channels.get_mut(id) {
-                channel.candidates.met(self.now, address, peer);
+                channel.candidates.met(self.now, address, peer, &self.links);
             }
         }
         if channels.is_empty() {
@@ -283,15 +278,13 @@ impl Mesh {
 
     fn on_link_down(&mut self, key: u64, reason: DownReason) {
         let Some(link) = self.links.remove(key) else { return };
-        let courtesy = if self.own_peer > link.peer { COURTESY } else { Duration::ZERO };
         let ended = Ended {
             lost: reason == DownReason::Lost && !link.closing,
             lived: self.now.saturating_duration_since(link.up_at),
-            courtesy,
         };
         for id in &link.channels {
             if let Some(channel) = self.channels.get_mut(id) {
-                channel.candidates.postpone(&link.peer, self.now + courtesy);
+                channel.candidates.link_ended(self.now, &link.peer);
                 channel.candidates.ended(self.now, &link.address, ended, &mut self.rng);
             }
         }
@@ -321,7 +314,8 @@ impl Mesh {
         channel.heard(from);
         let source = Source::PeerExchange(from);
         let mut gone = if frame.full { channel.named_by(&from) } else { frame.removed };
-        gone.retain(|peer| frame.added.iter().all(|record| record.peer != *peer));
+        let stay: BTreeSet<_> = frame.added.iter().map(|record| record.peer).collect();
+        gone.retain(|peer| !stay.contains(peer));
         for peer in gone {
             for address in channel.unname(&from, &peer) {
                 channel.candidates.withdraw(&address, source, peer);
@@ -338,10 +332,8 @@ impl Mesh {
             for address in before.iter().filter(|address| !addresses.contains(address)) {
                 channel.candidates.withdraw(address, source, peer);
             }
-            let courtesy = if self.own_peer > peer { COURTESY } else { Duration::ZERO };
             for address in addresses {
-                let not_before = self.now + courtesy;
-                channel.candidates.add(self.now, address, source, Some(peer), not_before);
+                channel.candidates.add(self.now, address, source, Some(peer));
             }
         }
     }
@@ -390,40 +382,28 @@ impl Mesh {
     }
 
     fn end_attempt(&mut self, attempt: u64) -> Option<Attempt> {
-        let ended = self.attempts.remove(&attempt)?;
+        let ended = self.dials.end(attempt)?;
         if let Some(channel) = self.channels.get_mut(&ended.channel) {
             channel.candidates.end(&ended.pick.address);
             channel.dials = channel.dials.saturating_sub(1);
-        }
-        if let Some(peer) = ended.pick.expect
-            && let Some(dials) = self.expected.get_mut(&peer)
-        {
-            *dials -= 1;
-            if *dials == 0 {
-                self.expected.remove(&peer);
-            }
         }
         Some(ended)
     }
 
     /// Does what is due after any input: dials, views, the next timer.
     fn settle(&mut self) {
-        while self.attempts.len() < self.dials_at_once.min(DIALS_MAX) && self.dial_next() {}
+        while self.dials.count() < self.dials_at_once.min(DIALS_MAX) && self.dial_next() {}
         self.report_views();
         let mut due = self.links.next_settlement();
         for (id, channel) in &self.channels {
             let candidate = channel.candidates.next_due(self.now, &self.wishes(*id, channel));
             due = [due, channel.tell_at(), candidate].into_iter().flatten().min();
         }
-        let deadline = self.attempts.values().map(|attempt| attempt.deadline).min();
-        self.next_due = [due, deadline].into_iter().flatten().min();
+        self.next_due = [due, self.dials.next_deadline()].into_iter().flatten().min();
     }
 
     fn wishes(&self, id: ChannelId, channel: &Channel) -> View<'_> {
-        let mut busy = BTreeMap::new();
-        for attempt in self.attempts.values().filter(|attempt| attempt.channel == id) {
-            *busy.entry(attempt.pick.source).or_default() += 1;
-        }
+        let busy = self.dials.by_source(&id);
         View { mesh: self, alone: channel.alone(), busy }
     }
 
@@ -456,17 +436,11 @@ impl Mesh {
     }
 
     fn dial(&mut self, id: ChannelId, pick: Pick) {
-        self.next_attempt += 1;
-        let attempt = self.next_attempt;
+        let attempt = self.dials.begin(self.now, id, pick);
         if let Some(channel) = self.channels.get_mut(&id) {
             channel.dials += 1;
             channel.last_turn = attempt;
         }
-        if let Some(peer) = pick.expect {
-            *self.expected.entry(peer).or_default() += 1;
-        }
-        let deadline = self.now + DIAL_DEADLINE;
-        self.attempts.insert(attempt, Attempt { channel: id, pick, deadline });
         let Pick { address, expect, .. } = pick;
         self.outputs.push_back(Output::Dial { attempt, channel: id, address, expect });
     }
@@ -495,9 +469,7 @@ impl Mesh {
     }
 
     fn expire_attempts(&mut self) {
-        let overdue = self.attempts.iter().filter(|(_, attempt)| attempt.deadline <= self.now);
-        let overdue: Vec<_> = overdue.map(|(attempt, _)| *attempt).collect();
-        for attempt in overdue {
+        for attempt in self.dials.overdue(self.now) {
             self.on_dial_failed(attempt, DialFailure::Failed);
         }
     }

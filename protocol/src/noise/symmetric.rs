@@ -117,7 +117,8 @@ impl SymmetricState {
     }
 
     /// A key for another purpose from where the handshake stands now: bound to the chaining key and
-    /// to the transcript. Outside the paper; see `docs/spec/03-handshake.md`, "Further keys".
+    /// to the transcript. Outside the paper; see `docs/spec/03-handshake.md`,
+    /// section 4.
     #[must_use]
     pub fn derive(&self, label: &str) -> Secret<32> {
         hash::derive(self.ck.expose(), label, &[&self.h])

@@ -1,7 +1,7 @@
 //! All links of one UDP port: lets first packets in, routes the rest, never answers a stranger.
 //!
 //! ```text
-//! datagram --long header of another version, Retry------------------------> drop, counted
+//! datagram --any long header in it of another version, Retry--------------> drop, counted
 //!    |------Initial with a 20-byte id that the gate refuses---------------> drop, counted
 //!    |------Initial that passes the gate and authenticates----------------> Routed::Incoming
 //!    '------anything that the engine finds a link for---------------------> Routed::ToLink
@@ -28,12 +28,13 @@ use quinn_proto::{
 
 use super::addressee::{Addressee, OwnAddresses};
 use super::cid::CidGenerator;
+use super::clock_check::ClockCheck;
 use super::gate::{self, FirstCid, Gate, GateCounters, Refusal};
 use super::header::{self, LongHeader};
 use super::keys::{self, SuitePreference};
 use super::link::{Ecn, EndpointEvent, Link, LinkId, LinkInput};
 use super::mix::MixCell;
-use super::session::{self, Dialling, Listening};
+use super::session::{self, Dialling, Listening, Once};
 use crate::channel::GateKeys;
 use crate::crypto::sign::SigningKey;
 use crate::crypto::{Rng, Secret, hash};
@@ -125,6 +126,7 @@ pub struct Endpoint {
     dialler: Arc<TransportConfig>,
     listener: Arc<TransportConfig>,
     gate: Gate,
+    clock_check: ClockCheck,
     admitted: Admitted,
     half_open: HashSet<LinkId>,
     rng: Rng,
@@ -142,9 +144,14 @@ impl std::fmt::Debug for Endpoint {
 }
 
 impl Endpoint {
-    /// An endpoint in no channel: it lets nobody in and dials nobody.
+    /// An endpoint in no channel: it lets nobody in and dials nobody. `unix` is the time since 1970.
     #[must_use]
-    pub fn new(identity: &SigningKey, config: EndpointConfig, seed: [u8; 32]) -> Self {
+    pub fn new(
+        identity: &SigningKey,
+        config: EndpointConfig,
+        unix: Duration,
+        seed: [u8; 32],
+    ) -> Self {
         let mut rng = Rng::from_seed(seed);
         let admitted = Admitted::default();
         let engine = quinn_proto::Endpoint::new(
@@ -157,7 +164,8 @@ impl Endpoint {
             engine,
             dialler: Arc::new(transport_config(&config, Role::Dialler)),
             listener: Arc::new(transport_config(&config, Role::Listener)),
-            gate: Gate::new(&PeerId(*identity.public())),
+            gate: Gate::new(&PeerId(*identity.public()), unix),
+            clock_check: ClockCheck::default(),
             identity: Arc::new(identity.clone()),
             config,
             admitted,
@@ -183,10 +191,28 @@ impl Endpoint {
         self.gate.set_own_addresses(own);
     }
 
+    /// Takes in fresh random bytes. Needed now and then: a thief of the present state would know the
+    /// secrets of all handshakes to come.
+    pub fn mix_entropy(&mut self, fresh: &Secret<32>) {
+        self.rng.mix(fresh);
+    }
+
     /// What was dropped so far.
     #[must_use]
     pub const fn counters(&self) -> GateCounters {
         self.counters
+    }
+
+    /// Links of all kinds, and those that a peer began and has not finished.
+    #[cfg(test)]
+    pub(super) fn links(&self) -> (usize, usize) {
+        (self.engine.open_connections(), self.half_open.len())
+    }
+
+    /// How many minutes a member's clock is ahead of ours, once for each member's difference: by so
+    /// much that its first packets are dropped. Unless somebody plays an old one of them again.
+    pub const fn take_clock_difference(&mut self) -> Option<i64> {
+        self.clock_check.take_news()
     }
 
     /// Begins a link; its first packets are in [`Link::poll_transmit`]. `unix` is the time since
@@ -211,7 +237,7 @@ impl Endpoint {
             psk: keys.psk,
             expect,
             suites: self.config.suites.clone(),
-            seed: self.rng.array(),
+            rng: Once::new(self.rng.fork()),
             mix: mix.clone(),
         });
         let mut config = ClientConfig::new(crypto);
@@ -242,7 +268,7 @@ impl Endpoint {
         ecn: Option<Ecn>,
         data: BytesMut,
     ) -> Option<Routed> {
-        let (admission, repeated) = match self.admit(&data, unix) {
+        let (admission, repeated) = match self.admit(&data, now, unix) {
             Verdict::Drop => return None,
             Verdict::Engine => (None, false),
             Verdict::Repeated => (None, true),
@@ -283,18 +309,14 @@ impl Endpoint {
     }
 
     /// Judges a datagram before the engine sees it.
-    fn admit(&mut self, data: &[u8], unix: Duration) -> Verdict {
+    fn admit(&mut self, data: &[u8], now: Instant, unix: Duration) -> Verdict {
         if !header::is_long(data) {
             return Verdict::Engine;
         }
-        let Some(LongHeader { version, is_retry, initial }) = header::read(data) else {
+        let Some(LongHeader { initial, .. }) = all_ours(data) else {
             self.counters.foreign += 1;
             return Verdict::Drop;
         };
-        if version != VERSION || is_retry {
-            self.counters.foreign += 1;
-            return Verdict::Drop;
-        }
         let Some((cid, token)) = initial else { return Verdict::Engine };
         // Further Initial packets of a handshake carry the id that the listener chose.
         let Ok(cid) = <FirstCid>::try_from(cid) else { return Verdict::Engine };
@@ -303,6 +325,9 @@ impl Endpoint {
             Err(Refusal::Replayed) => Verdict::Repeated,
             Err(refusal) => {
                 self.count(refusal);
+                if refusal == Refusal::NoChannel {
+                    self.clock_check.on_unknown(&self.gate, (&cid, token), now, unix);
+                }
                 Verdict::Drop
             }
         }
@@ -344,7 +369,7 @@ impl Endpoint {
             initial: keys.initial,
             psk: keys.psk,
             suites: self.config.suites.clone(),
-            seed: self.rng.array(),
+            rng: Once::new(self.rng.fork()),
             mix: mix.clone(),
         }));
         config.transport_config(Arc::clone(&self.listener));
@@ -386,6 +411,19 @@ impl Endpoint {
         let drained = quinn_proto::EndpointEvent::drained();
         let _ = self.engine.handle_event(ConnectionHandle(id.0), drained);
     }
+}
+
+/// Reads the first header of a datagram; `None` unless all packets in it with a long header are of
+/// our version, and none is a Retry. The engine takes these unauthenticated, also behind a genuine
+/// packet, and ends an unfinished handshake.
+fn all_ours(data: &[u8]) -> Option<LongHeader<'_>> {
+    let ours = |data| header::read(data).filter(|it| it.version == VERSION && !it.is_retry);
+    let first = ours(data)?;
+    let mut rest = first.rest()?;
+    while header::is_long(rest) {
+        rest = ours(rest)?.rest()?;
+    }
+    Some(first)
 }
 
 /// What is done with a datagram.
@@ -559,7 +597,7 @@ mod tests {
         let wanted = PeerId(*SigningKey::from_seed(Secret::new([9; 32])).public());
         // `b` pretends at its gate to be the one who is wanted; it cannot pretend in the handshake.
         let keys = pair.b.endpoint.gate.keys(&crate::quic::test_pair::channel(1).0).cloned();
-        pair.b.endpoint.gate = Gate::new(&wanted);
+        pair.b.endpoint.gate = Gate::new(&wanted, pair.unix());
         pair.b.endpoint.add_channel(crate::quic::test_pair::channel(1).0, keys.unwrap());
         pair.dial(Some(wanted));
         pair.run_until(5, |_| false);

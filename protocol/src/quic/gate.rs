@@ -11,7 +11,8 @@
 //! Everything in both looks random. Slots one before and one after ours are accepted. An id is
 //! remembered once its packet has authenticated: earlier, and somebody on the path could burn a
 //! dial with one forged copy. A repeated id at the gate is a replay, as an honest repetition is
-//! routed to the link that its first copy began.
+//! routed to the link that its first copy began. What was let in before this gate was built is not
+//! remembered, so slots that were over by then are not accepted.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -22,7 +23,7 @@ use crate::channel::GateKeys;
 use crate::crypto::aead::{self, TAG_BYTES};
 use crate::crypto::{Rng, Secret, hash};
 use crate::id::{ChannelId, PeerId};
-use crate::limits::FIRST_PACKETS_REMEMBERED_MAX;
+use crate::limits::{CLOCK_SEARCH_HASHES_MAX, CLOCK_SKEW_MAX, FIRST_PACKETS_REMEMBERED_MAX};
 
 /// Bytes of the destination connection id of a first packet: the longest that QUIC has.
 pub(super) const FIRST_CID_BYTES: usize = 20;
@@ -31,7 +32,10 @@ pub(super) const FIRST_CID_BYTES: usize = 20;
 pub(super) const TOKEN_BYTES: usize = ADDRESSEE_BYTES + TAG_BYTES;
 
 const NONCE_BYTES: usize = 8;
-const SLOT: Duration = Duration::from_secs(60);
+/// As long as the skew that is allowed for: with the slots beside ours accepted, every clock within
+/// it is, and none that is off by twice as much.
+const SLOT: Duration = CLOCK_SKEW_MAX;
+const _: () = assert!(SLOT.as_secs() == 60, "the specification counts minutes");
 const TAG_LABEL: &str = "bitchat v1 first packet";
 const TOKEN_LABEL: &str = "bitchat v1 first packet token";
 
@@ -41,7 +45,8 @@ pub(super) type FirstCid = [u8; FIRST_CID_BYTES];
 /// What was dropped, and why; all of it in silence.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct GateCounters {
-    /// Long headers that are no packet of ours: another version, Version Negotiation, Retry.
+    /// Datagrams with a long header that is none of ours: another version, Version Negotiation,
+    /// Retry, or cut short.
     pub foreign: u64,
     /// No channel of ours has this tag in this minute.
     pub no_channel: u64,
@@ -75,16 +80,19 @@ pub(super) struct Gate {
     own_identity: Addressee,
     own: OwnAddresses,
     channels: Vec<(ChannelId, GateKeys)>,
+    /// In which the gate was built.
+    first_slot: u64,
     /// First ids that authenticated, and the last slot in which they could be repeated.
     seen: HashMap<FirstCid, u64>,
 }
 
 impl Gate {
-    pub(super) fn new(own: &PeerId) -> Self {
+    pub(super) fn new(own: &PeerId, unix: Duration) -> Self {
         Self {
             own_identity: Addressee::identity(own),
             own: OwnAddresses::default(),
             channels: Vec::new(),
+            first_slot: slot(unix),
             seen: HashMap::new(),
         }
     }
@@ -114,16 +122,14 @@ impl Gate {
         unix: Duration,
     ) -> Result<(ChannelId, GateKeys), Refusal> {
         let now = slot(unix);
-        let slots = [now, now.saturating_sub(1), now + 1];
-        let known = |keys: &GateKeys| slots.iter().any(|slot| tag_fits(&keys.tag, cid, *slot));
+        // A clock that was set back must not shut the gate for as long as it was wrong.
+        let first = self.first_slot.min(now);
+        let slots = [now, now.saturating_sub(1), now + 1].into_iter().filter(|slot| *slot >= first);
+        let known = |keys: &GateKeys| slots.clone().any(|slot| tag_fits(&keys.tag, cid, slot));
         let (id, keys) =
             self.channels.iter().find(|(_, keys)| known(keys)).ok_or(Refusal::NoChannel)?;
         let addressee = open_token(&keys.initial, cid, token).ok_or(Refusal::BadToken)?;
-        let for_us = match addressee {
-            Addressee::Address(address) => self.own.might_be_ours(address),
-            Addressee::Identity(_) => addressee == self.own_identity,
-        };
-        if !for_us {
+        if !self.is_for_us(&addressee) {
             return Err(Refusal::NotForUs);
         }
         if self.seen.contains_key(cid) {
@@ -134,6 +140,29 @@ impl Gate {
             return Err(Refusal::NoRoom);
         }
         Ok((*id, keys.clone()))
+    }
+
+    /// Finds the slot in which a packet of [`Refusal::NoChannel`] would be let in: so many slots is
+    /// its sender's clock ahead of ours. Costs [`CLOCK_SEARCH_HASHES_MAX`] hashes at most.
+    pub(super) fn slots_ahead(&self, cid: &FirstCid, token: &[u8], unix: Duration) -> Option<i64> {
+        let now = slot(unix);
+        let reach = CLOCK_SEARCH_HASHES_MAX / (2 * self.channels.len().max(1));
+        let offsets = (2..=i64::try_from(reach).ok()?).flat_map(|by| [by, -by]);
+        let (keys, ahead) = offsets.into_iter().find_map(|by| {
+            let slot = now.checked_add_signed(by)?;
+            let found = self.channels.iter().find(|(_, keys)| tag_fits(&keys.tag, cid, slot));
+            found.map(|(_, keys)| (keys, by))
+        })?;
+        let addressee = open_token(&keys.initial, cid, token)?;
+        // What was let in once and comes again later tells of a replay and not of a clock.
+        (self.is_for_us(&addressee) && !self.seen.contains_key(cid)).then_some(ahead)
+    }
+
+    fn is_for_us(&self, addressee: &Addressee) -> bool {
+        match addressee {
+            Addressee::Address(address) => self.own.might_be_ours(*address),
+            Addressee::Identity(_) => *addressee == self.own_identity,
+        }
     }
 
     /// Remembers an id whose packet has authenticated, and forgets those too old to be accepted.
@@ -190,6 +219,7 @@ fn open_token(initial: &Secret<32>, cid: &FirstCid, token: &[u8]) -> Option<Addr
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::quic::Interface;
 
     const US: PeerId = PeerId([1; 32]);
     const NOON: Duration = Duration::from_secs(12 * 3600 + 30);
@@ -200,10 +230,14 @@ mod tests {
     }
 
     fn gate() -> Gate {
-        let mut gate = Gate::new(&US);
+        let mut gate = Gate::new(&US, NOON - 10 * SLOT);
         gate.add(ChannelId([1; 32]), keys(1));
         gate.add(ChannelId([2; 32]), keys(2));
         gate
+    }
+
+    fn rng() -> Rng {
+        Rng::from_seed([1; 32])
     }
 
     fn dial(n: u8, to: &Addressee) -> (FirstCid, [u8; TOKEN_BYTES]) {
@@ -235,6 +269,26 @@ mod tests {
     }
 
     #[test]
+    fn a_refused_first_packet_tells_how_far_its_senders_clock_is_off() {
+        let mut gate = gate();
+        let packet = dial(2, &Addressee::identity(&US));
+        let ahead = |gate: &Gate, unix| gate.slots_ahead(&packet.0, &packet.1, unix);
+        for slots in [2, 10, 60, 700] {
+            assert_eq!(ahead(&gate, NOON + SLOT * slots), Some(-i64::from(slots)));
+            assert_eq!(ahead(&gate, NOON - SLOT * slots), Some(i64::from(slots)));
+        }
+        assert_eq!(ahead(&gate, NOON + SLOT * 100_000), None, "beyond the search");
+        let unix = NOON + SLOT * 10;
+        assert_eq!(gate.slots_ahead(&packet.0, &[], unix), None);
+        let (cid, token) = dial(2, &Addressee::identity(&PeerId([9; 32])));
+        assert_eq!(gate.slots_ahead(&cid, &token, unix), None, "not for us");
+        let (cid, token) = dial(3, &Addressee::identity(&US));
+        assert_eq!(gate.slots_ahead(&cid, &token, unix), None, "of no channel");
+        gate.remember(packet.0, NOON);
+        assert_eq!(ahead(&gate, unix), None, "a replay");
+    }
+
+    #[test]
     fn one_changed_bit_of_id_or_token_is_refused() {
         let gate = gate();
         let packet = dial(1, &Addressee::identity(&US));
@@ -254,7 +308,8 @@ mod tests {
     #[test]
     fn a_packet_for_another_identity_or_address_is_refused() {
         let mut gate = gate();
-        gate.set_own_addresses(OwnAddresses::new(["127.0.0.1:5000".parse().unwrap()], []));
+        let address = "127.0.0.1:5000".parse().unwrap();
+        gate.set_own_addresses(OwnAddresses::new([Interface { address, prefix_bits: 8 }], []));
         check(
             &gate,
             &dial(1, &Addressee::identity(&PeerId([9; 32]))),
@@ -274,6 +329,33 @@ mod tests {
         gate.remember(packet.0, NOON);
         check(&gate, &packet, NOON, Err(Refusal::Replayed));
         check(&gate, &packet, NOON + SLOT, Err(Refusal::Replayed));
+    }
+
+    #[test]
+    fn what_another_gate_may_have_let_in_before_this_one_is_a_replay() {
+        let packet = dial(1, &Addressee::identity(&US));
+        let built = |unix| {
+            let mut gate = Gate::new(&US, unix);
+            gate.add(ChannelId([1; 32]), keys(1));
+            gate
+        };
+        check(&built(NOON + SLOT), &packet, NOON + SLOT, Err(Refusal::NoChannel));
+        check(&built(NOON), &packet, NOON + SLOT, Ok(1));
+        check(&built(NOON + 100 * SLOT), &packet, NOON, Ok(1));
+    }
+
+    #[test]
+    fn every_clock_within_the_allowed_skew_is_let_in() {
+        let gate = gate();
+        let packet = dial(1, &Addressee::identity(&US));
+        for offset in 0..SLOT.as_secs() {
+            let ours = NOON + Duration::from_secs(offset);
+            for theirs in [ours - CLOCK_SKEW_MAX, ours + CLOCK_SKEW_MAX] {
+                let made = first_packet(&keys(1), &Addressee::identity(&US), theirs, &mut rng());
+                check(&gate, &made, ours, Ok(1));
+            }
+        }
+        check(&gate, &packet, NOON + 2 * CLOCK_SKEW_MAX, Err(Refusal::NoChannel));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! ```text
 //! first u8: 1 1 T T x x x x    T: 0 Initial, 1 0-RTT, 2 Handshake, 3 Retry
 //! version u32 || length u8, destination id || length u8, source id || (Initial only) length varint, token
+//!             || (not Retry) length varint, that many bytes || perhaps another packet
 //! ```
 
 /// What was read of a long header.
@@ -12,6 +13,15 @@ pub(super) struct LongHeader<'a> {
     pub(super) is_retry: bool,
     /// Destination id and token of an Initial packet.
     pub(super) initial: Option<(&'a [u8], &'a [u8])>,
+    after: &'a [u8],
+}
+
+impl<'a> LongHeader<'a> {
+    /// What follows this packet in its datagram; `None` when it is longer than the datagram.
+    pub(super) fn rest(&self) -> Option<&'a [u8]> {
+        let (length, rest) = varint(self.after)?;
+        rest.get(usize::try_from(length).ok()?..)
+    }
 }
 
 /// Whether the header is a long one.
@@ -27,11 +37,14 @@ pub(super) fn read(data: &[u8]) -> Option<LongHeader<'_>> {
     let kind = first >> 4 & 0b11;
     let (cid, rest) = prefixed(rest)?;
     let (_, rest) = prefixed(rest)?;
-    let initial = match kind {
-        0 => Some((cid, token(rest)?)),
-        _ => None,
+    let (initial, after) = match kind {
+        0 => {
+            let (token, after) = token(rest)?;
+            (Some((cid, token)), after)
+        }
+        _ => (None, rest),
     };
-    Some(LongHeader { version, is_retry: kind == 3, initial })
+    Some(LongHeader { version, is_retry: kind == 3, initial, after })
 }
 
 fn prefixed(data: &[u8]) -> Option<(&[u8], &[u8])> {
@@ -39,14 +52,20 @@ fn prefixed(data: &[u8]) -> Option<(&[u8], &[u8])> {
     rest.split_at_checked(usize::from(*length))
 }
 
-/// A varint (RFC 9000, section 16), then that many bytes.
-fn token(data: &[u8]) -> Option<&[u8]> {
+/// A varint, then that many bytes.
+fn token(data: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = varint(data)?;
+    rest.split_at_checked(usize::try_from(length).ok()?)
+}
+
+/// RFC 9000, section 16.
+fn varint(data: &[u8]) -> Option<(u64, &[u8])> {
     let first = *data.first()?;
     let size = 1 << (first >> 6);
     let (varint, rest) = data.split_at_checked(size)?;
-    let length =
+    let value =
         varint[1..].iter().fold(u64::from(first & 0x3f), |n, byte| n << 8 | u64::from(*byte));
-    rest.get(..usize::try_from(length).ok()?)
+    Some((value, rest))
 }
 
 #[cfg(test)]
@@ -58,7 +77,7 @@ mod tests {
     #[test]
     fn an_initial_header_is_read() {
         let initial = Some((&[7, 8][..], &b"tok"[..]));
-        let header = LongHeader { version: 0x0102_0304, is_retry: false, initial };
+        let header = LongHeader { version: 0x0102_0304, is_retry: false, initial, after: &[0, 0] };
         assert_eq!(read(INITIAL), Some(header));
     }
 
@@ -72,7 +91,17 @@ mod tests {
     #[test]
     fn a_token_longer_than_the_packet_is_refused() {
         assert_eq!(token(&[0xff; 9]), None);
-        assert_eq!(token(&[0x40, 2, 1, 1]), Some(&[1, 1][..]));
+        assert_eq!(token(&[0x40, 2, 1, 1]), Some((&[1, 1][..], &[][..])));
+    }
+
+    #[test]
+    fn what_follows_a_packet_is_found() {
+        let mut two = INITIAL.to_vec();
+        two[14..].copy_from_slice(&[1, 0xff]);
+        two.extend([0x40, 5]);
+        assert_eq!(read(&two).unwrap().rest(), Some(&[0x40, 5][..]));
+        two[14] = 5;
+        assert_eq!(read(&two).unwrap().rest(), None);
     }
 
     #[test]

@@ -4,8 +4,10 @@
 //!  connect / first packet      handshake done: Established          close, loss, idle: Closed
 //!  ---------------------> [Opening] -------------------> [Established] ----------> [Closed]
 //!                             |         refused, lost: Closed                          |
-//!                             '------------------------------------------------------->|
-//!                                                            3 PTO later: drained      v
+//!                             |------------------------------------------------------->|
+//!                             |                              3 PTO later: drained      v
+//!                             '--------------------------------------------------> [Drained]
+//!                                  no handshake within 20 s: Closed, without a word
 //! ```
 //!
 //! The control stream is the dialler's first bidirectional stream; both sides write frames to it
@@ -33,6 +35,7 @@ use super::keys::Suite;
 use super::mix::{MixCell, TooLate};
 use crate::crypto::Secret;
 use crate::id::{ChannelId, PeerId};
+use crate::limits::HANDSHAKE_MAX;
 use crate::session::Role;
 
 /// Bytes read from the control stream in one piece.
@@ -211,7 +214,7 @@ pub enum CloseReason {
         /// Why, in the peer's words; not escaped.
         reason: String,
     },
-    /// Nothing came for the idle timeout, or no answer to a dial.
+    /// Nothing came for the idle timeout, or the handshake was not done in time.
     TimedOut,
     /// Another identity than the expected one answered, or none that proves its key.
     WrongIdentity,
@@ -283,6 +286,10 @@ pub struct Link {
     writer: Writer,
     established: bool,
     tell_established: bool,
+    /// When an unfinished handshake is given up.
+    handshake_until: Instant,
+    given_up: bool,
+    tell_given_up: bool,
     close_code: Option<CloseCode>,
     closed: bool,
     events: VecDeque<LinkEvent>,
@@ -324,6 +331,9 @@ impl Link {
             writer: Writer::default(),
             established: false,
             tell_established: false,
+            handshake_until: now + HANDSHAKE_MAX,
+            given_up: false,
+            tell_given_up: false,
             close_code: None,
             closed: false,
             events: VecDeque::new(),
@@ -363,7 +373,7 @@ impl Link {
     /// Whether everything is over and the value may be dropped.
     #[must_use]
     pub fn is_drained(&self) -> bool {
-        self.connection.is_drained()
+        self.given_up || self.connection.is_drained()
     }
 
     /// The smoothed round-trip time.
@@ -375,24 +385,51 @@ impl Link {
     /// Takes what the endpoint has for this link.
     pub fn handle_input(&mut self, now: Instant, input: LinkInput) {
         self.now = now;
-        self.connection.handle_event(input.0);
+        if !self.given_up {
+            self.connection.handle_event(input.0);
+        }
     }
 
     /// Does what has become due.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.now = now;
-        self.connection.handle_timeout(now);
+        if self.handshake_deadline().is_some_and(|due| due <= now) {
+            self.give_up();
+        } else if !self.given_up {
+            self.connection.handle_timeout(now);
+        }
     }
 
     /// When [`Link::handle_timeout`] is due.
     #[must_use]
     pub fn poll_timeout(&mut self) -> Option<Instant> {
-        self.connection.poll_timeout()
+        if self.is_drained() {
+            return None;
+        }
+        let deadline = self.handshake_deadline();
+        self.connection.poll_timeout().into_iter().chain(deadline).min()
+    }
+
+    fn handshake_deadline(&self) -> Option<Instant> {
+        (!self.established && !self.is_drained()).then_some(self.handshake_until)
+    }
+
+    /// Ends an unfinished handshake at once: a peer that has not proven itself is told nothing, and
+    /// a drain of three PTOs would be as long as its acknowledgements have been slow.
+    fn give_up(&mut self) {
+        self.given_up = true;
+        self.tell_given_up = true;
+        if !std::mem::replace(&mut self.closed, true) {
+            self.events.push_back(LinkEvent::Closed(CloseReason::TimedOut));
+        }
     }
 
     /// Appends datagrams to `buffer`, which must be empty, as many as may leave in one call.
     #[must_use]
     pub fn poll_transmit(&mut self, now: Instant, buffer: &mut Vec<u8>) -> Option<Transmit> {
+        if self.given_up {
+            return None;
+        }
         let transmit = self.connection.poll_transmit(now, self.max_datagrams, buffer)?;
         Some(Transmit {
             destination: transmit.destination,
@@ -409,6 +446,10 @@ impl Link {
         if std::mem::take(&mut self.tell_established) {
             return Some(EndpointEvent::Established);
         }
+        if self.given_up {
+            let drained = || EndpointEvent::Engine(quinn_proto::EndpointEvent::drained());
+            return std::mem::take(&mut self.tell_given_up).then(drained);
+        }
         self.connection.poll_endpoint_events().map(EndpointEvent::Engine)
     }
 
@@ -423,6 +464,10 @@ impl Link {
     }
 
     fn on_event(&mut self, event: Event) {
+        if self.closed {
+            // What came with the end, or behind a frame that ended the link, is of no use.
+            return;
+        }
         match event {
             Event::Connected => self.on_connected(),
             Event::ConnectionLost { reason } => self.on_lost(&reason),
@@ -690,6 +735,7 @@ impl Link {
 mod tests {
     use super::*;
     use crate::limits::FRAME_BYTES_MAX;
+    use crate::quic::EndpointConfig;
     use crate::quic::test_pair::TestPair;
 
     /// Writes to the control stream what no `Writer` would.
@@ -713,6 +759,77 @@ mod tests {
         assert_eq!(closed(&pair.b.events), Some(&CloseReason::Local(CloseCode::Violation)));
         let reason = CloseReason::Peer { code: CloseCode::Violation, reason: String::new() };
         assert_eq!(closed(&pair.a.events), Some(&reason));
+    }
+
+    #[test]
+    fn a_member_that_does_not_finish_its_handshake_is_given_up_however_lively_it_is() {
+        let mut pair = TestPair::new(1);
+        pair.dial(None);
+        let (mut now, unix) = (pair.now, pair.unix());
+        let end = now + HANDSHAKE_MAX;
+        // It reads nothing of what it is answered and repeats itself for as long as it likes.
+        pair.a.link().handshake_until = end + HANDSHAKE_MAX;
+        let mut last = None;
+        while now < end {
+            pair.a.drive(now);
+            for (_, data) in std::mem::take(&mut pair.a.sent) {
+                pair.b.handle(now, unix, pair.a.address, &data);
+                last = Some((now, data));
+            }
+            pair.b.drive(now);
+            assert!(!pair.b.link().is_drained());
+            now += Duration::from_secs(1);
+        }
+        let (last_at, last) = last.unwrap();
+        assert!(now < last_at + EndpointConfig::default().idle_timeout / 2);
+        assert_eq!(pair.b.endpoint.links(), (1, 1));
+
+        pair.b.sent.clear();
+        pair.b.drive(now);
+        assert_eq!(closed(&pair.b.events), Some(&CloseReason::TimedOut));
+        assert!(pair.b.link().is_drained() && pair.b.link().poll_timeout().is_none());
+        assert_eq!(pair.b.endpoint.links(), (0, 0));
+        pair.b.handle(now, unix, pair.a.address, &last);
+        pair.b.drive(now);
+        assert!(pair.b.sent.is_empty(), "it is told nothing");
+        assert_eq!(pair.b.endpoint.counters().replayed, 1);
+    }
+
+    #[test]
+    fn a_dial_that_nobody_answers_is_over_before_the_idle_timeout() {
+        let mut pair = TestPair::new(1);
+        pair.network.lost = 100;
+        pair.dial(None);
+        pair.run_until(HANDSHAKE_MAX.as_secs(), |_| false);
+        assert_eq!(closed(&pair.a.events), Some(&CloseReason::TimedOut));
+        assert_eq!(pair.a.endpoint.links(), (0, 0));
+    }
+
+    #[test]
+    fn nothing_is_told_of_a_link_after_its_end() {
+        let mut pair = TestPair::connected(1);
+        pair.a.link().send_frame(b"before").unwrap();
+        let mut data = Bytes::from_static(b"bulk");
+        let stream = pair.a.link().open_stream().unwrap();
+        pair.a.link().write_stream(stream, &mut data).unwrap();
+        pair.a.drive(pair.now);
+        let (now, unix) = (pair.now, pair.unix());
+        for (_, data) in std::mem::take(&mut pair.a.sent) {
+            pair.b.handle(now, unix, pair.a.address, &data);
+        }
+        // The input reaches the link, which is then closed before it is asked for its events.
+        pair.b.take_inputs(now);
+        pair.b.link().close(now, CloseCode::Overloaded, "");
+        pair.b.drive(now);
+        assert!(pair.b.frames.is_empty());
+        assert!(
+            matches!(
+                pair.b.events[..],
+                [LinkEvent::Closed(CloseReason::Local(CloseCode::Overloaded))]
+            ),
+            "{:?}",
+            pair.b.events
+        );
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Links: quinn-proto under our own session. Nothing of quinn-proto leaks out of this module.
 //!
-//! Reading order: `header`, `gate` and `addressee` (who is let in), `session`, `keys` and `mix` (the
+//! Reading order: `header`, `gate` and `addressee` (who is let in), `clock_check`, `session`, `keys` and `mix` (the
 //! handshake in the place of TLS), `endpoint` (all links of a port), `link` and `framing` (one of
 //! them), `demux` and `cid` (whose a datagram is).
 //!
@@ -8,6 +8,7 @@
 
 mod addressee;
 mod cid;
+mod clock_check;
 mod demux;
 mod endpoint;
 mod framing;
@@ -25,7 +26,7 @@ pub(crate) mod test_pair;
 mod tests;
 
 pub use crate::channel::GateKeys as ChannelGate;
-pub use addressee::OwnAddresses;
+pub use addressee::{Interface, OwnAddresses};
 pub use demux::{Class, classify};
 pub use endpoint::{Dial, DialError, Endpoint, EndpointConfig, Routed};
 pub use framing::FrameQueueFull;

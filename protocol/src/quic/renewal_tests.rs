@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::test_pair::{Side, TestPair, channel};
+use super::test_pair::{Network, Side, TestPair, channel};
 use crate::channel::{ChannelKeys, ChannelSecret};
 use crate::crypto::{Rng, Secret};
 use crate::id::MessageId;
@@ -64,6 +64,9 @@ impl Talker {
                     side.link().mix(generation, secret).expect("mixed in time");
                     self.mixed.push(generation);
                 }
+                Output::AskEntropy => {
+                    self.session.handle_input(now, Input::Entropy(Secret::new([7; 32])));
+                }
                 Output::ForceKeyUpdate => side.link().force_key_update(),
                 Output::Deliver(_) | Output::SharedChanged(_) | Output::Renamed(_) => {}
                 Output::Close(why) => panic!("closed: {why}"),
@@ -78,13 +81,12 @@ fn say(n: u64) -> Vec<u8> {
 }
 
 /// Talks for an hour, a message each way every two seconds; gives the renewals on each side.
-fn hour_of_talk(seed: u8, lost: u64, every: Duration) -> [Vec<u64>; 2] {
+fn hour_of_talk(seed: u8, change: impl Fn(&mut Network), every: Duration) -> [Vec<u64>; 2] {
     let mut pair = TestPair::connected(seed);
     let now = pair.now;
     let mut a = Talker::new(&mut pair.a, now, Role::Dialler, every);
     let mut b = Talker::new(&mut pair.b, now, Role::Listener, every);
-    pair.network.lost = lost;
-    pair.network.reordered = lost;
+    change(&mut pair.network);
     let (start, mut said) = (pair.now, 0);
     while pair.now < start + Duration::from_secs(3600) {
         a.drive(&mut pair.a, pair.now);
@@ -119,14 +121,23 @@ fn hour_of_talk(seed: u8, lost: u64, every: Duration) -> [Vec<u64>; 2] {
 
 #[test]
 fn an_hour_of_renewals_loses_no_message() {
-    let [a, b] = hour_of_talk(1, 0, Duration::from_secs(120));
+    let [a, b] = hour_of_talk(1, |_| {}, Duration::from_secs(120));
     assert!(a.len() >= 25, "{} renewals", a.len());
     assert_eq!(a, b);
 }
 
 #[test]
 fn an_hour_of_renewals_on_a_lossy_path_loses_no_message() {
-    let [a, b] = hour_of_talk(2, 10, Duration::from_secs(300));
+    let lossy = |network: &mut Network| (network.lost, network.reordered) = (10, 10);
+    let [a, b] = hour_of_talk(2, lossy, Duration::from_secs(300));
     assert!(a.len() >= 9, "{} renewals", a.len());
+    assert_eq!(a, b);
+}
+
+#[test]
+fn an_hour_of_renewals_on_a_very_slow_path_loses_no_message() {
+    let slow = |network: &mut Network| network.delay = Duration::from_secs(2);
+    let [a, b] = hour_of_talk(3, slow, Duration::from_secs(600));
+    assert!(a.len() >= 4, "{} renewals", a.len());
     assert_eq!(a, b);
 }

@@ -15,7 +15,7 @@
 
 use std::any::Any;
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use quinn_proto::crypto::{
     self as engine, ExportKeyingMaterialError, HeaderKey, KeyPair, Keys, PacketKey,
@@ -47,7 +47,7 @@ pub(super) struct Dialling {
     pub(super) psk: Secret<32>,
     pub(super) expect: Option<PeerId>,
     pub(super) suites: SuitePreference,
-    pub(super) seed: [u8; 32],
+    pub(super) rng: Once,
     pub(super) mix: MixCell,
 }
 
@@ -57,8 +57,23 @@ pub(super) struct Listening {
     pub(super) initial: Secret<32>,
     pub(super) psk: Secret<32>,
     pub(super) suites: SuitePreference,
-    pub(super) seed: [u8; 32],
+    pub(super) rng: Once,
     pub(super) mix: MixCell,
+}
+
+/// The generator of one handshake's secrets, until its session takes it: the engine keeps what a
+/// session was made of for as long as the link lives.
+pub(super) struct Once(Mutex<Option<Rng>>);
+
+impl Once {
+    pub(super) const fn new(rng: Rng) -> Self {
+        Self(Mutex::new(Some(rng)))
+    }
+
+    fn take(&self) -> Rng {
+        let rng = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        rng.expect("the engine starts one session with each configuration")
+    }
 }
 
 /// Makes the engine's configuration of one dial.
@@ -89,7 +104,7 @@ impl engine::ClientConfig for Dialling {
             &self.initial,
             &self.psk,
             self.suites.clone(),
-            self.seed,
+            self.rng.take(),
             self.mix.clone(),
         );
         session.expect = self.expect;
@@ -97,8 +112,11 @@ impl engine::ClientConfig for Dialling {
         let mut payload = vec![u8::try_from(offer.len()).unwrap_or(u8::MAX)];
         payload.extend(offer);
         params.write(&mut payload);
-        let written = session.write_flight(&payload);
-        debug_assert!(written.is_ok(), "the first flight uses keys of our own only");
+        if let Some(mut noise) = session.noise.take() {
+            let written = session.write_flight(&mut noise, &payload);
+            debug_assert!(written.is_ok(), "the first flight uses keys of our own only");
+            session.noise = Some(noise);
+        }
         Ok(Box::new(session))
     }
 }
@@ -128,7 +146,7 @@ impl engine::ServerConfig for Listening {
             &self.initial,
             &self.psk,
             self.suites.clone(),
-            self.seed,
+            self.rng.take(),
             self.mix.clone(),
         );
         params.write(&mut session.own_params);
@@ -149,7 +167,9 @@ struct Session {
     suites: SuitePreference,
     mix: MixCell,
     expect: Option<PeerId>,
-    noise: HandshakeState,
+    /// Until the handshake is done or has failed. It holds the ephemeral keys, which nobody may find
+    /// afterwards.
+    noise: Option<HandshakeState>,
     /// The listener's parameters, until it is their turn.
     own_params: Vec<u8>,
     /// What arrived and is not yet a whole flight.
@@ -167,7 +187,7 @@ impl Session {
         initial: &Secret<32>,
         psk: &Secret<32>,
         suites: SuitePreference,
-        seed: [u8; 32],
+        rng: Rng,
         mix: MixCell,
     ) -> Self {
         let role = match side {
@@ -180,7 +200,7 @@ impl Session {
             &prologue(),
             Static::identity(identity),
             psk.clone(),
-            Rng::from_seed(seed),
+            rng,
         );
         Self {
             side,
@@ -188,7 +208,7 @@ impl Session {
             suites,
             mix,
             expect: None,
-            noise,
+            noise: Some(noise),
             own_params: Vec::new(),
             partial: Vec::new(),
             steps: VecDeque::new(),
@@ -198,8 +218,12 @@ impl Session {
         }
     }
 
-    fn write_flight(&mut self, payload: &[u8]) -> Result<(), TransportError> {
-        let flight = self.noise.write_flight(payload).map_err(|_| broken())?;
+    fn write_flight(
+        &mut self,
+        noise: &mut HandshakeState,
+        payload: &[u8],
+    ) -> Result<(), TransportError> {
+        let flight = noise.write_flight(payload).map_err(|_| broken())?;
         let length = u16::try_from(flight.len()).map_err(|_| broken())?;
         let mut bytes = length.to_be_bytes().to_vec();
         bytes.extend(flight);
@@ -221,61 +245,69 @@ impl Session {
     }
 
     fn on_flight(&mut self, flight: &[u8]) -> Result<(), TransportError> {
-        if self.established.is_some() || self.noise.is_finished() {
-            return Err(broken());
-        }
-        let payload = self.noise.read_flight(flight).map_err(|_| broken())?;
-        match (self.side, self.steps_done()) {
-            (Side::Server, Progress::First) => self.on_offer(&payload),
-            (Side::Client, Progress::First) => {
-                self.push_handshake_keys();
-                Ok(())
+        // Put back only when the handshake goes on.
+        let mut noise = self.noise.take().ok_or_else(broken)?;
+        let payload = noise.read_flight(flight).map_err(|_| broken())?;
+        match (self.side, self.steps_done(&noise)) {
+            (Side::Server, Progress::First) => self.on_offer(&mut noise, &payload)?,
+            (Side::Client, Progress::First) => self.push_handshake_keys(&noise),
+            (Side::Client, Progress::Second) => {
+                self.on_answer(&mut noise, &payload)?;
+                return self.finish(&noise);
             }
-            (Side::Client, Progress::Second) => self.on_answer(&payload),
-            (Side::Server, Progress::Second) => self.finish(),
+            (Side::Server, Progress::Second) => return self.finish(&noise),
         }
+        self.noise = Some(noise);
+        Ok(())
     }
 
     /// Where the handshake stands after a flight was read.
-    fn steps_done(&self) -> Progress {
-        match (self.side, self.peer_params.is_some(), self.noise.remote_static().is_some()) {
+    fn steps_done(&self, noise: &HandshakeState) -> Progress {
+        match (self.side, self.peer_params.is_some(), noise.remote_static().is_some()) {
             (Side::Server, false, _) | (Side::Client, _, false) => Progress::First,
             (Side::Server, true, _) | (Side::Client, _, true) => Progress::Second,
         }
     }
 
     /// Listener: flight 1 was read; flights 2 and 3 are written.
-    fn on_offer(&mut self, payload: &[u8]) -> Result<(), TransportError> {
+    fn on_offer(
+        &mut self,
+        noise: &mut HandshakeState,
+        payload: &[u8],
+    ) -> Result<(), TransportError> {
         let (count, rest) = payload.split_first().ok_or_else(broken)?;
         let (offered, params) = rest.split_at_checked(usize::from(*count)).ok_or_else(broken)?;
         let suite = self.suites.choose(offered).ok_or_else(broken)?;
         self.suite = Some(suite);
         self.read_params(params)?;
-        self.write_flight(&[])?;
-        self.push_handshake_keys();
+        self.write_flight(noise, &[])?;
+        self.push_handshake_keys(noise);
         let mut payload = vec![suite.byte()];
         payload.append(&mut self.own_params);
-        self.write_flight(&payload)
+        self.write_flight(noise, &payload)
     }
 
     /// Dialler: flight 3 was read; flight 4 is written.
-    fn on_answer(&mut self, payload: &[u8]) -> Result<(), TransportError> {
+    fn on_answer(
+        &mut self,
+        noise: &mut HandshakeState,
+        payload: &[u8],
+    ) -> Result<(), TransportError> {
         let (suite, params) = payload.split_first().ok_or_else(broken)?;
         let suite = Suite::from_byte(*suite).filter(|suite| self.suites.contains(*suite));
         self.suite = Some(suite.ok_or_else(broken)?);
-        let peer = self.remote_peer()?;
+        let peer = remote_peer(noise)?;
         if self.expect.is_some_and(|expected| expected != peer) {
             return Err(failure(CODE_IDENTITY));
         }
         self.read_params(params)?;
-        self.write_flight(&[])?;
-        self.finish()
+        self.write_flight(noise, &[])
     }
 
-    fn finish(&mut self) -> Result<(), TransportError> {
+    fn finish(&mut self, noise: &HandshakeState) -> Result<(), TransportError> {
         let suite = self.suite.ok_or_else(broken)?;
-        let peer = self.remote_peer()?;
-        let split = self.noise.split();
+        let peer = remote_peer(noise)?;
+        let split = noise.split();
         let pair = traffic_pair(&split, suite);
         self.steps.push_back(Step::Keys(pair.keys(suite, self.side)));
         let established = Established { peer, handshake_hash: split.handshake_hash, suite };
@@ -283,12 +315,8 @@ impl Session {
         Ok(())
     }
 
-    fn remote_peer(&self) -> Result<PeerId, TransportError> {
-        self.noise.remote_static().map(|key| PeerId(*key)).ok_or_else(broken)
-    }
-
-    fn push_handshake_keys(&mut self) {
-        let keys = handshake_pair(&self.noise).keys(Suite::ChaCha20Poly1305, self.side);
+    fn push_handshake_keys(&mut self, noise: &HandshakeState) {
+        let keys = handshake_pair(noise).keys(Suite::ChaCha20Poly1305, self.side);
         self.steps.push_back(Step::Keys(keys));
     }
 
@@ -301,6 +329,10 @@ impl Session {
 
 fn prologue() -> Vec<u8> {
     [PROLOGUE, &VERSION.to_be_bytes()].concat()
+}
+
+fn remote_peer(noise: &HandshakeState) -> Result<PeerId, TransportError> {
+    noise.remote_static().map(|key| PeerId(*key)).ok_or_else(broken)
 }
 
 /// The secrets of the Handshake level, from where the handshake stands after flight 2.
@@ -477,6 +509,55 @@ mod tests {
             assert_eq!(split.handshake_hash[..], hex(&vector["handshake_hash"]));
             check_pair(vector, "traffic", &traffic_pair(&split, Suite::Aes256Gcm));
         }
+    }
+
+    fn session(side: Side, n: u8) -> Session {
+        let identity = SigningKey::from_seed(Secret::new([n; 32]));
+        let (initial, psk) = (Secret::new([3; 32]), Secret::new([4; 32]));
+        let (suites, rng) = (SuitePreference::aes_first(), Rng::from_seed([n; 32]));
+        // No parameters: each has its default.
+        Session::new(side, &identity, &initial, &psk, suites, rng, MixCell::default())
+    }
+
+    /// Carries all flights that wait.
+    fn carry(from: &mut Session, to: &mut Session) -> Result<(), TransportError> {
+        for step in std::mem::take(&mut from.steps) {
+            if let Step::Bytes(bytes) = step {
+                engine::Session::read_handshake(to, &bytes)?;
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn no_secret_of_the_handshake_outlives_it() {
+        let (mut dialler, mut listener) = (session(Side::Client, 1), session(Side::Server, 2));
+        let offer = [1, Suite::Aes256Gcm.byte()];
+        let mut noise = dialler.noise.take().unwrap();
+        dialler.write_flight(&mut noise, &offer).unwrap();
+        dialler.noise = Some(noise);
+        carry(&mut dialler, &mut listener).unwrap();
+        assert!(listener.noise.is_some());
+        carry(&mut listener, &mut dialler).unwrap();
+        assert!(dialler.established.is_some() && dialler.noise.is_none());
+        carry(&mut dialler, &mut listener).unwrap();
+        assert!(listener.established.is_some() && listener.noise.is_none());
+        let late = engine::Session::read_handshake(&mut listener, &[0, 1, 7]);
+        assert_eq!(late.unwrap_err().code, broken().code);
+    }
+
+    #[test]
+    fn a_failed_handshake_is_wiped_too() {
+        let mut listener = session(Side::Server, 2);
+        assert!(engine::Session::read_handshake(&mut listener, &[0, 1, 7]).is_err());
+        assert!(listener.noise.is_none());
+    }
+
+    #[test]
+    fn what_a_session_was_made_of_does_not_make_a_second_one() {
+        let once = Once::new(Rng::from_seed([1; 32]));
+        let _ = once.take();
+        assert!(once.0.lock().unwrap().is_none());
     }
 
     #[test]

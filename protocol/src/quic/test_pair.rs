@@ -7,15 +7,15 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 
 use super::{
-    ChannelGate, Dial, Endpoint, EndpointConfig, Established, Link, LinkEvent, LinkInput,
-    OwnAddresses, Routed,
+    ChannelGate, Dial, Endpoint, EndpointConfig, Established, Interface, Link, LinkEvent,
+    LinkInput, OwnAddresses, Routed,
 };
 use crate::channel::{ChannelKeys, ChannelSecret};
 use crate::crypto::sign::SigningKey;
 use crate::crypto::{Rng, Secret};
 use crate::id::{ChannelId, PeerId};
 
-/// One way of the network takes so long.
+/// One way of the network takes so long, unless a test wants otherwise.
 const DELAY: Duration = Duration::from_millis(10);
 
 /// 2026-01-01.
@@ -43,8 +43,8 @@ impl Side {
     pub(crate) fn new(n: u8, config: EndpointConfig) -> Self {
         let key = SigningKey::from_seed(Secret::new([n; 32]));
         let address = SocketAddr::from(([127, 0, 0, 1], 5000 + u16::from(n)));
-        let mut endpoint = Endpoint::new(&key, config, [n; 32]);
-        endpoint.set_own_addresses(OwnAddresses::new([address], []));
+        let mut endpoint = Endpoint::new(&key, config, UNIX, [n; 32]);
+        endpoint.set_own_addresses(OwnAddresses::new([Interface { address, prefix_bits: 8 }], []));
         let (id, gate) = channel(1);
         endpoint.add_channel(id, gate);
         Self {
@@ -73,15 +73,22 @@ impl Side {
         }
     }
 
+    /// Gives the link what came for it.
+    pub(crate) fn take_inputs(&mut self, now: Instant) {
+        let Some(link) = &mut self.link else { return };
+        for input in self.waiting.drain(..) {
+            link.handle_input(now, input);
+        }
+    }
+
     /// Does everything that can be done now; datagrams are left in `sent`.
     pub(crate) fn drive(&mut self, now: Instant) {
         let Some(link) = &mut self.link else { return };
         if link.poll_timeout().is_some_and(|due| due <= now) {
             link.handle_timeout(now);
         }
-        for input in self.waiting.drain(..) {
-            link.handle_input(now, input);
-        }
+        self.take_inputs(now);
+        let Some(link) = &mut self.link else { return };
         loop {
             while let Some(event) = link.poll_event() {
                 match event {
@@ -118,6 +125,8 @@ impl Side {
 /// What the network does to a datagram.
 pub(crate) struct Network {
     rng: Rng,
+    /// One way takes so long.
+    pub(crate) delay: Duration,
     /// Of 100 datagrams.
     pub(crate) lost: u64,
     /// Of 100 datagrams, delayed by up to five times as much.
@@ -150,7 +159,7 @@ impl TestPair {
             b: Side::new(2, b),
             start: now,
             now,
-            network: Network { rng, lost: 0, reordered: 0 },
+            network: Network { rng, delay: DELAY, lost: 0, reordered: 0 },
             flying: VecDeque::new(),
             log: Vec::new(),
         }
@@ -219,12 +228,12 @@ impl TestPair {
             let side = if to_b { &mut self.a } else { &mut self.b };
             for (_, data) in std::mem::take(&mut side.sent) {
                 self.log.push((to_b, data.clone()));
-                let Network { rng, lost, reordered } = &mut self.network;
+                let Network { rng, delay, lost, reordered } = &mut self.network;
                 if rng.below(100) < *lost {
                     continue;
                 }
                 let slow = if rng.below(100) < *reordered { rng.below(5) as u32 } else { 0 };
-                self.flying.push_back((now + DELAY * (slow + 1), to_b, data));
+                self.flying.push_back((now + *delay * (slow + 1), to_b, data));
             }
         }
     }

@@ -82,6 +82,10 @@ pub enum Input {
     },
     /// The contact book has answered [`Output::AskContactBook`].
     ContactDecision(Decision),
+    /// Answers [`Output::AskEntropy`] with bytes fresh from the operating system.
+    Entropy(Secret<32>),
+    /// The contact book has answered [`Output::Renamed`].
+    RenameDecision(Decision),
     /// The channels we are in changed; all of them.
     ChannelsChanged(Vec<(ChannelId, Secret<32>)>),
     /// Our display name changed.
@@ -148,11 +152,14 @@ pub enum Output {
         /// What it calls itself.
         name: String,
     },
+    /// Answer with [`Input::Entropy`]: fresh keys are about to be made.
+    AskEntropy,
     /// The peer is there: frames may be sent to it, and come from it.
     Up(PeerInfo),
     /// The channels both are in changed; all of them.
     SharedChanged(Vec<ChannelId>),
-    /// The peer calls itself so now.
+    /// The peer calls itself so now; to be judged like a new one. Answer with
+    /// [`Input::RenameDecision`]: before, no other name comes.
     Renamed(String),
     /// A frame for the mesh or the chat.
     Deliver(Frame),

@@ -21,9 +21,8 @@
 //! Spec: `docs/spec/05-session.md`.
 
 mod api;
-#[cfg(test)]
-mod link_tests;
 mod proofs;
+mod renames;
 mod renewal;
 #[cfg(test)]
 mod tests;
@@ -34,6 +33,7 @@ use std::time::{Duration, Instant};
 
 pub use self::api::{Close, Config, Decision, Input, Output, PeerInfo, Role};
 use self::proofs::Channels;
+use self::renames::Renames;
 use self::renewal::{Answering, Offering, Step};
 use crate::crypto::{Rng, Secret};
 use crate::id::{ChannelId, PeerId};
@@ -57,6 +57,7 @@ pub struct Session {
     channels: Channels,
     generation: u64,
     renewal: Renewal,
+    renames: Renames,
     state: State,
     now: Instant,
     rng: Rng,
@@ -96,6 +97,7 @@ impl Session {
             channels,
             generation,
             renewal,
+            renames: Renames::new(now),
             state: State::Greeting { deadline: now + HELLO_DEADLINE },
             now,
             rng,
@@ -183,11 +185,29 @@ impl Session {
         held.into_iter().try_for_each(|frame| self.on_frame_up(frame))
     }
 
+    fn on_rename_decision(&mut self, decision: Decision) -> Result<(), Close> {
+        if decision == Decision::Refuse {
+            return Err(Close::Refused);
+        }
+        self.renames.on_decision();
+        self.judge_name();
+        Ok(())
+    }
+
+    fn judge_name(&mut self) {
+        if let Some(name) = self.renames.due(self.now) {
+            self.outputs.push_back(Output::Renamed(name));
+        }
+    }
+
     fn on_frame_up(&mut self, frame: Frame) -> Result<(), Close> {
         match frame {
             Frame::Hello(_) => return Err(Close::Violation),
             Frame::SharedChannels(shared) => self.on_proofs(shared.proofs),
-            Frame::Rename(rename) => self.outputs.push_back(Output::Renamed(rename.name)),
+            Frame::Rename(rename) => {
+                self.renames.on_name(rename.name);
+                self.judge_name();
+            }
             Frame::Peers(ref peers) => {
                 let channel = peers.channel;
                 self.deliver(frame, Some(channel))?;
@@ -218,7 +238,8 @@ impl Session {
                 }
             },
         }
-        self.answer_renewals()
+        self.ask_for_renewals();
+        Ok(())
     }
 
     /// Hands a frame on, unless it speaks of a channel that both have left meanwhile.
@@ -274,17 +295,30 @@ impl Session {
         }
     }
 
-    fn answer_renewals(&mut self) -> Result<(), Close> {
-        if let Renewal::Answering(answering) = &mut self.renewal
-            && let Some(step) =
-                answering.answer(self.generation, &self.handshake_hash, &mut self.rng)?
-        {
+    fn ask_for_renewals(&mut self) {
+        if let Renewal::Answering(answering) = &mut self.renewal {
+            let step = answering.ask(self.generation);
             self.perform(step);
         }
+    }
+
+    fn on_entropy(&mut self, fresh: &Secret<32>) -> Result<(), Close> {
+        self.rng.mix(fresh);
+        let mut once = self.rng.fork();
+        let step = match &mut self.renewal {
+            Renewal::Offering(offering) => offering.offer(self.now, &mut once)?,
+            Renewal::Answering(answering) => {
+                answering.answer(self.generation, &self.handshake_hash, &mut once)?
+            }
+        };
+        self.perform(step);
         Ok(())
     }
 
     fn perform(&mut self, step: Step) {
+        if step.entropy {
+            self.outputs.push_back(Output::AskEntropy);
+        }
         if let Some((generation, secret)) = step.mix {
             self.outputs.push_back(Output::Mix { generation, secret });
         }
@@ -321,6 +355,7 @@ impl Machine for Session {
                 self.on_frame(&body)
             }
             Input::ContactDecision(decision) => self.on_decision(decision),
+            Input::RenameDecision(decision) => self.on_rename_decision(decision),
             Input::ChannelsChanged(ours) => {
                 self.on_channels(ours);
                 Ok(())
@@ -331,8 +366,10 @@ impl Machine for Session {
             }
             Input::GenerationReached(generation) => {
                 self.on_generation(generation);
-                self.answer_renewals()
+                self.ask_for_renewals();
+                Ok(())
             }
+            Input::Entropy(fresh) => self.on_entropy(&fresh),
             Input::MixTooLate { .. } => Err(Close::RenewalFailed),
         };
         if let Err(why) = done {
@@ -349,8 +386,9 @@ impl Machine for Session {
                 }
             }
             State::Up { .. } => {
+                self.judge_name();
                 if let Renewal::Offering(offering) = &mut self.renewal {
-                    match offering.handle_timeout(self.now, &mut self.rng) {
+                    match offering.handle_timeout(self.now) {
                         Ok(step) => self.perform(step),
                         Err(why) => self.close(why),
                     }
@@ -365,10 +403,14 @@ impl Machine for Session {
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        match (&self.state, &self.renewal) {
-            (State::Greeting { deadline } | State::Asking { deadline, .. }, _) => Some(*deadline),
-            (State::Up { .. }, Renewal::Offering(offering)) => Some(offering.poll_timeout()),
-            (State::Up { .. }, Renewal::Answering(_)) | (State::Closed, _) => None,
+        let renewal = match &self.renewal {
+            Renewal::Offering(offering) => offering.poll_timeout(),
+            Renewal::Answering(_) => None,
+        };
+        match &self.state {
+            State::Greeting { deadline } | State::Asking { deadline, .. } => Some(*deadline),
+            State::Up { .. } => renewal.into_iter().chain(self.renames.poll_timeout()).min(),
+            State::Closed => None,
         }
     }
 }

@@ -2,8 +2,9 @@
 //!
 //! ```text
 //!  dialler                                         listener
-//!  (e, ek) fresh   RenewOffer{n, E, EK}  ------->
-//!                                                  (f) fresh, (k2, C) = Encaps(EK), g = now + 4
+//!  ask entropy, (e, ek)
+//!                  RenewOffer{n, E, EK}  ------->
+//!                                                  ask entropy, (f), (k2, C) = Encaps(EK), g = now + 4
 //!                                                  mix(g, s)
 //!  mix(g, s)       <-----  RenewAnswer{n, F, C, g}
 //!  update          RenewConfirm{n}       ------->
@@ -16,6 +17,9 @@
 //! The listener mixes before it answers and the dialler before it updates, so nobody reaches
 //! generation `g` before both have `s`. Every offer that was answered has been mixed by the
 //! listener, so the dialler keeps the shares of each offer until its answer.
+//!
+//! Each pair of shares is made with entropy that did not exist before it was asked for: whoever
+//! stole all that a session holds does not know them.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -38,12 +42,14 @@ const GENERATIONS_AHEAD_MAX: u64 = 64;
 const ANSWER_OVERDUE: Duration = Duration::from_secs(30);
 /// Between two forced updates: one must have been acknowledged before the next counts.
 const UPDATE_INTERVAL: Duration = Duration::from_secs(1);
-/// Forced updates for one renewal at most.
-const UPDATES_MAX: u32 = 60;
+/// Forced updates for one renewal at most: ten minutes of them. Five must get through, and each
+/// takes a round trip and three probe timeouts, together nearly a minute with a round trip of 4 s.
+const UPDATES_MAX: u32 = 600;
 
 /// What a step of the renewal asks for, in this order.
 #[derive(Debug, Default)]
 pub(super) struct Step {
+    pub(super) entropy: bool,
     pub(super) mix: Option<(u64, Secret<32>)>,
     pub(super) update: bool,
     pub(super) frame: Option<Frame>,
@@ -95,6 +101,8 @@ struct Shares {
 enum Phase {
     /// The next offer is due then.
     Idle { offer_at: Instant },
+    /// The next offer is made as soon as there is entropy for it.
+    Asking,
     /// An offer is out; another follows then.
     Offered { overdue_at: Instant },
     /// Both have the secret; the keys move on until its generation is passed.
@@ -107,20 +115,27 @@ impl Offering {
         Self { interval, open: VecDeque::new(), number: 0, phase }
     }
 
-    pub(super) const fn poll_timeout(&self) -> Instant {
+    pub(super) const fn poll_timeout(&self) -> Option<Instant> {
         match &self.phase {
-            Phase::Idle { offer_at } => *offer_at,
-            Phase::Offered { overdue_at } => *overdue_at,
-            Phase::Updating { update_at, .. } => *update_at,
+            Phase::Idle { offer_at } => Some(*offer_at),
+            Phase::Asking => None,
+            Phase::Offered { overdue_at } => Some(*overdue_at),
+            Phase::Updating { update_at, .. } => Some(*update_at),
         }
     }
 
-    pub(super) fn handle_timeout(&mut self, now: Instant, rng: &mut Rng) -> Result<Step, Close> {
-        if now < self.poll_timeout() {
+    pub(super) fn handle_timeout(&mut self, now: Instant) -> Result<Step, Close> {
+        if self.poll_timeout().is_none_or(|due| now < due) {
             return Ok(Step::default());
         }
         match &mut self.phase {
-            Phase::Idle { .. } | Phase::Offered { .. } => self.offer(now, rng),
+            Phase::Idle { .. } | Phase::Asking | Phase::Offered { .. } => {
+                if self.open.len() == RENEW_OFFERS_OPEN_MAX {
+                    return Err(Close::RenewalFailed);
+                }
+                self.phase = Phase::Asking;
+                Ok(Step { entropy: true, ..Step::default() })
+            }
             Phase::Updating { number, update_at, updates, .. } => {
                 if *updates == UPDATES_MAX {
                     return Err(Close::RenewalFailed);
@@ -132,9 +147,10 @@ impl Offering {
         }
     }
 
-    fn offer(&mut self, now: Instant, rng: &mut Rng) -> Result<Step, Close> {
-        if self.open.len() == RENEW_OFFERS_OPEN_MAX {
-            return Err(Close::RenewalFailed);
+    /// Makes the offer that entropy was asked for. `rng` must serve nothing else.
+    pub(super) fn offer(&mut self, now: Instant, rng: &mut Rng) -> Result<Step, Close> {
+        if !matches!(self.phase, Phase::Asking) {
+            return Ok(Step::default());
         }
         self.number = self.number.checked_add(1).ok_or(Close::RenewalFailed)?;
         let (dh, kem) = (KeyPair::generate(rng), KemKeyPair::generate(rng));
@@ -219,8 +235,9 @@ pub(super) struct Answering {
     /// The newest offer answered, and the generation its secret is mixed into.
     answered: u32,
     mixed_into: u64,
-    /// Offers that wait until that generation is reached.
+    /// Offers that wait until that generation is reached, and then for entropy.
     waiting: VecDeque<RenewOffer>,
+    asking: bool,
 }
 
 impl Answering {
@@ -234,17 +251,25 @@ impl Answering {
         Ok(())
     }
 
-    /// Answers the oldest offer that waits, unless the last secret is not in use yet.
+    /// Asks for entropy, once, when an offer waits and the last secret is in use.
+    pub(super) fn ask(&mut self, generation: u64) -> Step {
+        let ready = generation >= self.mixed_into && !self.waiting.is_empty();
+        let entropy = ready && !self.asking;
+        self.asking |= entropy;
+        Step { entropy, ..Step::default() }
+    }
+
+    /// Answers the oldest offer that waits. `rng` must serve nothing else.
     pub(super) fn answer(
         &mut self,
         generation: u64,
         handshake_hash: &[u8; 64],
         rng: &mut Rng,
-    ) -> Result<Option<Step>, Close> {
-        if generation < self.mixed_into {
-            return Ok(None);
+    ) -> Result<Step, Close> {
+        if !std::mem::take(&mut self.asking) {
+            return Ok(Step::default());
         }
-        let Some(offer) = self.waiting.pop_front() else { return Ok(None) };
+        let Some(offer) = self.waiting.pop_front() else { return Ok(Step::default()) };
         let encapsulation_key: &[u8; KEM_PUBLIC_BYTES] =
             offer.kem.as_slice().try_into().map_err(|_| Close::Violation)?;
         let pair = dh::KeyPair::generate(rng);
@@ -268,7 +293,7 @@ impl Answering {
         self.mixed_into = answer.generation;
         let mix = Some((answer.generation, secret));
         let frame = Some(Frame::RenewAnswer(answer));
-        Ok(Some(Step { mix, update: false, frame }))
+        Ok(Step { mix, frame, ..Step::default() })
     }
 
     /// Says the confirmation back: the dialler learns that its update has arrived.

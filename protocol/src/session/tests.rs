@@ -4,6 +4,7 @@ use super::*;
 use crate::crypto::kem::KEM_PUBLIC_BYTES;
 use crate::crypto::{Rng, hash};
 use crate::id::MessageId;
+use crate::limits::RENAME_INTERVAL_MIN;
 use crate::wire::{Peers, RenewConfirm, RenewOffer, Say};
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -42,12 +43,22 @@ struct Side {
     key: [u8; 32],
     mixes: Vec<(u64, Secret<32>)>,
     out: Vec<Output>,
+    entropy: [u8; 32],
+    now: Instant,
 }
 
 impl Side {
     fn new(now: Instant, config: Config, seed: u8) -> Self {
         let session = Session::new(now, config, 1, Rng::from_seed([seed; 32]));
-        Self { session, generation: 1, key: [0; 32], mixes: Vec::new(), out: Vec::new() }
+        Self {
+            session,
+            generation: 1,
+            key: [0; 32],
+            mixes: Vec::new(),
+            out: Vec::new(),
+            entropy: [seed; 32],
+            now,
+        }
     }
 
     fn update_key(&mut self) {
@@ -58,6 +69,7 @@ impl Side {
     }
 
     fn input(&mut self, now: Instant, input: Input) {
+        self.now = now;
         self.session.handle_input(now, input);
     }
 
@@ -86,6 +98,10 @@ impl Side {
                     self.mixes.push((generation, secret));
                 }
                 Output::ForceKeyUpdate => self.update_key(),
+                Output::AskEntropy => {
+                    let fresh = Input::Entropy(Secret::new(self.entropy));
+                    self.session.handle_input(self.now, fresh);
+                }
                 Output::AskContactBook { .. }
                 | Output::Up(_)
                 | Output::SharedChanged(_)
@@ -106,6 +122,7 @@ impl Side {
             | Output::SharedChanged(_)
             | Output::Renamed(_)
             | Output::Deliver(_)
+            | Output::AskEntropy
             | Output::Mix { .. }
             | Output::ForceKeyUpdate => None,
         })
@@ -392,6 +409,34 @@ fn a_new_name_reaches_the_peer() {
 }
 
 #[test]
+fn names_without_end_are_judged_one_at_a_time_and_seldom() {
+    let Pair { mut now, mut listener, .. } = Pair::up(&[RED]);
+    let names = |listener: &mut Side, now, range: std::ops::Range<u32>| {
+        for n in range {
+            listener.receive(now, &Frame::Rename(Rename { name: format!("{n}") }));
+        }
+    };
+    names(&mut listener, now, 0..1000);
+    assert_eq!(listener.take_output(), [Output::Renamed("0".into())]);
+    now += RENAME_INTERVAL_MIN * 2;
+    assert_eq!(listener.session.poll_timeout(), None, "nothing is due while the book is asked");
+    names(&mut listener, now, 1000..1002);
+    assert_eq!(listener.take_output(), []);
+
+    listener.input(now, Input::RenameDecision(Decision::Accept));
+    assert_eq!(listener.take_output(), [Output::Renamed("1001".into())]);
+    listener.input(now, Input::RenameDecision(Decision::Accept));
+    names(&mut listener, now, 2000..3000);
+    assert_eq!(listener.take_output(), [], "too soon");
+    now += RENAME_INTERVAL_MIN;
+    assert_eq!(listener.session.poll_timeout(), Some(now));
+    listener.session.handle_timeout(now);
+    assert_eq!(listener.take_output(), [Output::Renamed("2999".into())]);
+    listener.input(now, Input::RenameDecision(Decision::Refuse));
+    assert_eq!(listener.take_output(), [Output::Close(Close::Refused)]);
+}
+
+#[test]
 fn a_frame_that_does_not_decode_closes_and_one_of_an_unknown_kind_does_not() {
     let (now, mut dialler) = up_dialler();
     dialler.receive_body(now, vec![200, 1, 2, 3]);
@@ -425,6 +470,47 @@ fn fresh_secrets_enter_the_keys_of_both_sides_every_hour_for_a_day() {
     let (last, _) = pair.dialler.mixes.last().unwrap();
     assert!(pair.dialler.generation > *last && pair.listener.generation > *last);
     assert_eq!((pair.dialler.closed(), pair.listener.closed()), (None, None));
+}
+
+/// The shares that a dialler offers and a listener answers with, when their entropy is so.
+fn shares(dialler: u8, listener: u8) -> [(u64, Secret<32>); 1] {
+    let mut pair = Pair::up(&[RED]);
+    pair.dialler.entropy = [dialler; 32];
+    pair.listener.entropy = [listener; 32];
+    pair.now = pair.dialler.session.poll_timeout().unwrap();
+    pair.dialler.session.handle_timeout(pair.now);
+    pair.exchange();
+    pair.dialler.mixes.try_into().unwrap()
+}
+
+#[test]
+fn who_knows_all_that_a_session_holds_does_not_know_the_fresh_shares_of_either_side() {
+    assert_eq!(shares(1, 2), shares(1, 2), "all else is the same");
+    assert_ne!(shares(1, 2), shares(3, 2));
+    assert_ne!(shares(1, 2), shares(1, 3));
+}
+
+#[test]
+fn no_share_is_made_before_there_is_entropy_for_it() {
+    let mut pair = Pair::up(&[RED]);
+    pair.now = pair.dialler.session.poll_timeout().unwrap();
+    pair.dialler.session.handle_timeout(pair.now);
+    assert_eq!(pair.dialler.take_output(), [Output::AskEntropy]);
+    pair.dialler.session.handle_timeout(pair.now + HOUR);
+    assert_eq!(pair.dialler.take_output(), [], "it is asked for once");
+    assert_eq!(pair.dialler.session.poll_timeout(), None);
+    pair.dialler.input(pair.now, Input::Entropy(Secret::new([7; 32])));
+    let offer = pair.dialler.perform();
+    assert_eq!(offer.len(), 1);
+
+    carry(pair.now, offer, &mut pair.listener);
+    assert_eq!(pair.listener.take_output(), [Output::AskEntropy]);
+    pair.listener.receive(pair.now, &say(None));
+    assert_eq!(pair.listener.take_output(), [Output::Deliver(say(None))]);
+    pair.listener.input(pair.now, Input::Entropy(Secret::new([8; 32])));
+    assert!(matches!(pair.listener.take_output()[..], [Output::Mix { .. }, Output::SendFrame(_)]));
+    pair.listener.input(pair.now, Input::Entropy(Secret::new([9; 32])));
+    assert_eq!(pair.listener.take_output(), [], "nothing waits for it");
 }
 
 #[test]

@@ -21,4 +21,4 @@ pub mod url;
 
 pub use announcer::Announcer;
 pub use disguise::ClientProfile;
-pub use url::TrackerUrl;
+pub use url::{TrackerUrl, UrlError};

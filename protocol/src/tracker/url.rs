@@ -8,13 +8,11 @@
 //! no control characters (they could end the request line and begin another).
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 
+use crate::host;
 use crate::limits::TRACKER_URL_BYTES_MAX;
-
-/// Bytes of a host name (RFC 1035, section 2.3.4).
-const HOST_BYTES_MAX: usize = 253;
 
 /// How a tracker is spoken to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -172,7 +170,7 @@ impl FromStr for TrackerUrl {
         };
         let (host, port) = split_host(host_and_port)?;
         let port = match port {
-            Some(port) => parse_port(port)?,
+            Some(port) => host::port(port).ok_or(UrlError::Port)?,
             None => scheme.default_port().ok_or(UrlError::Port)?,
         };
         let slash = if target.starts_with('/') { "" } else { "/" };
@@ -215,39 +213,19 @@ fn split_scheme(text: &str) -> Result<(Scheme, &str), UrlError> {
 /// Splits `name`, `name:port`, `[v6]` and `[v6]:port`.
 fn split_host(text: &str) -> Result<(String, Option<&str>), UrlError> {
     if let Some(rest) = text.strip_prefix('[') {
-        let (host, rest) = rest.split_once(']').ok_or(UrlError::Host)?;
-        host.parse::<Ipv6Addr>().map_err(|_| UrlError::Host)?;
+        let (ip, rest) = rest.split_once(']').ok_or(UrlError::Host)?;
+        ip.parse::<Ipv6Addr>().map_err(|_| UrlError::Host)?;
         return match rest.strip_prefix(':') {
-            Some(port) => Ok((host.to_owned(), Some(port))),
-            None if rest.is_empty() => Ok((host.to_owned(), None)),
+            Some(port) => Ok((ip.to_owned(), Some(port))),
+            None if rest.is_empty() => Ok((ip.to_owned(), None)),
             None => Err(UrlError::Host),
         };
     }
-    let (host, port) = match text.split_once(':') {
-        Some((host, port)) => (host, Some(port)),
+    let (name, port) = match text.split_once(':') {
+        Some((name, port)) => (name, Some(port)),
         None => (text, None),
     };
-    if is_name(host) { Ok((host.to_owned(), port)) } else { Err(UrlError::Host) }
-}
-
-/// Whether `host` can be asked of the DNS, or is an IPv4 address. What only looks like one
-/// (`127.1`, `0x7f000001`, `2130706433`) is refused, because programs differ in what they make of it.
-fn is_name(host: &str) -> bool {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
-    let last_label = host.trim_end_matches('.').rsplit('.').next().unwrap_or_default();
-    let numeric = last_label.starts_with(|first: char| first.is_ascii_digit())
-        && (last_label.bytes().all(|byte| byte.is_ascii_digit()) || last_label.starts_with("0x"));
-    !last_label.is_empty()
-        && host.len() <= HOST_BYTES_MAX
-        && host.bytes().all(allowed)
-        && (!numeric || host.parse::<Ipv4Addr>().is_ok())
-}
-
-fn parse_port(text: &str) -> Result<u16, UrlError> {
-    if !text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(UrlError::Port);
-    }
-    text.parse().ok().filter(|port| *port != 0).ok_or(UrlError::Port)
+    if host::is_name(name) { Ok((name.to_owned(), port)) } else { Err(UrlError::Host) }
 }
 
 #[cfg(test)]

@@ -1,6 +1,9 @@
+mod addresses;
 mod net;
+mod pacing;
 
 use self::net::{Net, RED, address, peer};
+use super::dials::DIAL_DEADLINE;
 use super::*;
 use crate::wire::{PeerRecord, WireAddress};
 
@@ -307,7 +310,7 @@ fn a_peer_cannot_make_us_dial_nearer_than_it_is_itself() {
     bench.told(60, &told);
     assert_eq!(dialled(&bench.wait(secs(60))), []);
     bench.told(60, &[(80, "9.9.9.9:1".parse().unwrap())]);
-    assert_eq!(dialled(&bench.wait(secs(1))).len() + bench.mesh.attempts.len(), 1);
+    assert_eq!(dialled(&bench.wait(secs(1))).len() + bench.mesh.dials.count(), 1);
 }
 
 #[test]

@@ -46,6 +46,10 @@ pub(super) struct Net {
     pub(super) elapsed: Duration,
     /// Dials lost, in per cent.
     pub(super) loss: u64,
+    /// What a handshake and a frame cost on the one core that all nodes share; others wait for it.
+    pub(super) handshake: Duration,
+    pub(super) frame: Duration,
+    core_free_at: Duration,
     /// Nodes of different sides cannot reach each other.
     side: Vec<u8>,
     start: Instant,
@@ -80,6 +84,9 @@ impl Net {
             seed,
             elapsed: Duration::ZERO,
             loss: 0,
+            handshake: Duration::ZERO,
+            frame: Duration::ZERO,
+            core_free_at: Duration::ZERO,
             side: vec![0; count],
             start,
             queue: BTreeMap::new(),
@@ -160,6 +167,12 @@ impl Net {
         Duration::from_millis(1 + self.rng.below(100))
     }
 
+    /// When the shared core is done with something that takes `time`.
+    fn work(&mut self, time: Duration) -> Duration {
+        self.core_free_at = self.core_free_at.max(self.elapsed) + time;
+        self.core_free_at
+    }
+
     fn dial(&mut self, from: usize, attempt: u64, to: SocketAddr, expect: Option<PeerId>) {
         let listener = self.nodes.iter().position(|node| node.address == to && node.alive);
         let lost = self.rng.below(100) < self.loss;
@@ -182,7 +195,8 @@ impl Net {
         let last_arrival = [Duration::ZERO; 2];
         let wire = Wire { dialler: from, listener, up: [false; 2], ended: false, last_arrival };
         self.wires.insert(link, wire);
-        let (first, second) = (self.elapsed + self.delay(), self.elapsed + self.delay());
+        let done = self.work(self.handshake);
+        let (first, second) = (done + self.delay(), done + self.delay());
         self.at(first, Happening::Up { node: from, link, attempt: Some(attempt) });
         self.at(second, Happening::Up { node: listener, link, attempt: None });
     }
@@ -221,7 +235,7 @@ impl Net {
         let Some(link) = link else { return };
         let other = self.other(node, link);
         let end = self.end_of(other, link);
-        let arrival = self.elapsed + Duration::from_millis(100) + self.delay();
+        let arrival = self.work(self.frame) + Duration::from_millis(100) + self.delay();
         let wire = self.wires.get_mut(&link).unwrap();
         let arrival = arrival.max(wire.last_arrival[end]);
         wire.last_arrival[end] = arrival;

@@ -5,7 +5,7 @@
 //! | [`Say`] | console | says a text in a channel |
 //! | [`Tell`] | console | says a text to one peer alone |
 //! | [`CountUndelivered`] | console | how many messages nobody has yet |
-//! | [`Subscribe`] | console | asks for every [`Notice`] from now on |
+//! | [`Subscribe`] | console | asks for every [`Notice`] from now on, and those that wait for a listener |
 //! | [`ChatNews`] | peer supervisor | what peers say, and who is there |
 //! | [`MemberNews`] | mesh manager | who is there in which channel |
 //! | [`ChannelEvent`] | channel book | which channels are open |
@@ -13,6 +13,8 @@
 //! Owns: the [`Chat`] machine. Lost on a crash: what nobody has taken yet, and which messages were
 //! heard (a repetition would be shown twice).
 //! Spec: `docs/spec/07-chat.md`.
+
+mod listeners;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -31,6 +33,8 @@ use crate::driver::{Drive, Driver};
 use crate::mesh_manager::{MemberNews, SubscribeMembers};
 use crate::peer_supervisor::{ChatNews, PeerRefused, SubscribeChat};
 use crate::{clock, entropy};
+
+use listeners::Listeners;
 
 /// Messages waiting at most, on top of one per sender.
 pub const MAILBOX: usize = 256;
@@ -67,7 +71,7 @@ pub struct Tell {
 #[rtype(result = "usize")]
 pub struct CountUndelivered;
 
-/// Asks for every [`Notice`] from now on.
+/// Asks for every [`Notice`] from now on, and for those that waited, bounded, for a listener.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Subscribe(pub Recipient<Notice>);
@@ -158,7 +162,7 @@ pub struct ChatDesk {
     directory: Directory,
     open: BTreeSet<ChannelId>,
     names: BTreeMap<PeerId, Arc<str>>,
-    listeners: Vec<Recipient<Notice>>,
+    listeners: Listeners,
     /// Frames of this round, to be sent in one message for each peer.
     outgoing: BTreeMap<PeerId, Vec<Bytes>>,
 }
@@ -170,16 +174,17 @@ impl std::fmt::Debug for ChatDesk {
 }
 
 impl ChatDesk {
-    /// Begins with nothing said.
+    /// Begins with nothing said. Where it `is_heard`, what happens before somebody subscribes is
+    /// kept until then, bounded.
     #[must_use]
-    pub fn new(offices: Offices, directory: Directory) -> Self {
+    pub fn new(offices: Offices, directory: Directory, is_heard: bool) -> Self {
         Self {
             driver: Driver::new(Chat::new(Rng::from_seed(entropy::seed()))),
             offices,
             directory,
             open: BTreeSet::new(),
             names: BTreeMap::new(),
-            listeners: Vec::new(),
+            listeners: Listeners::new(is_heard),
             outgoing: BTreeMap::new(),
         }
     }
@@ -212,12 +217,6 @@ impl ChatDesk {
         }
     }
 
-    fn notify(&self, notice: &Notice) {
-        for listener in &self.listeners {
-            listener.do_send(notice.clone());
-        }
-    }
-
     /// The name to show; remembered, as it is needed after the link has ended, too.
     fn name(&mut self, peer: &PeerId) -> Arc<str> {
         if let Some(name) = self.directory.name(peer) {
@@ -230,7 +229,7 @@ impl ChatDesk {
         self.names.get(peer).cloned().unwrap_or_else(|| Arc::from(peer.short()))
     }
 
-    fn on_refused(&self, refused: &PeerRefused) {
+    fn on_refused(&mut self, refused: &PeerRefused) {
         let PeerRefused { peer, refusal } = refused;
         let Refusal::KeyConflict { name, known } = refusal else { return };
         let text = format!(
@@ -238,7 +237,7 @@ impl ChatDesk {
              {peer} came, {known} is known. It was turned away. If {name} really has a new key, \
              make sure of it by another way, then remove the contact and add the new card."
         );
-        self.notify(&Notice::Warning { text, code: Some(4) });
+        self.listeners.tell(Notice::Warning { text, code: Some(4) });
     }
 }
 
@@ -258,18 +257,18 @@ impl Drive for ChatDesk {
             Output::Heard { from, said } => {
                 let name = self.name(&from);
                 let wire::Say { channel, id, unix_ms, text } = said;
-                self.notify(&Notice::Heard { channel, from, name, id, unix_ms, text });
+                self.listeners.tell(Notice::Heard { channel, from, name, id, unix_ms, text });
             }
             Output::Delivered { id, channel, by } => {
                 let name = self.name(&by);
-                self.notify(&Notice::Delivered { id, channel, by, name });
+                self.listeners.tell(Notice::Delivered { id, channel, by, name });
             }
             Output::GivenUp { id, owed } => {
                 let text = format!(
                     "message {id} is no longer kept for {} members that have not taken it",
                     owed.len(),
                 );
-                self.notify(&Notice::Warning { text, code: None });
+                self.listeners.tell(Notice::Warning { text, code: None });
             }
         }
     }
@@ -320,7 +319,7 @@ impl Handler<Subscribe> for ChatDesk {
     type Result = ();
 
     fn handle(&mut self, Subscribe(listener): Subscribe, _: &mut Self::Context) {
-        self.listeners.push(listener);
+        self.listeners.add(listener);
     }
 }
 
@@ -366,12 +365,12 @@ impl Handler<MemberNews> for ChatDesk {
         match news {
             MemberNews::Up { channel, peer } => {
                 let name = self.name(&peer);
-                self.notify(&Notice::MemberUp { channel, peer, name });
+                self.listeners.tell(Notice::MemberUp { channel, peer, name });
                 self.take(Input::MemberUp { channel, peer }, ctx);
             }
             MemberNews::Down { channel, peer } => {
                 let name = self.name(&peer);
-                self.notify(&Notice::MemberDown { channel, peer, name });
+                self.listeners.tell(Notice::MemberDown { channel, peer, name });
                 self.take(Input::MemberDown { channel, peer }, ctx);
             }
             MemberNews::Closed(channel) => self.take(Input::ChannelClosed(channel), ctx),

@@ -8,10 +8,14 @@
 //! | [`OwnAddressesChanged`] | UDP port | where we are ourselves |
 //! | [`ListMembers`] | console | the members of a channel and each one's view of the mesh |
 //! | [`SubscribeMembers`], [`SubscribeAnnouncer`] | later actors | introduce themselves; told what stands |
+//! | [`Shutdown`] | supervisor | has the last changes saved, then stops |
 //!
 //! Owns: the [`Mesh`] machine, and which infohashes are announced.
 //! Lost on a crash: candidates and back-offs; links stay, and are told again by the peer supervisor.
 //! Spec: `docs/spec/06-mesh.md`.
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -19,8 +23,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{
-    Actor, ActorFutureExt as _, AsyncContext as _, Context, Handler, Message, MessageResult,
-    Recipient, WrapFuture as _,
+    Actor, ActorContext as _, ActorFutureExt as _, AsyncContext as _, Context, Handler, Message,
+    MessageResult, Recipient, WrapFuture as _,
 };
 use bitchat_protocol::channel::Epoch;
 use bitchat_protocol::crypto::Rng;
@@ -36,6 +40,7 @@ use crate::channel_book::{self, ChannelEvent, OpenedChannel, SaveLastKnown};
 use crate::directory::Directory;
 use crate::driver::{Drive, Driver};
 use crate::peer_supervisor::{Dial, EndLink, LinkKey, LinkNews, SetOwnChannels, SubscribeMesh};
+use crate::supervision::Shutdown;
 use crate::tracker_announcer::{Announce, PeersDiscovered, SetCompleteness, Withdraw};
 use crate::udp_port::{
     AddChannel, FindLocalPort, OwnAddressesChanged, RemoveChannel, SubscribeOwnAddresses,
@@ -168,6 +173,9 @@ pub struct MeshManager {
     members: BTreeSet<(ChannelId, PeerId)>,
     chat: Option<Recipient<MemberNews>>,
     to_save: BTreeSet<ChannelId>,
+    /// Added to the machine's number of a dial, as each machine counts from 1: an answer to the
+    /// dial of a mesh manager before this one is nobody's.
+    dials_from: u64,
 }
 
 impl std::fmt::Debug for MeshManager {
@@ -182,7 +190,9 @@ impl MeshManager {
     /// Begins in no channel.
     #[must_use]
     pub fn new(config: mesh::Config, offices: Offices, directory: Directory) -> Self {
-        let machine = Mesh::new(clock::now(), config, Rng::from_seed(entropy::seed()));
+        let mut rng = Rng::from_seed(entropy::seed());
+        let dials_from = u64::from_le_bytes(rng.array());
+        let machine = Mesh::new(clock::now(), config, rng);
         Self {
             driver: Driver::new(machine),
             offices,
@@ -194,6 +204,7 @@ impl MeshManager {
             members: BTreeSet::new(),
             chat: None,
             to_save: BTreeSet::new(),
+            dials_from,
         }
     }
 
@@ -329,6 +340,7 @@ impl Drive for MeshManager {
     fn perform(&mut self, output: Output, ctx: &mut Context<Self>) {
         match output {
             Output::Dial { attempt, channel, address, expect } => {
+                let attempt = attempt.wrapping_add(self.dials_from);
                 self.offices.dial.do_send(Dial { attempt, channel, address, expect });
             }
             Output::CloseLink { link, reason } => {
@@ -359,10 +371,17 @@ impl Actor for MeshManager {
         // Answered before the port, and so known before the first channel.
         self.offices.own.do_send(SubscribeOwnAddresses(own.clone().recipient()));
         let port = self.offices.port.send(FindLocalPort);
-        ctx.wait(port.into_actor(self).map(move |port, mesh, _| {
-            mesh.port = port.ok();
-            mesh.offices.links.do_send(SubscribeMesh(own.clone().recipient()));
-            mesh.offices.channels.do_send(channel_book::Subscribe(own.recipient()));
+        let channels = self.offices.channels.send(channel_book::Subscribe(own.clone().recipient()));
+        let begin = async move {
+            let port = port.await.ok();
+            // A restarting book fails this one too.
+            let _ = channels.await;
+            port
+        };
+        ctx.wait(begin.into_actor(self).map(move |port, mesh, _| {
+            mesh.port = port;
+            // After the channels: a link that shares none of them would be closed.
+            mesh.offices.links.do_send(SubscribeMesh(own.recipient()));
         }));
         self.check_epochs_later(ctx);
     }
@@ -383,12 +402,13 @@ impl Handler<LinkNews> for MeshManager {
     type Result = ();
 
     fn handle(&mut self, news: LinkNews, ctx: &mut Self::Context) {
+        let number = |attempt: u64| attempt.wrapping_sub(self.dials_from);
         let input = match news {
             LinkNews::Up { link, peer, incarnation, attempt, address, shared } => Input::LinkUp {
                 link: link.0,
                 peer,
                 incarnation,
-                attempt,
+                attempt: attempt.map(number),
                 address,
                 channels: shared,
             },
@@ -400,7 +420,7 @@ impl Handler<LinkNews> for MeshManager {
                 reason: if left { DownReason::Expected } else { DownReason::Lost },
             },
             LinkNews::DialFailed { attempt, own } => Input::DialFailed {
-                attempt,
+                attempt: number(attempt),
                 why: if own { DialFailure::Ourselves } else { DialFailure::Failed },
             },
             LinkNews::Peers { from, peers } => Input::PeersReceived { from, frame: peers },
@@ -474,5 +494,14 @@ impl Handler<SubscribeAnnouncer> for MeshManager {
         let views: Vec<_> =
             self.channels.keys().map(|id| (*id, self.driver.machine().view(id))).collect();
         views.into_iter().for_each(|(id, view)| self.tell_completeness(id, view));
+    }
+}
+
+impl Handler<Shutdown> for MeshManager {
+    type Result = ();
+
+    fn handle(&mut self, _: Shutdown, ctx: &mut Self::Context) {
+        self.save();
+        ctx.stop();
     }
 }

@@ -1,0 +1,95 @@
+//! The manager on a paused clock, with neighbours that the tests play.
+
+use bitchat_protocol::channel::{ChannelKeys, ChannelSecret, Rotation};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use super::*;
+
+/// All neighbours at once: they open one channel with one address to be dialled, and write down
+/// the attempts.
+#[derive(Clone)]
+struct Neighbour(UnboundedSender<u64>);
+
+impl Actor for Neighbour {
+    type Context = Context<Self>;
+}
+
+impl Handler<channel_book::Subscribe> for Neighbour {
+    type Result = ();
+
+    fn handle(&mut self, subscribe: channel_book::Subscribe, _: &mut Self::Context) {
+        let secret = ChannelSecret::generate(&mut Rng::from_seed([1; 32]));
+        subscribe.0.do_send(ChannelEvent::Opened(Arc::new(OpenedChannel {
+            name: "team".into(),
+            keys: ChannelKeys::member(secret),
+            trackers: vec![],
+            rotation: Rotation::Fixed,
+            last_known: vec!["127.0.0.1:4000".parse().unwrap()],
+        })));
+    }
+}
+
+impl Handler<Dial> for Neighbour {
+    type Result = ();
+
+    fn handle(&mut self, dial: Dial, _: &mut Self::Context) {
+        self.0.send(dial.attempt).unwrap();
+    }
+}
+
+impl Handler<FindLocalPort> for Neighbour {
+    type Result = MessageResult<FindLocalPort>;
+
+    fn handle(&mut self, _: FindLocalPort, _: &mut Self::Context) -> Self::Result {
+        MessageResult(5000)
+    }
+}
+
+macro_rules! ignored {
+    ($($message:ty,)*) => {$(
+        impl Handler<$message> for Neighbour {
+            type Result = ();
+
+            fn handle(&mut self, _: $message, _: &mut Self::Context) {}
+        }
+    )*};
+}
+
+ignored! {
+    AddChannel, RemoveChannel, SaveLastKnown, SubscribeOwnAddresses, EndLink, SetOwnChannels,
+    SubscribeMesh,
+}
+
+fn start() -> (actix::Addr<MeshManager>, UnboundedReceiver<u64>) {
+    let (sender, attempts) = unbounded_channel();
+    let neighbour = Neighbour(sender).start();
+    let offices = Offices {
+        channels: neighbour.clone().recipient(),
+        last_known: neighbour.clone().recipient(),
+        add: neighbour.clone().recipient(),
+        remove: neighbour.clone().recipient(),
+        port: neighbour.clone().recipient(),
+        own: neighbour.clone().recipient(),
+        dial: neighbour.clone().recipient(),
+        end: neighbour.clone().recipient(),
+        own_channels: neighbour.clone().recipient(),
+        links: neighbour.recipient(),
+    };
+    let config = mesh::Config { own_peer: PeerId([1; 32]), dials_at_once: 16 };
+    (MeshManager::new(config, offices, Directory::default()).start(), attempts)
+}
+
+#[actix::test]
+async fn an_answer_to_the_dial_of_a_manager_before_is_nobodys() {
+    tokio::time::pause();
+    let (_first, mut attempts) = start();
+    let before = attempts.recv().await.unwrap();
+    let (second, mut attempts) = start();
+    let now = attempts.recv().await.unwrap();
+
+    // Else the address would be taken for our own, and never be dialled again.
+    second.send(LinkNews::DialFailed { attempt: before, own: true }).await.unwrap();
+    second.send(LinkNews::DialFailed { attempt: now, own: false }).await.unwrap();
+    let again = tokio::time::timeout(Duration::from_secs(3600), attempts.recv()).await;
+    assert!(again.is_ok_and(|attempt| attempt.is_some()), "it is dialled again");
+}

@@ -1,0 +1,65 @@
+//! The port on loopback, with offices that the tests play.
+
+use std::net::Ipv4Addr;
+
+use actix::Addr;
+use bitchat_protocol::channel::{ChannelKeys, ChannelSecret};
+use bitchat_protocol::crypto::Rng;
+
+use super::*;
+
+/// Takes links and forgets them.
+struct Office;
+
+impl Actor for Office {
+    type Context = Context<Self>;
+}
+
+impl Handler<IncomingLink> for Office {
+    type Result = ();
+
+    fn handle(&mut self, _: IncomingLink, _: &mut Self::Context) {}
+}
+
+#[derive(Message)]
+#[rtype(result = "usize")]
+struct CountLinks;
+
+impl Handler<CountLinks> for UdpPort {
+    type Result = usize;
+
+    fn handle(&mut self, _: CountLinks, _: &mut Self::Context) -> usize {
+        self.links.len()
+    }
+}
+
+async fn port() -> (Addr<UdpPort>, Dial) {
+    let config = Config {
+        listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))],
+        buffer_bytes: 64 * 1024,
+        endpoint: EndpointConfig::default(),
+    };
+    let key = SigningKey::from_seed(Rng::from_seed([1; 32]).secret());
+    let port = UdpPort::bind(config, &key).unwrap().start();
+    let keys = ChannelKeys::member(ChannelSecret::generate(&mut Rng::from_seed([2; 32])));
+    let gate = keys.gate().clone();
+    port.send(AddChannel { id: keys.id(), gate }).await.unwrap();
+    let number = port.send(FindLocalPort).await.unwrap();
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, number));
+    (port, Dial { channel: keys.id(), address, expect: None })
+}
+
+#[actix::test]
+async fn the_links_of_an_office_that_was_started_again_are_forgotten() {
+    let (port, dial) = port().await;
+    port.send(SubscribeIncoming(Office.start().recipient())).await.unwrap();
+    let mut before = Vec::new();
+    for _ in 0..3 {
+        before.push(port.send(Connect(dial)).await.unwrap().unwrap().id());
+    }
+    assert_eq!(port.send(CountLinks).await.unwrap(), 3);
+    port.send(SubscribeIncoming(Office.start().recipient())).await.unwrap();
+    assert_eq!(port.send(CountLinks).await.unwrap(), 0);
+    let after = port.send(Connect(dial)).await.unwrap().unwrap().id();
+    assert!(before.contains(&after), "the endpoint gives their places to others");
+}

@@ -1,0 +1,74 @@
+//! The end of a console, and with what code.
+
+use std::time::{Duration, Instant};
+
+use actix::{AsyncContext as _, Context};
+use bitchat_actors::chat_desk::CountUndelivered;
+use bitchat_actors::clock;
+
+use super::Console;
+use crate::exit::Exit;
+
+/// Between two looks at whether everything is delivered, at the end of the input.
+const LINGER_STEP: Duration = Duration::from_millis(50);
+
+impl Console {
+    /// Leaves at once; says what nobody has got.
+    pub(super) fn quit(&mut self, ctx: &mut Context<Self>) {
+        self.is_over = true;
+        let waiting = usize::from(self.is_waiting);
+        let count = self.offices.undelivered.send(CountUndelivered);
+        self.when(count, ctx, move |console, count, _| {
+            // A desk that is about to be started again cannot be asked.
+            let count = waiting + count.unwrap_or_else(|_| console.ending.owed());
+            if count == 0 {
+                return console.finish(Exit::Done);
+            }
+            console.front.talk(&format!("not delivered to anybody: {}", messages(count)));
+            console.finish(Exit::NotDelivered);
+        });
+    }
+
+    /// Waits until everything said is delivered to somebody, or the time is up.
+    pub(super) fn linger(&mut self, ctx: &mut Context<Self>) {
+        self.is_over = true;
+        if self.front.is_prompt() {
+            self.front.talk("leaving when somebody has got what you said; Ctrl-C leaves at once");
+        }
+        self.linger_until(clock::now() + self.config.linger, ctx);
+    }
+
+    fn linger_until(&mut self, deadline: Instant, ctx: &mut Context<Self>) {
+        let count = self.offices.undelivered.send(CountUndelivered);
+        self.when(count, ctx, move |console, count, ctx| match count {
+            Ok(0) => {
+                console.ending.note_all_settled();
+                console.finish(console.ending.refused().unwrap_or(Exit::Done));
+            }
+            // The desk may be about to be started again.
+            Ok(_) | Err(_) if clock::now() < deadline => {
+                ctx.run_later(LINGER_STEP, move |console, ctx| {
+                    console.linger_until(deadline, ctx);
+                });
+            }
+            Ok(count) => console.give_up(count),
+            Err(_) => console.finish(Exit::Internal),
+        });
+    }
+
+    pub(super) fn give_up(&mut self, count: usize) {
+        let text = self.in_vain(&format!("nobody took {}", messages(count)));
+        self.front.talk(&format!("not delivered: {text}"));
+        self.finish(Exit::NotDelivered);
+    }
+
+    /// Ends the node.
+    pub(super) fn finish(&mut self, exit: Exit) {
+        self.is_over = true;
+        self.ending.end(exit);
+    }
+}
+
+pub(super) fn messages(count: usize) -> String {
+    if count == 1 { "1 message".into() } else { format!("{count} messages") }
+}
