@@ -39,9 +39,21 @@ pub(super) struct Attempt {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
     Resolving,
-    Connecting { to: SocketAddr, transaction: u32 },
-    Announcing { to: SocketAddr, transaction: u32 },
-    Fetching { request: RequestId },
+    Connecting {
+        to: SocketAddr,
+        transaction: u32,
+    },
+    /// Another attempt is connecting there, for all.
+    Joining {
+        to: SocketAddr,
+    },
+    Announcing {
+        to: SocketAddr,
+        transaction: u32,
+    },
+    Fetching {
+        request: RequestId,
+    },
 }
 
 impl Announcer {
@@ -87,9 +99,12 @@ impl Announcer {
         }
         let words = match step {
             Some(Step::Resolving) => "its name was not resolved in time",
-            Some(Step::Connecting { .. } | Step::Announcing { .. } | Step::Fetching { .. }) => {
-                "it did not answer in time"
-            }
+            Some(
+                Step::Connecting { .. }
+                | Step::Joining { .. }
+                | Step::Announcing { .. }
+                | Step::Fetching { .. },
+            ) => "it did not answer in time",
             None => return,
         };
         self.fail(key, words.to_owned(), Duration::ZERO);
@@ -155,6 +170,9 @@ impl Announcer {
                 let until = self.now + self.config.profile.udp_connection_lifetime;
                 self.connections.insert(to, (connection, until));
                 self.announce_by_udp(key, to, connection);
+                for key in self.at_step(Step::Joining { to }) {
+                    self.announce_by_udp(key, to, connection);
+                }
             }
             (Step::Announcing { .. }, Ok(Answer::Announced { interval, peers })) => {
                 let accepted = self.accepted(from, interval, peers);
@@ -170,6 +188,7 @@ impl Announcer {
             }
             (
                 Step::Connecting { .. }
+                | Step::Joining { .. }
                 | Step::Announcing { .. }
                 | Step::Resolving
                 | Step::Fetching { .. },
@@ -234,6 +253,11 @@ impl Announcer {
     }
 
     fn connect_by_udp(&mut self, key: Key, to: SocketAddr) {
+        if self.config.profile.udp_connect_shared && self.is_connecting(to) {
+            // If the other one is given up meanwhile, this one fails in time and tries again.
+            let patience = self.udp_patience(key);
+            return self.step(key, Step::Joining { to }, patience);
+        }
         let transaction = self.new_transaction(key);
         let patience = self.udp_patience(key);
         self.step(key, Step::Connecting { to, transaction }, patience);
@@ -251,6 +275,17 @@ impl Announcer {
         if let Some(bytes) = bytes {
             self.outputs.push_back(Output::SendUdp { to, bytes });
         }
+    }
+
+    fn is_connecting(&self, to: SocketAddr) -> bool {
+        self.transactions.values().any(|key| {
+            let attempt = self.swarms.get(&key.swarm).and_then(|swarm| swarm.attempt(*key));
+            attempt.is_some_and(|it| matches!(it.step, Step::Connecting { to: at, .. } if at == to))
+        })
+    }
+
+    fn at_step(&self, step: Step) -> Vec<Key> {
+        self.swarms.iter().flat_map(|(id, swarm)| swarm.at_step(*id, step)).collect()
     }
 
     fn udp_patience(&mut self, key: Key) -> Duration {
@@ -368,6 +403,7 @@ impl Announcer {
             Step::Fetching { request, .. } => {
                 self.requests.remove(&request);
             }
+            Step::Joining { .. } => {}
         }
         Some(attempt)
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use super::attempt::Attempt;
+use super::attempt::{Attempt, Step};
 use super::families::Usage;
 use super::{Family, TrackerStatus};
 use crate::crypto::Rng;
@@ -319,6 +319,14 @@ impl Swarm {
 
     pub(super) fn overdue(&self, swarm: u64, now: Instant) -> Vec<Key> {
         self.attempts(swarm).filter(|(_, it)| it.deadline <= now).map(|(key, _)| key).collect()
+    }
+
+    pub(super) fn at_step(&self, swarm: u64, step: Step) -> Vec<Key> {
+        self.attempts(swarm).filter(|(_, it)| it.step == step).map(|(key, _)| key).collect()
+    }
+
+    pub(super) fn attempt(&self, key: Key) -> Option<&Attempt> {
+        self.trackers().find(|it| it.id == key.tracker)?.endpoint(key.family).attempt.as_ref()
     }
 
     pub(super) fn statuses(

@@ -22,6 +22,7 @@
 //! | `http-keep-alive` | seconds for which an idle connection is used again; 0: each is closed |
 //! | `http-timeout` `http-idle-timeout` | seconds for an announce in all, and without a byte |
 //! | `redirects-max` | redirects followed in one announce |
+//! | `udp-connect-shared` | whether one connect request serves all channels that wait for it |
 //! | `udp-url-option` | whether the path follows the announce (BEP 41) |
 //! | `udp-extra-bytes` * | bytes behind the announce, in hexadecimal |
 //! | `udp-timeouts` | pauses: how long an answer is waited for, by failures in a row |
@@ -138,6 +139,8 @@ pub struct ClientProfile {
     pub http_families: Families,
     /// Over which IP versions UDP trackers are asked.
     pub udp_families: Families,
+    /// Whether one connect request serves all channels that wait for it.
+    pub udp_connect_shared: bool,
     /// Whether the path of a UDP tracker's address is sent to it (BEP 41).
     pub udp_url_option: bool,
     /// What follows an announce to a UDP tracker.
@@ -220,6 +223,7 @@ impl ClientProfile {
             numwant_stopped: keys.number("numwant-stopped")?,
             http_families: families(&mut keys, "http-families")?,
             udp_families: families(&mut keys, "udp-families")?,
+            udp_connect_shared: keys.flag("udp-connect-shared")?,
             udp_url_option: keys.flag("udp-url-option")?,
             udp_extra_bytes: keys.hex("udp-extra-bytes")?,
             udp_timeouts: pauses(&mut keys, "udp-timeouts")?,

@@ -244,3 +244,40 @@ fn no_profile_scrapes_or_says_completed() {
         }
     }
 }
+
+#[test]
+fn one_connect_request_serves_all_channels_if_the_client_does_so() {
+    for (name, connects) in [("transmission-3.00", 1), ("qbittorrent-5.1.0", 2)] {
+        let mut bench = wearing(name);
+        bench.machine.usage = Usage::new(&Config { ipv6: false, ..Config::default() });
+        bench.start(CHANNEL, &[&["udp://8.8.8.8:1/announce"]]);
+        bench.start(OTHER, &[&["udp://8.8.8.8:1/announce"]]);
+        bench.wait(2);
+        let sent = bench.datagrams();
+        assert_eq!(sent.len(), connects, "{name}");
+        for (_, to, connect) in sent {
+            bench.connected(to, &connect, 5);
+        }
+        let announces = bench.datagrams();
+        assert_eq!(announces.len(), 2, "{name}");
+        for (_, to, announce) in announces {
+            bench.announced(to, &announce, 600, b"");
+        }
+        assert!(bench.machine.statuses().iter().all(|it| it.last_answer.is_some()));
+    }
+}
+
+#[test]
+fn channels_that_wait_for_anothers_connect_request_fail_with_it_and_try_again() {
+    let mut bench = wearing("transmission-3.00");
+    bench.start(CHANNEL, &[&["udp://8.8.8.8:1/announce"]]);
+    bench.start(OTHER, &[&["udp://8.8.8.8:1/announce"]]);
+    bench.wait(64);
+    assert_eq!(bench.datagrams().len(), 1);
+    assert!(bench.machine.statuses().iter().all(|it| it.failures == 1));
+    bench.wait(60);
+    assert_eq!(bench.datagrams().len(), 1);
+    bench.input(Input::Stop { channel: CHANNEL, infohash: None });
+    bench.wait(7200);
+    assert!((3..6).contains(&bench.datagrams().len()), "the one who is left goes on alone");
+}

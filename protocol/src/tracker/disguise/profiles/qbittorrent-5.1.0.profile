@@ -35,6 +35,7 @@ http-idle-timeout = 10
 redirects-max = 5
 
 # One connect request an attempt, never repeated; the first attempt waits longer.
+udp-connect-shared = no
 udp-families = both
 udp-url-option = yes
 udp-timeouts = 22 10

@@ -38,7 +38,8 @@ http-idle-timeout = 90
 # libcurl follows without end; this is our bound.
 redirects-max = 10
 
-# One connect request an attempt, waited for a minute and the beat of its timer; over IPv4 alone.
+# One connect request for all torrents that need it, waited for a minute and the beat of its timer; over IPv4 alone.
+udp-connect-shared = yes
 udp-families = ipv4
 udp-url-option = no
 udp-timeouts = 62

@@ -38,7 +38,8 @@ http-idle-timeout = 45
 # libcurl follows without end; this is our bound.
 redirects-max = 10
 
-# One connect request an attempt, waited for half a minute and the beat of its timer.
+# One connect request for all torrents that need it, waited for half a minute and the beat of its timer.
+udp-connect-shared = yes
 udp-families = both
 udp-url-option = no
 udp-timeouts = 36
