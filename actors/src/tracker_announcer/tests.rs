@@ -187,6 +187,25 @@ async fn a_udp_tracker_is_asked_through_the_shared_port() {
 }
 
 #[actix::test]
+async fn a_complete_channel_is_announced_more_rarely() {
+    let mut bench = Bench::start().await;
+    bench.announce("udp://127.0.0.1:6969/announce").await;
+    let connect = bench.datagram().await;
+    bench.answer("127.0.0.1:6969", &[&[0; 4], &connect[12..], &[5; 8]]);
+    let tid = bench.datagram().await[12..16].to_vec();
+    bench.answer("127.0.0.1:6969", &[&[0, 0, 0, 1], &tid, &300_u32.to_be_bytes(), &[0; 8]]);
+    let mut pauses = Vec::new();
+    for complete in [false, true, false] {
+        bench.announcer.send(SetCompleteness { channel: CHANNEL, complete }).await.unwrap();
+        let status = bench.announcer.send(ListTrackers).await.unwrap().remove(0);
+        pauses.push((status.next_try - status.last_answer.unwrap()).as_secs_f64());
+    }
+    // The beat of the worn client's timer may make each up to a second shorter.
+    let near = |pause: f64, whole: f64| pause > whole - 1.0 && pause <= whole;
+    assert!(near(pauses[0], 300.0) && near(pauses[1], 600.0) && near(pauses[2], 300.0));
+}
+
+#[actix::test]
 async fn leaving_a_silent_tracker_takes_five_seconds_and_then_the_actor_stops() {
     let mut bench = Bench::start().await;
     bench.announce("udp://127.0.0.1:6969/announce").await;
