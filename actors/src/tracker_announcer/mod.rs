@@ -12,7 +12,7 @@
 //!
 //! Sends [`PeersDiscovered`] to the mesh manager, and introduces itself to it and to the UDP port.
 //!
-//! Owns: the [`Announcer`] machine, and the HTTP requests under way.
+//! Owns: the [`Announcer`] machine, the HTTP requests under way, and idle connections to trackers.
 //! Lost on a crash: the time of the next announce and every peer id; it announces `started` again
 //! when it is told [`Announce`] again.
 

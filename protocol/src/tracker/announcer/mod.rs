@@ -6,7 +6,7 @@
 //! ```text
 //!            due                  UDP, no connection id             connected
 //! (waiting) -----> Resolving --+--------------------> Connecting ------------> Announcing --+
-//!     ^                ^       |    UDP, connection id of the last minute           ^       |
+//!     ^                ^       |    UDP, connection id that is still good           ^       |
 //!     |                |       +----------------------------------------------------+       |
 //!     |     redirected |       |    HTTP                                                    |
 //!     |                +-------+--> Fetching -----------------------------------------------+
@@ -14,6 +14,9 @@
 //!     +---- answered: after max(interval, min interval, the client's least pause) ----------+
 //!     +---- failed or timed out: after the client's back-off, which grows ------------------+
 //! ```
+//!
+//! Where the worn client does so, an attempt that finds another one connecting to its tracker waits for
+//! that one's connection id (Joining) instead of Connecting itself.
 //!
 //! In each tier (BEP 12), and for each IP version on its own, the first tracker that works is used;
 //! those before it are tried again as their back-off allows. One that answers moves to the front of
@@ -32,6 +35,8 @@
 
 mod api;
 mod attempt;
+mod by_udp;
+mod endpoint;
 mod families;
 mod outcome;
 mod redirect;
@@ -233,22 +238,34 @@ impl Announcer {
                 let swarm = self.swarms.get_mut(&key.swarm);
                 swarm.into_iter().for_each(|swarm| swarm.anchor(self.now));
                 let pause = self.config.profile.start_spacing.draw(&mut self.rng);
-                self.spacing.begun(key.swarm, self.now, pause);
+                self.spacing.begun(key.swarm, self.swarms.len(), self.now, pause);
             }
             self.begin(key, occasion);
         }
     }
 
+    /// Farewells first; then the swarm that has waited longest, so that none is forgotten.
     fn next_due(&self) -> Option<(Key, Occasion)> {
+        let (usage, every_tier) = (self.usage, self.config.profile.every_tier);
+        let due = |id: u64, swarm: &Swarm| {
+            FAMILIES.into_iter().find_map(|it| swarm.due(id, it, usage, every_tier, self.now))
+        };
+        let mut leaving = self.swarms.iter().filter(|(_, swarm)| swarm.is_leaving());
+        leaving.find_map(|(id, swarm)| due(*id, swarm)).or_else(|| {
+            let begins = self.swarms.iter().filter_map(|(id, swarm)| {
+                let begin = self.next_begin(*id, swarm).filter(|at| *at <= self.now)?;
+                Some((begin, *id, swarm))
+            });
+            begins.min_by_key(|(begin, id, _)| (*begin, *id)).and_then(|(_, id, it)| due(id, it))
+        })
+    }
+
+    /// When a swarm may begin its next announce.
+    fn next_begin(&self, id: u64, swarm: &Swarm) -> Option<Instant> {
         let every_tier = self.config.profile.every_tier;
-        self.swarms
-            .iter()
-            .filter(|(id, swarm)| swarm.is_leaving() || self.spacing.allows(**id, self.now))
-            .find_map(|(id, swarm)| {
-                FAMILIES
-                    .into_iter()
-                    .find_map(|family| swarm.due(*id, family, self.usage, every_tier, self.now))
-            })
+        let next = |family| swarm.next_begin(family, self.usage, every_tier);
+        let next = FAMILIES.into_iter().filter_map(next).min()?;
+        Some(self.spacing.from(id).map_or(next, |from| next.max(from)))
     }
 
     fn expire(&mut self) {
@@ -314,18 +331,9 @@ impl Machine for Announcer {
     fn poll_timeout(&self) -> Option<Instant> {
         // At the bound nothing can begin before something ends.
         let may_begin = self.under_way < ANNOUNCES_MAX;
-        let every_tier = self.config.profile.every_tier;
         let ends = self.swarms.values().filter_map(Swarm::next_deadline).min();
-        let begins = self
-            .swarms
-            .iter()
-            .filter_map(|(id, swarm)| {
-                let next = |family| swarm.next_begin(family, self.usage, every_tier);
-                let next = FAMILIES.into_iter().filter_map(next).min()?;
-                Some(self.spacing.from(*id).map_or(next, |from| next.max(from)))
-            })
-            .min()
-            .filter(|_| may_begin);
+        let begins = self.swarms.iter().filter_map(|(id, swarm)| self.next_begin(*id, swarm));
+        let begins = begins.min().filter(|_| may_begin);
         ends.into_iter().chain(begins).min()
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use super::attempt::{Attempt, Step};
+use super::endpoint::{Endpoint, Tracker};
 use super::families::Usage;
 use super::{Family, TrackerStatus};
 use crate::crypto::Rng;
@@ -51,84 +52,6 @@ pub(super) struct Swarm {
     life: Life,
     /// When the first announce began: ticks are counted from there.
     anchor: Option<Instant>,
-}
-
-#[derive(Debug)]
-struct Tracker {
-    /// Unique in its swarm, and stays when the order changes.
-    id: usize,
-    url: TrackerUrl,
-    v4: Endpoint,
-    v6: Endpoint,
-}
-
-/// A tracker over one IP version.
-#[derive(Debug)]
-pub(super) struct Endpoint {
-    /// The earliest time of the next announce.
-    pub(super) next: Instant,
-    /// The pause that the last good answer wished for.
-    pub(super) wished: Duration,
-    /// The IP version last used, where that is not the endpoint's own.
-    pub(super) family: Option<Family>,
-    pub(super) failures: u32,
-    /// Failures in all: chooses among several addresses, and stays at one that works.
-    pub(super) turn: usize,
-    /// It has taken an announce: `started` is over.
-    pub(super) answered: bool,
-    /// An announce has left for it: it may have us in its list.
-    pub(super) told: bool,
-    pub(super) tracker_id: Vec<u8>,
-    pub(super) attempt: Option<Attempt>,
-    pub(super) last_answer: Option<Instant>,
-    pub(super) last_error: Option<String>,
-    pub(super) warning: Option<String>,
-    pub(super) peers_found: usize,
-}
-
-impl Endpoint {
-    fn new(now: Instant) -> Self {
-        Self {
-            next: now,
-            wished: Duration::ZERO,
-            family: None,
-            failures: 0,
-            turn: 0,
-            answered: false,
-            told: false,
-            tracker_id: Vec::new(),
-            attempt: None,
-            last_answer: None,
-            last_error: None,
-            warning: None,
-            peers_found: 0,
-        }
-    }
-
-    /// Whether the last thing heard was good.
-    pub(super) const fn works(&self) -> bool {
-        self.answered && self.last_error.is_none()
-    }
-
-    const fn occasion(&self) -> Occasion {
-        if self.answered { Occasion::Periodic } else { Occasion::Started }
-    }
-}
-
-impl Tracker {
-    const fn endpoint(&self, family: Family) -> &Endpoint {
-        match family {
-            Family::V4 => &self.v4,
-            Family::V6 => &self.v6,
-        }
-    }
-
-    const fn endpoint_mut(&mut self, family: Family) -> &mut Endpoint {
-        match family {
-            Family::V4 => &mut self.v4,
-            Family::V6 => &mut self.v6,
-        }
-    }
 }
 
 impl Swarm {
@@ -280,7 +203,7 @@ impl Swarm {
     ) -> Option<(Key, Occasion)> {
         let key = |it: &Tracker| Key { swarm, tracker: it.id, family };
         if self.is_leaving() {
-            let due = self.trackers().find(|it| owes_goodbye(it.endpoint(family)))?;
+            let due = self.trackers().find(|it| it.endpoint(family).owes_goodbye())?;
             return Some((key(due), Occasion::Stopped));
         }
         let due = self
@@ -408,10 +331,6 @@ fn on_tick(anchor: Option<Instant>, at: Instant, tick: Duration) -> Instant {
     let beyond = since.as_nanos().checked_rem(tick.as_nanos()).unwrap_or(0);
     let beyond = Duration::from_nanos(u64::try_from(beyond).unwrap_or(0));
     at.checked_sub(beyond).unwrap_or(at)
-}
-
-const fn owes_goodbye(endpoint: &Endpoint) -> bool {
-    endpoint.told && endpoint.attempt.is_none()
 }
 
 /// The trackers with their tiers, each once, as many as are allowed.

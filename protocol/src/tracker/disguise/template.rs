@@ -62,6 +62,9 @@ impl Template {
             return Some(Self { before: text.to_owned(), placeholder: None, after: String::new() });
         };
         let (name, after) = rest.split_once('}')?;
+        if after.contains('{') {
+            return None;
+        }
         let placeholder = allowed.iter().find(|(it, _)| *it == name).map(|(_, it)| *it)?;
         let (before, after) = (before.to_owned(), after.to_owned());
         Some(Self { before, placeholder: Some(placeholder), after })

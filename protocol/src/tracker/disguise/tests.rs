@@ -175,6 +175,7 @@ fn a_value_that_does_not_fit_is_named_with_its_line() {
     check_unfit("query = info_hash={info_hash}", "query = info_hash={nonsense}", "query");
     check_unfit("query = info_hash={info_hash}", "query = info_hash={host}", "query");
     check_unfit("query = info_hash", "query = info hash", "query");
+    check_unfit("query = info_hash={info_hash}", "query = x={port}{left}", "query");
     check_unfit("header = Host: {host}", "header = Host: {port}", "header");
     check_unfit("header = Host: {host}", "header = {host}", "header");
     check_unfit("request-line = GET {target}", "request-line = GET x", "request-line");
@@ -187,4 +188,20 @@ fn a_value_that_does_not_fit_is_named_with_its_line() {
     check_unfit("ports = 1024-65535", "ports = 9000-8000", "ports");
     check_unfit("dht-version = 4c54020b", "dht-version = 4c5", "dht-version");
     check_unfit("http-families = both", "http-families = all", "http-families");
+}
+
+proptest::proptest! {
+    #[test]
+    fn whatever_a_file_says_it_is_read_or_refused(text: String, value: String, at in 0_usize..200) {
+        let _ = ClientProfile::parse(&text);
+        let lines = qbittorrent().lines().enumerate().map(|(line, text)| match text.split_once(" = ") {
+            Some((key, _)) if line == at => format!("{key} = {value}"),
+            Some(_) | None => text.to_owned(),
+        });
+        if let Ok(profile) = ClientProfile::parse(&lines.collect::<Vec<_>>().join("\n")) {
+            let _ = profile.draw_persona(&mut rng(), 1);
+            let _ = profile.ports.choose(&mut rng(), |_| false);
+            let _ = profile.retry.after(3, &mut rng());
+        }
+    }
 }

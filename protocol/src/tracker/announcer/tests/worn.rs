@@ -52,6 +52,29 @@ fn channels_are_never_announced_in_the_same_instant() {
 }
 
 #[test]
+fn of_very_many_channels_each_is_announced_in_time() {
+    let mut bench = Bench::only_v4();
+    for channel in 0..=255 {
+        bench.start(
+            ChannelId([channel; 32]),
+            &[&["http://8.8.8.8/announce"], &["http://9.9.9.9/announce"]],
+        );
+    }
+    let mut last = BTreeMap::new();
+    for _ in 0..1000 {
+        for (at, request) in bench.requests() {
+            let hash = text(&request).split("info_hash=").nth(1).unwrap()[..60].to_owned();
+            if let Some(before) = last.insert((request.address, hash), at) {
+                assert!((299..=361).contains(&(at - before)), "{}", at - before);
+            }
+            bench.reply(&request, b"d8:intervali300ee");
+        }
+        bench.wait(1);
+    }
+    assert_eq!(last.len(), 2 * 256);
+}
+
+#[test]
 fn a_session_key_is_shared_and_a_peer_id_never() {
     let mut bench = wearing("transmission-3.00");
     bench.start(CHANNEL, &[&["http://8.8.8.8/announce"]]);
