@@ -55,7 +55,10 @@ heeds! {
     LinkNews => |news| matches!(news, LinkNews::Peers { .. }).then_some(Told::Peers),
     ChatNews => |news| match news {
         ChatNews::Frames { frames, .. } => Some(Told::Said(frames.len())),
-        _ => None,
+        ChatNews::Rerouted(_)
+        | ChatNews::PeerUp(_)
+        | ChatNews::PeerDown(_)
+        | ChatNews::Refused(_) => None,
     },
 }
 
