@@ -14,6 +14,8 @@ fn check(stderr: impl Into<Stdio>) {
         .args(["--set", "trackers.enabled=false", "-vvv", "chat", "#stderr"])
         .env_clear()
         .env("HOME", home.path())
+        .env("BITCHAT__DHT__ENABLED", "false")
+        .env("BITCHAT__LAN__ENABLED", "false")
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(stderr)

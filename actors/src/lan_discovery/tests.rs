@@ -59,7 +59,8 @@ impl Node {
     }
 
     async fn announce(&self, infohash: InfoHash, port: u16) {
-        let announce = Announce { channel: CHANNEL, infohash, tiers: Vec::new(), port };
+        let (tiers, nodes) = (Vec::new(), Vec::new());
+        let announce = Announce { channel: CHANNEL, infohash, tiers, nodes, port };
         self.lan.send(announce).await.unwrap();
     }
 

@@ -3,6 +3,7 @@
 //! `configs/default.toml` is the reference of every key and the built-in layer; a test compares it
 //! with [`Settings`]. The layers are in `layers`.
 
+mod costume;
 mod layers;
 mod span;
 
@@ -12,6 +13,7 @@ use bitchat_protocol::limits::DIALS_MAX;
 use bitchat_protocol::channel::NodeAddress;
 use serde::{Deserialize, Serialize};
 
+pub use costume::{Costume, CostumeError};
 pub use layers::{Layers, Loaded, Row, SettingsError};
 pub use span::{Span, SpanError};
 
@@ -60,15 +62,7 @@ pub struct Trackers {
     /// For channels made without `--tracker`.
     pub default: Vec<String>,
     /// The BitTorrent client to look like.
-    pub client_profile: ClientProfile,
-}
-
-/// A BitTorrent client that announces can look like.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum ClientProfile {
-    /// qBittorrent 5.1.0.
-    #[serde(rename = "qbittorrent-5.1.0")]
-    QBittorrent5_1_0,
+    pub client_profile: Costume,
 }
 
 /// `[dht]`
