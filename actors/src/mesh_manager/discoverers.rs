@@ -91,3 +91,175 @@ impl Discoverer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use actix::{Actor, Addr, Context, Handler};
+    use bitchat_protocol::channel::{ChannelKeys, ChannelSecret, Rotation};
+    use bitchat_protocol::crypto::Secret;
+    use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+    use super::*;
+
+    const PORT: u16 = 7;
+    const DAY: u64 = 20_000;
+    const DAY_SECS: u64 = 24 * 60 * 60;
+
+    #[derive(Debug, PartialEq, Eq)]
+    enum Told {
+        Announce(InfoHash),
+        Withdraw(Option<InfoHash>),
+        Hurry(ChannelId),
+    }
+
+    struct Office {
+        told: UnboundedSender<Told>,
+    }
+
+    impl Actor for Office {
+        type Context = Context<Self>;
+    }
+
+    impl Handler<Announce> for Office {
+        type Result = ();
+
+        fn handle(&mut self, announce: Announce, _: &mut Self::Context) {
+            assert_eq!(announce.port, PORT);
+            self.told.send(Told::Announce(announce.infohash)).unwrap();
+        }
+    }
+
+    impl Handler<Withdraw> for Office {
+        type Result = ();
+
+        fn handle(&mut self, withdraw: Withdraw, _: &mut Self::Context) {
+            self.told.send(Told::Withdraw(withdraw.infohash)).unwrap();
+        }
+    }
+
+    impl Handler<Hurry> for Office {
+        type Result = ();
+
+        fn handle(&mut self, Hurry(channel): Hurry, _: &mut Self::Context) {
+            self.told.send(Told::Hurry(channel)).unwrap();
+        }
+    }
+
+    /// One that hurries where it looks on the local network, as ours do.
+    fn office(place: Place) -> (Subscribe, UnboundedReceiver<Told>) {
+        let (told, hears) = unbounded_channel();
+        let office: Addr<Office> = Office { told }.start();
+        let hurry = (place == Place::Lan).then(|| office.clone().recipient());
+        let (announce, withdraw) = (office.clone().recipient(), office.recipient());
+        (Subscribe { place, announce, withdraw, hurry }, hears)
+    }
+
+    fn channel(secret: u8) -> Arc<OpenedChannel> {
+        Arc::new(OpenedChannel {
+            name: "team".to_owned(),
+            keys: ChannelKeys::member(ChannelSecret(Secret::new([secret; 32]))),
+            trackers: Vec::new(),
+            rotation: Rotation::Daily,
+            last_known: Vec::new(),
+        })
+    }
+
+    fn open(secrets: &[u8]) -> Channels {
+        let channels = secrets.iter().map(|secret| channel(*secret));
+        channels.map(|channel| (channel.keys.id(), channel)).collect()
+    }
+
+    fn hour(hour: u64) -> Duration {
+        Duration::from_secs(DAY * DAY_SECS + hour * 3600)
+    }
+
+    /// What was told so far: messages of before have arrived when later ones have.
+    async fn heard(hears: &mut UnboundedReceiver<Told>, count: usize) -> Vec<Told> {
+        let mut told = Vec::new();
+        for _ in 0..count {
+            told.push(hears.recv().await.unwrap());
+        }
+        assert!(hears.try_recv().is_err());
+        told
+    }
+
+    #[actix::test]
+    async fn each_is_told_the_infohash_of_its_place_once() {
+        let channels = open(&[1]);
+        let (internet, mut trackers) = office(Place::Internet);
+        let (local, mut lan) = office(Place::Lan);
+        let mut all = Discoverers::default();
+        all.add(internet);
+        all.tell(&channels, PORT, hour(12));
+        all.add(local);
+        all.tell(&channels, PORT, hour(13));
+        let keys = &channels.values().next().unwrap().keys;
+        let today = Epoch::from_number(DAY);
+        let expected = [Told::Announce(keys.infohash(today))];
+        assert_eq!(heard(&mut trackers, 1).await, expected);
+        assert_eq!(heard(&mut lan, 1).await, [Told::Announce(keys.lan_infohash(today))]);
+    }
+
+    #[actix::test]
+    async fn around_midnight_the_neighbouring_day_comes_and_goes() {
+        let channels = open(&[1]);
+        let (local, mut lan) = office(Place::Lan);
+        let mut all = Discoverers::default();
+        all.add(local);
+        for at in [12, 23, 24, 25] {
+            all.tell(&channels, PORT, hour(at));
+        }
+        let keys = &channels.values().next().unwrap().keys;
+        let hash = |day| keys.lan_infohash(Epoch::from_number(day));
+        let expected = [
+            Told::Announce(hash(DAY)),
+            Told::Announce(hash(DAY + 1)),
+            Told::Withdraw(Some(hash(DAY))),
+        ];
+        assert_eq!(heard(&mut lan, 3).await, expected);
+    }
+
+    #[actix::test]
+    async fn a_closed_channel_is_withdrawn_and_may_come_again() {
+        let channels = open(&[1]);
+        let (local, mut lan) = office(Place::Lan);
+        let mut all = Discoverers::default();
+        all.add(local);
+        all.tell(&channels, PORT, hour(12));
+        let (id, channel) = channels.iter().next().unwrap();
+        all.close(*id);
+        all.tell(&Channels::new(), PORT, hour(12));
+        all.tell(&channels, PORT, hour(12));
+        let hash = channel.keys.lan_infohash(Epoch::from_number(DAY));
+        let expected = [Told::Announce(hash), Told::Withdraw(None), Told::Announce(hash)];
+        assert_eq!(heard(&mut lan, 3).await, expected);
+    }
+
+    #[actix::test]
+    async fn one_that_was_started_again_is_told_everything_in_the_place_of_the_old_one() {
+        let channels = open(&[1, 2]);
+        let (first, mut before) = office(Place::Lan);
+        let mut all = Discoverers::default();
+        all.add(first);
+        all.tell(&channels, PORT, hour(12));
+        heard(&mut before, 2).await;
+        let (second, mut after) = office(Place::Lan);
+        all.add(second);
+        all.tell(&channels, PORT, hour(12));
+        assert_eq!(heard(&mut after, 2).await.len(), 2);
+        heard(&mut before, 0).await;
+    }
+
+    #[actix::test]
+    async fn only_those_who_can_make_haste_are_asked_to() {
+        let (internet, mut trackers) = office(Place::Internet);
+        let (local, mut lan) = office(Place::Lan);
+        let mut all = Discoverers::default();
+        all.add(internet);
+        all.add(local);
+        let channel = ChannelId([1; 32]);
+        all.hurry(channel);
+        assert_eq!(heard(&mut lan, 1).await, [Told::Hurry(channel)]);
+        heard(&mut trackers, 0).await;
+    }
+}

@@ -29,8 +29,12 @@ type Sent = (u64, IpAddr, Vec<InfoHash>);
 
 impl Bench {
     fn new(habit: LanHabit, interfaces: &[Interface]) -> Self {
+        Self::with_config(Config { habit, ..Config::default() }, interfaces)
+    }
+
+    fn with_config(config: Config, interfaces: &[Interface]) -> Self {
+        #[expect(clippy::disallowed_methods, reason = "any start will do")]
         let born = Instant::now();
-        let config = Config { habit, ..Config::default() };
         let mut bench = Self { lan: Lan::new(config, born, [7; 32]), born, now: born };
         bench.give(Input::Interfaces(interfaces.to_vec()));
         bench
@@ -167,10 +171,7 @@ fn each_own_address_announces_with_a_cookie_of_its_own() {
 #[test]
 fn an_ip_version_that_is_off_neither_announces_nor_is_near() {
     let own = [interface(2, "192.168.1.5", 24), interface(2, "2a00::5", 64)];
-    let born = Instant::now();
-    let config = Config { ipv6: false, ..Config::default() };
-    let mut bench = Bench { lan: Lan::new(config, born, [7; 32]), born, now: born };
-    bench.give(Input::Interfaces(own.to_vec()));
+    let mut bench = Bench::with_config(Config { ipv6: false, ..Config::default() }, &own);
     bench.announce(RED, hash(1));
     assert_eq!(bench.sent_now().len(), 1);
     assert_eq!(bench.hear_of("[2a00::9]:6771", 7, hash(1)), []);
