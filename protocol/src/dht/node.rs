@@ -440,6 +440,10 @@ impl Node {
 
     fn finish(&mut self, key: u64, job: &Job, now: Instant) {
         let (asked, answered) = (job.lookup.asked(), job.lookup.answered());
+        if job.errand == Errand::Join {
+            // The table has room for more than the look-up has asked; the nearest is asked first.
+            job.lookup.unasked().rev().for_each(|contact| self.hear(contact));
+        }
         match job.errand {
             Errand::Join if self.state == (State::Joining { job: key }) => {
                 self.state = if self.table.is_empty() {

@@ -194,7 +194,7 @@ fn routers_are_resolved_at_the_start_asked_for_want_of_others_and_never_kept() {
     bench.input(Input::NamesResolved { host: names[0].clone(), result: failed });
     let result = Ok(vec!["127.0.0.1".parse().unwrap()]);
     bench.input(Input::NamesResolved { host: names[1].clone(), result });
-    bench.play(5, |to, message| {
+    bench.play(15, |to, message| {
         if to.port() == 6881 {
             return Some((
                 NodeId([99; 20]),
