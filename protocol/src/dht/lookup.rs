@@ -171,13 +171,12 @@ impl Lookup {
 
     /// Says what to do next; without `room` for one more question nobody is asked.
     pub fn step_if(&mut self, room: bool) -> Step {
-        let step = match self.plan() {
-            Step::Ask(_) if !room => return Step::Wait,
-            step => step,
-        };
-        if let Step::Ask(contact) = step
-            && let Some(candidate) = self.find(contact.address)
-        {
+        let step = self.plan();
+        let Step::Ask(contact) = step else { return step };
+        if !room {
+            return Step::Wait;
+        }
+        if let Some(candidate) = self.find(contact.address) {
             candidate.progress = Progress::Asked { slow: false };
             let insecure = usize::from(!candidate.secure);
             self.under_way += 1;
