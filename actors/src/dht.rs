@@ -14,7 +14,7 @@
 //! Owns: the [`Dht`](machine::Dht) machine, and the file with the nodes of the last run.
 //! Lost on a crash: the routing table since it was last saved, what was stored for others, and
 //! look-ups under way; all of it comes back by joining again.
-//! Spec: `docs/spec/08-dht.md`.
+//! Spec: `docs/spec/09-dht.md`.
 
 use std::time::Duration;
 

@@ -9,9 +9,9 @@ use bitchat_actors::root::{self, Open};
 use bitchat_actors::supervision::{ChildSpec, Exit as TreeExit, RestartLimit, Stopper};
 use bitchat_actors::vault::Profile;
 use bitchat_actors::{lan_discovery, supervision, tracker_announcer, udp_port};
-use bitchat_protocol::{dht, lan};
 use bitchat_protocol::quic::{EndpointConfig, SuitePreference};
 use bitchat_protocol::tracker::ClientProfile;
+use bitchat_protocol::{dht, lan};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::console::{self, Channel, Console, Ending, Front};

@@ -9,8 +9,8 @@ mod span;
 
 use std::time::Duration;
 
-use bitchat_protocol::limits::DIALS_MAX;
 use bitchat_protocol::channel::NodeAddress;
+use bitchat_protocol::limits::DIALS_MAX;
 use serde::{Deserialize, Serialize};
 
 pub use costume::{Costume, CostumeError};

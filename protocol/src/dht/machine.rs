@@ -8,7 +8,7 @@
 //!               '-> look-up over IPv4 and over IPv6 -> peers found, announced to the nearest
 //! ```
 //!
-//! The nodes' states are in [`node`](super::node), the swarms' in [`swarm`](super::swarm). The pace of
+//! The nodes' states are in `node`, the swarms' in `swarm`. The pace of
 //! announces is libtorrent's: however many infohashes there are, each is announced once in the
 //! interval, and never all at once.
 //!

@@ -7,7 +7,7 @@
 //! 2. [`message`]: what is said, in bytes; [`profile`]: how it looks, as data.
 //! 3. [`routing_table`], [`lookup`], [`votes`]: whom we know, how we find, who we are.
 //! 4. [`token`], [`storage`], [`flood_gate`]: what we do for others, and for how many.
-//! 5. `node`, `server`, `swarm`, [`machine`]: all of it together; the machine is [`Dht`].
+//! 5. `node`, `swarm`, [`machine`]: all of it together; the machine is [`Dht`].
 //! 6. [`saved`]: what is kept for the next run.
 
 mod api;
@@ -21,7 +21,6 @@ mod pending;
 pub mod profile;
 pub mod routing_table;
 pub mod saved;
-mod server;
 #[cfg(any(test, feature = "dht-sim"))]
 pub mod sim;
 pub mod storage;

@@ -82,11 +82,10 @@ impl NodeId {
     #[must_use]
     pub fn random_at(&self, bits: usize, rng: &mut Rng) -> Self {
         let mut id: [u8; ID_BYTES] = rng.array();
-        for at in 0..ID_BYTES {
+        for (at, (byte, own)) in id.iter_mut().zip(self.0).enumerate() {
             // Which bits of this byte are this id's: none, some or all.
-            let own = bits.saturating_sub(at * 8).min(8);
-            let mask = !(0xff_u16 >> own) as u8;
-            id[at] = (self.0[at] & mask) | (id[at] & !mask);
+            let mask = !(0xff_u16 >> bits.saturating_sub(at * 8).min(8)) as u8;
+            *byte = (own & mask) | (*byte & !mask);
         }
         if let Some(byte) = id.get_mut(bits / 8) {
             let bit = 0x80 >> (bits % 8);

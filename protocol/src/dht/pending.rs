@@ -140,3 +140,71 @@ impl Pending {
         self.0.len()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dht::node_id::NodeId;
+
+    fn contact(port: u16) -> Contact {
+        Contact { id: NodeId([1; 20]), address: ([127, 0, 0, 1], port).into() }
+    }
+
+    fn draw(seed: u8, ids: TransactionIds, tag: Tag) -> Transaction {
+        Transaction::draw(ids, tag, &mut Rng::from_seed([seed; 32]))
+    }
+
+    fn now() -> Instant {
+        #[expect(clippy::disallowed_methods, reason = "an origin for virtual time")]
+        Instant::now()
+    }
+
+    #[test]
+    fn transaction_ids_look_like_the_clients() {
+        for (ids, length) in [(1, 1), (2, 2), (4, 4), (0, 1), (9, 4)] {
+            let id = draw(1, TransactionIds::Random(ids), Tag::Ping);
+            assert_eq!(id.as_bytes().len(), length);
+        }
+        let ping = draw(1, TransactionIds::Tagged, Tag::Ping);
+        assert_eq!(ping.as_bytes(), b"pn\0\0");
+        let one = draw(1, TransactionIds::Tagged, Tag::GetPeers);
+        let other = draw(2, TransactionIds::Tagged, Tag::GetPeers);
+        assert_eq!((&one.as_bytes()[..2], one == other), (&b"gp"[..], false));
+    }
+
+    #[test]
+    fn an_answer_is_taken_once_and_only_from_whom_was_asked() {
+        let (mut pending, now) = (Pending::default(), now());
+        let id = draw(1, TransactionIds::Random(2), Tag::Ping);
+        pending.add(id, contact(1), Purpose::Refresh, now);
+        assert!(pending.take(id.as_bytes(), contact(2).address).is_none());
+        assert!(pending.take(b"xx", contact(1).address).is_none());
+        assert!(pending.take(id.as_bytes(), contact(1).address).is_some());
+        assert!(pending.take(id.as_bytes(), contact(1).address).is_none());
+    }
+
+    #[test]
+    fn a_question_becomes_slow_once_and_then_lost() {
+        let (mut pending, start) = (Pending::default(), now());
+        let id = draw(1, TransactionIds::Random(2), Tag::Ping);
+        pending.add(id, contact(1), Purpose::Refresh, start);
+        assert_eq!(pending.next_timeout(), Some(start + SLOW));
+        assert!(pending.newly_slow(start).is_empty());
+        assert_eq!(pending.newly_slow(start + SLOW).len(), 1);
+        assert!(pending.newly_slow(start + SLOW).is_empty());
+        assert_eq!(pending.next_timeout(), Some(start + LOST));
+        assert!(pending.take_lost(start + SLOW).is_empty());
+        assert_eq!(pending.take_lost(start + LOST).len(), 1);
+        assert_eq!((pending.len(), pending.next_timeout()), (0, None));
+    }
+
+    #[test]
+    fn there_is_a_bound() {
+        let (mut pending, now) = (Pending::default(), now());
+        let id = draw(1, TransactionIds::Random(2), Tag::Ping);
+        while !pending.is_full() {
+            pending.add(id, contact(1), Purpose::Refresh, now);
+        }
+        assert_eq!(pending.len(), DHT_QUERIES_IN_FLIGHT_MAX);
+    }
+}

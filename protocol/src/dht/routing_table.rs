@@ -369,3 +369,223 @@ fn room(bucket: usize) -> usize {
 pub(super) fn same_host(one: SocketAddr, other: SocketAddr) -> bool {
     one.ip() == other.ip() && (one.port() == other.port() || Scope::of(one.ip()) == Scope::Global)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OWN: NodeId = NodeId([0; 20]);
+
+    struct Bench {
+        table: RoutingTable,
+        rng: Rng,
+        now: Instant,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            #[expect(clippy::disallowed_methods, reason = "an origin for virtual time")]
+            let now = Instant::now();
+            Self { table: RoutingTable::new(OWN), rng: Rng::from_seed([3; 32]), now }
+        }
+
+        fn answered(&mut self, contact: Contact) -> bool {
+            self.table.answered(contact, self.now)
+        }
+
+        /// A node of this machine that shares this many bits with us.
+        fn local(&mut self, bits: usize, port: u16) -> Contact {
+            let id = OWN.random_at(bits, &mut self.rng);
+            Contact { id, address: ([127, 0, 0, 1], port).into() }
+        }
+
+        /// A node on the internet; one with a secure id shares few bits with anybody.
+        fn global(&mut self, address: &str, secure: bool) -> Contact {
+            let address: SocketAddr = address.parse().unwrap();
+            let mut id = NodeId::secure(address.ip(), &mut self.rng);
+            if !secure {
+                id.0[0] ^= 0x01;
+            }
+            Contact { id, address }
+        }
+    }
+
+    #[test]
+    fn far_buckets_are_wide_and_near_ones_narrow() {
+        let mut bench = Bench::new();
+        for port in 1..=1000 {
+            let bits = usize::from(port) % 6;
+            let contact = bench.local(bits, port);
+            bench.answered(contact);
+        }
+        let sizes: Vec<_> = bench.table.buckets.iter().map(|it| it.live.len()).collect();
+        assert_eq!(sizes[..6], [128, 64, 32, 16, 8, 8]);
+        assert!(bench.table.buckets.iter().all(|it| it.reserve.len() <= DHT_RESERVE_NODES_MAX));
+        assert!(bench.table.bytes() < 64 * 1024);
+    }
+
+    #[test]
+    fn the_nearest_nodes_are_found_in_their_order() {
+        let mut bench = Bench::new();
+        for port in 1..=300 {
+            let bits = usize::from(port) % 8;
+            let contact = bench.local(bits, port);
+            bench.answered(contact);
+        }
+        let target = NodeId::random(&mut bench.rng);
+        let found = bench.table.closest(&target, 8, false);
+        let mut all: Vec<_> = bench.table.live().map(|it| it.contact).collect();
+        all.sort_by_key(|it| target.distance(&it.id));
+        assert_eq!(found, all[..8]);
+        assert_eq!(bench.table.closest(&target, 1000, false).len(), all.len());
+        assert!(RoutingTable::new(OWN).closest(&target, 8, true).is_empty());
+    }
+
+    #[test]
+    fn neither_we_nor_one_ip_address_twice_are_taken_in() {
+        let mut bench = Bench::new();
+        let us = Contact { id: OWN, address: "8.8.8.8:1".parse().unwrap() };
+        assert!(!bench.answered(us));
+        let (one, other) = (bench.global("8.8.8.8:1", true), bench.global("8.8.8.8:2", true));
+        assert!(bench.answered(one) && !bench.answered(other));
+        assert!(!bench.table.has_room_for(&other));
+        bench.table.failed(&one);
+        assert!(bench.answered(other), "the old one has failed");
+    }
+
+    #[test]
+    fn a_node_under_a_new_name_takes_its_own_place() {
+        let mut bench = Bench::new();
+        let (one, other) = (bench.global("8.8.8.8:1", false), bench.global("8.8.8.8:1", true));
+        assert!(bench.answered(one) && bench.answered(other));
+        assert_eq!(bench.table.good(8), [other]);
+    }
+
+    #[test]
+    fn a_name_cannot_be_taken_from_whoever_has_it() {
+        let mut bench = Bench::new();
+        let one = bench.global("8.8.8.8:1", true);
+        let thief = Contact { address: "9.9.9.9:1".parse().unwrap(), ..one };
+        assert!(bench.answered(one) && !bench.answered(thief));
+        assert_eq!(bench.table.good(8), [one]);
+    }
+
+    #[test]
+    fn a_network_gets_few_places() {
+        let mut bench = Bench::new();
+        let v4 = (1..=9).map(|host| format!("8.8.8.{host}:1"));
+        let v6 = (1..=9).map(|host| format!("[2a00::{host}]:1"));
+        for address in v4.chain(v6) {
+            let contact = bench.global(&address, true);
+            bench.answered(contact);
+        }
+        assert_eq!(bench.table.len(), 2 * DHT_TABLE_NODES_PER_NETWORK_MAX);
+        for port in 1..=9 {
+            let contact = bench.local(3, port);
+            assert!(bench.answered(contact), "a laboratory is on one network");
+        }
+    }
+
+    #[test]
+    fn a_name_bound_to_its_address_drives_out_one_that_is_not_and_no_other() {
+        let mut bench = Bench::new();
+        // Whichever bucket they fall into: they are all in the first that is full.
+        let full = |bench: &mut Bench, net: u8, secure: bool| {
+            for at in 0..=255 {
+                let contact = bench.global(&format!("{net}.{at}.1.1:1"), secure);
+                bench.answered(contact);
+            }
+        };
+        let secure = |bench: &Bench| bench.table.live().filter(|it| it.secure).count();
+        full(&mut bench, 8, false);
+        let before = bench.table.len();
+        full(&mut bench, 9, true);
+        let among = secure(&bench);
+        assert!(among > before / 2, "{among} of {before}");
+        full(&mut bench, 11, false);
+        assert!(secure(&bench) >= among);
+    }
+
+    #[test]
+    fn names_that_are_too_near_to_be_true_are_refused_once_there_are_true_ones() {
+        let mut bench = Bench::new();
+        for at in 1..=40 {
+            let contact = bench.global(&format!("8.{at}.1.1:1"), true);
+            bench.answered(contact);
+        }
+        let mut false_id = bench.global("9.9.9.9:1", false);
+        false_id.id = OWN.random_at(100, &mut bench.rng);
+        assert!(!bench.answered(false_id));
+        assert!(bench.table.depth() < 20);
+    }
+
+    #[test]
+    fn a_node_that_fails_gives_way_to_one_in_reserve_or_is_forgotten_in_the_end() {
+        let mut bench = Bench::new();
+        let contacts: Vec<_> = (1..=9).map(|port| bench.local(6, port)).collect();
+        // Eight that share more make the bucket of these one that cannot split.
+        for port in 101..=400 {
+            let contact = bench.local(usize::from(port) % 6, port);
+            bench.answered(contact);
+        }
+        let near: Vec<_> = (501..=508).map(|port| bench.local(7, port)).collect();
+        for contact in contacts.iter().chain(&near) {
+            bench.answered(*contact);
+        }
+        assert!(!bench.table.knows(contacts[8].address), "in reserve");
+        bench.table.failed(&contacts[0]);
+        assert!(bench.table.knows(contacts[8].address) && !bench.table.knows(contacts[0].address));
+        for failures in 1..=FAILURES_MAX {
+            assert!(bench.table.entry_mut(&contacts[1]).is_some(), "{failures}");
+            bench.table.failed(&contacts[1]);
+        }
+        assert!(bench.table.entry_mut(&contacts[1]).is_none());
+    }
+
+    #[test]
+    fn a_node_that_failed_is_not_recommended_until_it_answers() {
+        let mut bench = Bench::new();
+        let contact = bench.local(3, 1);
+        bench.answered(contact);
+        bench.table.failed(&contact);
+        assert!(bench.table.closest(&OWN, 8, false).is_empty());
+        assert_eq!(bench.table.closest(&OWN, 8, true), [contact]);
+        bench.answered(contact);
+        assert_eq!(bench.table.closest(&OWN, 8, false), [contact]);
+    }
+
+    #[test]
+    fn the_node_not_heard_from_for_longest_is_asked_and_none_that_is_fresh() {
+        let mut bench = Bench::new();
+        let (one, other) = (bench.local(3, 1), bench.local(4, 2));
+        bench.answered(one);
+        bench.now += Duration::from_secs(1);
+        bench.answered(other);
+        let now = bench.now;
+        assert_eq!(bench.table.take_stalest(now, &mut bench.rng), None);
+        let now = now + FRESH;
+        let (first, _) = bench.table.take_stalest(now, &mut bench.rng).unwrap();
+        let (second, _) = bench.table.take_stalest(now, &mut bench.rng).unwrap();
+        assert_eq!((first, second), (one, other));
+        assert_eq!(bench.table.take_stalest(now, &mut bench.rng), None);
+    }
+
+    #[test]
+    fn under_a_new_name_the_nodes_are_kept_in_other_buckets() {
+        let mut bench = Bench::new();
+        for port in 1..=30 {
+            let contact = bench.local(usize::from(port) % 4, port);
+            bench.answered(contact);
+        }
+        let own = NodeId([0xff; 20]);
+        bench.table.rename(own);
+        assert_eq!(bench.table.len(), 30);
+        let nearest = bench.table.good(1)[0];
+        assert!(
+            bench
+                .table
+                .live()
+                .all(|it| { own.distance(&it.contact.id) >= own.distance(&nearest.id) })
+        );
+    }
+}

@@ -2,7 +2,7 @@
 //! and benchmarks; the same seed gives the same run.
 //!
 //! ```text
-//! grow: nodes join one after the other, each knowing a few that are there -> let it run -> some die
+//! grow: nodes join one after the other, each knowing some that are there -> let it run -> some die
 //! try_look_up: one node announces, another asks -> was it found, after how long, with how many questions
 //! ```
 
@@ -27,6 +27,8 @@ pub struct NetConfig {
     pub nodes: usize,
     /// Percent of the nodes that lie.
     pub hostile_percent: u64,
+    /// Nodes that a new one knows: routers, nodes of an earlier run, peers.
+    pub known: usize,
     /// Percent of all datagrams that are lost.
     pub loss_percent: u64,
     /// Shortest and longest time that a datagram takes.
@@ -40,6 +42,7 @@ impl Default for NetConfig {
         Self {
             nodes: 200,
             hostile_percent: 0,
+            known: 8,
             loss_percent: 1,
             delay: (Duration::from_millis(10), Duration::from_millis(150)),
             seed: 1,
@@ -134,13 +137,13 @@ impl Net {
         self.run(settle);
     }
 
-    /// Adds a node that knows three others; gives back its number.
+    /// Adds a node that knows some others; gives back its number.
     pub fn add_node(&mut self) -> usize {
         let node = self.members.len();
         let address = self.draw_address();
         let hostile = self.rng.below(100) < self.config.hostile_percent;
         let mut known = Vec::new();
-        for _ in 0..3.min(node) {
+        for _ in 0..self.config.known.min(node) {
             known.push(self.members[self.rng.below(node as u64) as usize].address);
         }
         let config = Config {

@@ -19,7 +19,7 @@
 //! What is wrong with a query is found in the order in which libtorrent finds it, and said in its words:
 //! a key of the wrong type is `missing`, one of the wrong length is `invalid`.
 //!
-//! Not here: what is answered ([`node`](super::node)).
+//! Not here: what is answered (`node`).
 
 mod decode;
 mod encode;

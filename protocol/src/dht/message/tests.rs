@@ -13,13 +13,9 @@ const TARGET: NodeId = NodeId(*b"mnopqrstuvwxyz123456");
 
 #[track_caller]
 fn request(datagram: &[u8]) -> Result<Request<'_>, Refusal> {
-    match decode(datagram).unwrap().body {
-        Body::Query(query) => {
-            assert_eq!(query.id, ASKER);
-            query.request
-        }
-        other => panic!("{other:?}"),
-    }
+    let Body::Query(query) = decode(datagram).unwrap().body else { panic!("no query") };
+    assert_eq!(query.id, ASKER);
+    query.request
 }
 
 #[track_caller]
@@ -29,10 +25,8 @@ fn bad_query(datagram: &[u8], expected: Refusal) {
 
 #[track_caller]
 fn response(datagram: &[u8]) -> Response<'_> {
-    match decode(datagram).unwrap().body {
-        Body::Response(response) => response,
-        other => panic!("{other:?}"),
-    }
+    let Body::Response(response) = decode(datagram).unwrap().body else { panic!("no answer") };
+    response
 }
 
 fn envelope() -> Envelope<'static> {

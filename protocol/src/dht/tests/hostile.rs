@@ -1,4 +1,4 @@
-//! What strangers may try. The numbers are those of the list of weak spots (docs/spec/08-dht.md).
+//! What strangers may try. The numbers are those of the list of weak spots (docs/spec/09-dht.md).
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;

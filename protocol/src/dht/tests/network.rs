@@ -69,22 +69,17 @@ fn in_a_healthy_network_everybody_is_found() {
 
 #[test]
 fn with_a_fifth_of_the_nodes_dead_nearly_everybody_is_found() {
-    for seed in [1, 2] {
-        let mut net = grown(NetConfig { seed, ..NetConfig::default() });
-        net.kill(20);
-        let summary = search(&mut net, 100);
-        assert!(summary.found >= 99 && summary.ended == 100, "seed {seed}: {summary}");
-        assert!(summary.longest < Duration::from_secs(30), "seed {seed}: {summary}");
-    }
+    let mut net = grown(NetConfig::default());
+    net.kill(20);
+    let summary = search(&mut net, 100);
+    assert!(summary.found >= 99 && summary.ended == 100, "{summary}");
+    assert!(summary.asked <= 16 && summary.longest < Duration::from_secs(10), "{summary}");
 }
 
 #[test]
 fn with_a_third_of_the_nodes_hostile_look_ups_end_and_find_the_true_peers() {
-    for seed in [3, 4] {
-        let config = NetConfig { seed, hostile_percent: 30, ..NetConfig::default() };
-        let mut net = grown(config);
-        let summary = search(&mut net, 60);
-        assert_eq!(summary.ended, 60, "seed {seed}: {summary}");
-        assert!(summary.found >= 57, "seed {seed}: {summary}");
-    }
+    let mut net = grown(NetConfig { hostile_percent: 30, ..NetConfig::default() });
+    let summary = search(&mut net, 60);
+    assert!(summary.found >= 57 && summary.ended == 60, "{summary}");
+    assert!(summary.asked <= 60 && summary.longest < Duration::from_secs(20), "{summary}");
 }

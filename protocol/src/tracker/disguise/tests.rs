@@ -144,8 +144,7 @@ fn the_habits_on_the_dht_and_the_local_network_are_those_that_were_captured() {
         [("transmission-3.00", None), ("transmission-4.1.0-beta2", Some(LanHabit::transmission()))]
     {
         let profile = ClientProfile::named(name).unwrap();
-        let dht =
-            DhtProfile { name: profile.name.clone(), ..DhtProfile::transmission_4_1_0() };
+        let dht = DhtProfile { name: profile.name.clone(), ..DhtProfile::transmission_4_1_0() };
         assert_eq!(*profile.dht, dht);
         assert_eq!(profile.lan, lan);
     }

@@ -11,8 +11,12 @@
 //! *Joining* is a look-up of our own id. *Joined*, one node is asked every few seconds whether it is
 //! still there, and what it is asked tells us of others.
 //!
-//! Not here: answers to questions ([`server`](super::server)); what is looked up when, names, the
-//! other IP version ([`machine`](super::machine)).
+//! In `search`: look-ups. In `server`: answers to questions.
+//!
+//! Not here: what is looked up when, names, the other IP version ([`machine`](super::machine)).
+
+mod search;
+mod server;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -20,16 +24,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::crypto::Rng;
-use crate::limits::{
-    DHT_BOOTSTRAP_NODES_MAX, DHT_HEARD_NODES_MAX, DHT_LOOKUPS_MAX, DHT_SAVED_NODES_MAX,
-};
-use crate::scope::{Scope, believable, dialable};
+use crate::limits::{DHT_BOOTSTRAP_NODES_MAX, DHT_HEARD_NODES_MAX, DHT_SAVED_NODES_MAX};
+use crate::scope::dialable;
 use crate::tracker::announcer::Family;
 
 use super::flood_gate::FloodGate;
-use super::lookup::{Lookup, Step};
+use super::lookup::Lookup;
 use super::message::{Contact, Envelope, Question, Response, Want, encode_query};
-use super::node_id::NodeId;
+use super::node_id::{ID_BITS, NodeId};
 use super::pending::{Pending, Purpose, Sent, Tag, Transaction};
 use super::profile::{DhtProfile, QueryMix};
 use super::routing_table::{K, RoutingTable};
@@ -232,39 +234,6 @@ impl Node {
         }
     }
 
-    /// Begins to look up a swarm; `None` when there is no room for one more look-up.
-    pub(super) fn look_up(
-        &mut self,
-        infohash: NodeId,
-        errand: Errand,
-        now: Instant,
-    ) -> Option<u64> {
-        if self.jobs.len() >= DHT_LOOKUPS_MAX {
-            return None;
-        }
-        let mut lookup = Lookup::new(infohash, self.id);
-        for contact in self.table.closest(&infohash, K, true) {
-            lookup.seed(contact);
-        }
-        let few = self.table.len() < SEEDS_MIN;
-        self.last_job += 1;
-        let job = self.last_job;
-        self.jobs.insert(job, Job { lookup, errand });
-        if few {
-            self.seed_from_bootstrap(job);
-        }
-        self.advance(job, now);
-        Some(job)
-    }
-
-    /// Gives up the look-ups of a swarm.
-    pub(super) fn forget_swarm(&mut self, swarm: u64) {
-        self.jobs.retain(|_, job| match job.errand {
-            Errand::Join => true,
-            Errand::Swarm { swarm: of, .. } => of != swarm,
-        });
-    }
-
     /// Takes an answer, if it is one to us.
     pub(super) fn on_response(
         &mut self,
@@ -387,127 +356,6 @@ impl Node {
         }
     }
 
-    fn join(&mut self, now: Instant) {
-        let target = self.id.with_random_tail(&mut self.rng);
-        let mut lookup = Lookup::new(target, self.id);
-        for contact in self.table.closest(&target, K, true) {
-            lookup.seed(contact);
-        }
-        self.last_job += 1;
-        let job = self.last_job;
-        self.state = State::Joining { job };
-        self.jobs.insert(job, Job { lookup, errand: Errand::Join });
-        self.seed_from_bootstrap(job);
-        self.advance(job, now);
-    }
-
-    /// Adds those we were given to a look-up: routers only if there are few others.
-    fn seed_from_bootstrap(&mut self, job: u64) {
-        let nodes: Vec<_> = self.bootstrap.iter().map(|(address, id)| (*address, *id)).collect();
-        let routers: Vec<_> = self.routers.iter().map(|address| (*address, None)).collect();
-        let few = self.table.len() + nodes.len() < SEEDS_MIN || self.failures > 0;
-        for (address, id) in nodes.into_iter().chain(routers.into_iter().filter(|_| few)) {
-            self.seed(job, address, id);
-        }
-    }
-
-    fn seed(&mut self, job: u64, address: SocketAddr, id: Option<NodeId>) {
-        // Somebody without a name is asked early: anywhere is as likely as anywhere else.
-        let id = id.unwrap_or_else(|| NodeId::random(&mut self.rng));
-        if let Some(job) = self.jobs.get_mut(&job) {
-            job.lookup.seed(Contact { id, address });
-        }
-    }
-
-    /// Asks whoever a look-up wants to ask, and ends it when it wants nobody any more.
-    fn advance(&mut self, key: u64, now: Instant) {
-        loop {
-            let room = !self.pending.is_full();
-            let Some(job) = self.jobs.get_mut(&key) else { return };
-            match job.lookup.step_if(room) {
-                Step::Ask(contact) => {
-                    let (target, errand) = (job.lookup.target(), job.errand);
-                    self.ask_for_lookup(contact, target, errand, key, now);
-                }
-                Step::Wait => return,
-                Step::Done => break,
-            }
-        }
-        if let Some(job) = self.jobs.remove(&key) {
-            self.finish(key, &job, now);
-        }
-    }
-
-    fn finish(&mut self, key: u64, job: &Job, now: Instant) {
-        let (asked, answered) = (job.lookup.asked(), job.lookup.answered());
-        match job.errand {
-            Errand::Join if self.state == (State::Joining { job: key }) => {
-                self.state = if self.table.is_empty() {
-                    let pause = JOIN_PAUSE_FIRST * 2_u32.saturating_pow(self.failures.min(10));
-                    self.failures = self.failures.saturating_add(1);
-                    State::Alone { again: now + pause.min(JOIN_PAUSE_MAX) }
-                } else {
-                    self.failures = 0;
-                    self.outputs.push_back(NodeOutput::Joined);
-                    State::Joined { self_lookup: now + SELF_LOOKUP_INTERVAL }
-                };
-            }
-            Errand::Join => {}
-            Errand::Swarm { swarm, announce } => {
-                let announced = announce.map_or(0, |port| self.announce(&job.lookup, port, now));
-                let report = Report { asked, answered, announced };
-                self.outputs.push_back(NodeOutput::LookupDone { swarm, report });
-            }
-        }
-    }
-
-    /// Tells the nearest nodes that gave a token; gives back how many.
-    fn announce(&mut self, lookup: &Lookup, port: AnnouncedPort, now: Instant) -> usize {
-        let nearest = lookup.closest_with_token(self.profile.announce_nodes);
-        for (to, token) in &nearest {
-            let question = Question::AnnouncePeer {
-                infohash: lookup.target(),
-                port: port.port,
-                implied_port: self.profile.implied_port.then_some(port.shared),
-                seed: self.profile.seed.then_some(false),
-                token,
-            };
-            self.ask(*to, Tag::AnnouncePeer, &question, Purpose::Announce, now);
-        }
-        nearest.len()
-    }
-
-    fn ask_for_lookup(
-        &mut self,
-        to: Contact,
-        target: NodeId,
-        errand: Errand,
-        job: u64,
-        now: Instant,
-    ) {
-        let join = errand == Errand::Join;
-        let (tag, question) = match self.profile.queries {
-            QueryMix::Classic if join => {
-                (Tag::FindNode, Question::FindNode { target, want: Want { v4: true, v6: true } })
-            }
-            QueryMix::Classic | QueryMix::GetPeersOnly => {
-                let bootstrap = join && self.profile.bootstrap_mark;
-                let want = self.want_of(to.address.ip());
-                (Tag::GetPeers, Question::GetPeers { infohash: target, bootstrap, want })
-            }
-        };
-        self.ask(to, tag, &question, Purpose::Lookup(job), now);
-    }
-
-    /// Asked over the other IP version, a node must be told which nodes we want.
-    fn want_of(&self, asked: IpAddr) -> Want {
-        let foreign = Family::of(asked) != self.family;
-        match self.family {
-            Family::V4 => Want { v4: foreign, v6: false },
-            Family::V6 => Want { v4: false, v6: foreign },
-        }
-    }
-
     fn ask(
         &mut self,
         to: Contact,
@@ -525,48 +373,6 @@ impl Node {
         let bytes = encode_query(envelope, question);
         self.pending.add(transaction, to, purpose, now);
         self.outputs.push_back(NodeOutput::Ask { to: to.address, bytes });
-    }
-
-    fn on_lookup_answer(
-        &mut self,
-        key: u64,
-        from: SocketAddr,
-        response: &Response<'_>,
-        now: Instant,
-    ) {
-        let named: Vec<Contact> = self.believed(from, &response.nodes).collect();
-        if let Some(job) = self.jobs.get_mut(&key) {
-            job.lookup.on_answer(from, response.id, response.token);
-            named.into_iter().for_each(|contact| job.lookup.offer(contact));
-            if let Errand::Swarm { swarm, .. } = job.errand {
-                self.on_peers(swarm, from, &response.peers);
-            }
-        }
-        self.advance(key, now);
-        self.settle_state(now);
-    }
-
-    fn on_peers(&mut self, swarm: u64, told_by: SocketAddr, peers: &[SocketAddr]) {
-        let scope = Scope::of(told_by.ip());
-        let peers: BTreeSet<SocketAddr> =
-            peers.iter().copied().filter(|peer| believable(*peer, scope)).collect();
-        if !peers.is_empty() {
-            let peers = peers.into_iter().collect();
-            self.outputs.push_back(NodeOutput::PeersFound { swarm, peers, told_by });
-        }
-    }
-
-    /// Those of the named nodes that we could ask, and that whoever names them can know.
-    fn believed(
-        &self,
-        told_by: SocketAddr,
-        nodes: &[Contact],
-    ) -> impl Iterator<Item = Contact> + use<> {
-        let (scope, family) = (Scope::of(told_by.ip()), self.family);
-        let believed = move |it: &Contact| {
-            Family::of(it.address.ip()) == family && believable(it.address, scope)
-        };
-        nodes.to_vec().into_iter().filter(believed)
     }
 
     fn on_lost(&mut self, sent: &Sent, now: Instant) {
@@ -632,7 +438,7 @@ impl Node {
     }
 
     fn shared_bits(&self, id: &NodeId) -> usize {
-        self.id.shared_bits(id).min(super::node_id::ID_BITS - 1)
+        self.id.shared_bits(id).min(ID_BITS - 1)
     }
 
     fn ask_whether_there(&mut self, address: SocketAddr, id: Option<NodeId>, now: Instant) {

@@ -11,13 +11,13 @@ use crate::limits::{DHT_ANSWER_BYTES_MAX, DHT_ANSWER_FACTOR_MAX, DHT_PEERS_PER_A
 use crate::scope::dialable;
 use crate::tracker::announcer::Family;
 
-use super::message::{
+use super::super::message::{
     Answer, Body, Contact, Envelope, Message, Query, Refusal, Request, Sample, Want, encode_answer,
     encode_refusal,
 };
-use super::node::{Node, NodeOutput};
-use super::node_id::NodeId;
-use super::routing_table::K;
+use super::super::node_id::NodeId;
+use super::super::routing_table::K;
+use super::{Node, NodeOutput};
 
 /// BEP 51: seconds until it is worth asking again (libtorrent's default), and infohashes at once.
 const SAMPLE_INTERVAL: i64 = 21_600;
@@ -25,7 +25,7 @@ const SAMPLE_HASHES: usize = 20;
 
 impl Node {
     /// Answers a question, or not. `other` is our node over the other IP version.
-    pub(super) fn on_question(
+    pub(in crate::dht) fn on_question(
         &mut self,
         from: SocketAddr,
         length: usize,
