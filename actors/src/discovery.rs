@@ -1,11 +1,11 @@
 //! What the mesh manager and those who find members say to each other.
 //!
-//! Each place where members can be looked for has an actor of its own, a *discoverer*: trackers and the
-//! local network. It introduces itself to the mesh manager with [`Subscribe`], is told from then on what
+//! Each place where members can be looked for has an actor of its own, a *discoverer*: trackers, the DHT and
+//! the local network. It introduces itself to the mesh manager with [`Subscribe`], is told from then on what
 //! to look for, first all that is open, and tells what it has found with [`PeersDiscovered`]:
 //!
 //! ```text
-//! discoverer --Subscribe--> mesh manager --Announce, Withdraw, Hurry--> discoverer
+//! discoverer --Subscribe--> mesh manager --Announce, Withdraw, ViewChanged--> discoverer
 //! discoverer --PeersDiscovered--> mesh manager
 //! ```
 //!
@@ -15,8 +15,9 @@
 use std::net::SocketAddr;
 
 use actix::{Message, Recipient};
+use bitchat_protocol::channel::NodeAddress;
 use bitchat_protocol::id::{ChannelId, InfoHash};
-use bitchat_protocol::mesh::Source;
+use bitchat_protocol::mesh::{Completeness, Source};
 
 /// Where a discoverer looks, and so under which infohash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -37,8 +38,8 @@ pub struct Subscribe {
     pub announce: Recipient<Announce>,
     /// Ends it.
     pub withdraw: Recipient<Withdraw>,
-    /// Is told where we are alone; not everybody may ask more often than usual.
-    pub hurry: Option<Recipient<Hurry>>,
+    /// Is told how urgent it is.
+    pub view: Recipient<ViewChanged>,
 }
 
 /// Looks for the members of a channel, and tells that we are one, from now on. A channel may have
@@ -52,6 +53,8 @@ pub struct Announce {
     pub infohash: InfoHash,
     /// Addresses of trackers, in tiers (BEP 12).
     pub tiers: Vec<Vec<String>>,
+    /// Nodes of the DHT to begin with.
+    pub nodes: Vec<NodeAddress>,
     /// The UDP port at which we are reached.
     pub port: u16,
 }
@@ -66,10 +69,16 @@ pub struct Withdraw {
     pub infohash: Option<InfoHash>,
 }
 
-/// We have lost the last link of a channel: finding somebody is urgent.
+/// We are linked with more or fewer of a channel's members: finding some is urgent while there is
+/// none, and may take its time while none is missing. Where nothing is told yet, there is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
 #[rtype(result = "()")]
-pub struct Hurry(pub ChannelId);
+pub struct ViewChanged {
+    /// The channel.
+    pub channel: ChannelId,
+    /// With how many.
+    pub view: Completeness,
+}
 
 /// Members of a channel may be there. The addresses are within the scope of who told of them, and
 /// bounded in number, but may be anybody's.

@@ -8,8 +8,8 @@
 //! 4. [`vault`], [`contact_book`], [`channel_book`]: what is kept on disk.
 //! 5. [`udp_port`], [`resolver`], [`http_fetch`]: sockets, names, HTTP.
 //! 6. [`peer_supervisor`], [`crypto_session`], [`peer_transport`], [`directory`]: links.
-//! 7. [`mesh_manager`], [`discovery`], [`tracker_announcer`], [`lan_discovery`], [`chat_desk`]: members,
-//!    finding them, talking to them.
+//! 7. [`mesh_manager`], [`discovery`], [`tracker_announcer`], [`dht`], [`lan_discovery`],
+//!    [`chat_desk`]: members, finding them, talking to them.
 //!
 //! The tree is drawn in `ARCHITECTURE.md`; who sends what to whom stands at the top of each file.
 
@@ -18,6 +18,7 @@ pub mod chat_desk;
 pub mod clock;
 pub mod contact_book;
 pub mod crypto_session;
+pub mod dht;
 pub mod directory;
 pub mod discovery;
 pub mod driver;

@@ -12,6 +12,7 @@ use bitchat_protocol::mesh;
 use crate::channel_book::ChannelBook;
 use crate::chat_desk::{self, ChatDesk};
 use crate::contact_book::ContactBook;
+use crate::dht::{self, Dht};
 use crate::directory::Directory;
 use crate::http_fetch::Fetcher;
 use crate::lan_discovery::{self, LanDiscovery};
@@ -54,10 +55,12 @@ pub struct Config {
     pub resolver: resolver::Config,
     /// How trackers are talked to; `None`: not at all.
     pub announcer: Option<tracker_announcer::Config>,
-    /// How members are looked for on the local network; `None`: not at all.
-    pub lan: Option<lan_discovery::Config>,
+    /// How we are in the DHT; `None`: not at all.
+    pub dht: Option<bitchat_protocol::dht::Config>,
     /// Whether a console comes after the chat desk: what happens before it stands waits for it.
     pub has_console: bool,
+    /// How members are looked for on the local network; `None`: not at all.
+    pub lan: Option<lan_discovery::Config>,
     /// How often actors may fail before the node gives up.
     pub restarts: RestartLimit,
 }
@@ -79,6 +82,8 @@ pub struct Offices {
     pub mesh_manager: Slot<MeshManager>,
     /// Trackers; empty where they are not used.
     pub tracker_announcer: Slot<TrackerAnnouncer>,
+    /// The DHT; empty where it is not used.
+    pub dht: Slot<Dht>,
     /// The local network; empty where it is not used.
     pub lan_discovery: Slot<LanDiscovery>,
     /// Messages.
@@ -113,6 +118,10 @@ fn discovery(config: &Arc<Config>, offices: &Offices) -> ChildSpec {
         let mut part = Supervisor::new("discovery", Strategy::OneForOne).limit(config.restarts);
         if let Some(announcer) = &config.announcer {
             part = part.child(tracker_announcer(announcer.clone(), &offices));
+        }
+        if let Some(dht) = &config.dht {
+            let file = config.profile.file("dht");
+            part = part.child(dht_node(dht::Config { dht: dht.clone(), file }, &offices));
         }
         if let Some(lan) = &config.lan {
             part = part.child(lan_discovery(lan.clone(), &offices));
@@ -242,6 +251,22 @@ fn lan_discovery(config: lan_discovery::Config, offices: &Offices) -> ActorSpec<
         Ok(LanDiscovery::new(config.clone(), neighbours))
     };
     ChildSpec::try_actor("lan_discovery", make).slot(&offices.lan_discovery)
+}
+
+fn dht_node(config: dht::Config, offices: &Offices) -> ActorSpec<Dht> {
+    let slots = offices.clone();
+    let make = move || {
+        let neighbours = dht::Neighbours {
+            udp: slots.udp_port.need()?,
+            udp_messages: slots.udp_port.need()?,
+            resolver: slots.resolver.need()?,
+            peers: slots.mesh_manager.need()?,
+            mesh: slots.mesh_manager.need()?,
+            directory: slots.directory.clone(),
+        };
+        Ok(Dht::new(config.clone(), neighbours))
+    };
+    ChildSpec::try_actor("dht", make).slot(&offices.dht).asked()
 }
 
 fn chat_desk(config: &Config, offices: &Offices) -> ActorSpec<ChatDesk> {

@@ -35,6 +35,7 @@ impl Home {
         };
         // The nodes of other stories are on the same network.
         home.set("lan.enabled", "false");
+        home.set("dht.enabled", "false");
         home
     }
 

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | [`Announce`] | mesh manager | begins to announce a channel, or goes on with another port |
 //! | [`Withdraw`] | mesh manager | announces a channel no longer, or one infohash of it |
-//! | [`Hurry`] | mesh manager | we are alone in a channel |
+//! | [`ViewChanged`] | mesh manager | whether we are alone in a channel |
 //! | [`CountHeard`] | anybody | what was heard so far |
 //!
 //! Sends [`PeersDiscovered`] to the mesh manager, and introduces itself to it.
@@ -29,9 +29,9 @@ use actix::{
     Actor, ActorFuture, AsyncContext as _, Context, Handler, Message, MessageResult, Recipient,
 };
 use bitchat_protocol::lan::{self, Counters, Family, Input, Interface, Lan, Output};
-use bitchat_protocol::mesh::Source;
+use bitchat_protocol::mesh::{Completeness, Source};
 
-use crate::discovery::{self, Announce, Hurry, PeersDiscovered, Place, Withdraw};
+use crate::discovery::{self, Announce, PeersDiscovered, Place, ViewChanged, Withdraw};
 use crate::driver::{Drive, Driver};
 use crate::supervision::Outlet;
 use crate::{clock, entropy};
@@ -195,7 +195,7 @@ impl Actor for LanDiscovery {
             place: Place::Lan,
             announce: own.clone().recipient(),
             withdraw: own.clone().recipient(),
-            hurry: Some(own.recipient()),
+            view: own.recipient(),
         });
     }
 }
@@ -204,7 +204,7 @@ impl Handler<Announce> for LanDiscovery {
     type Result = ();
 
     fn handle(&mut self, announce: Announce, ctx: &mut Self::Context) {
-        let Announce { channel, infohash, tiers: _, port } = announce;
+        let Announce { channel, infohash, port, .. } = announce;
         self.input(Input::Announce { channel, infohash, port }, ctx);
     }
 }
@@ -217,11 +217,13 @@ impl Handler<Withdraw> for LanDiscovery {
     }
 }
 
-impl Handler<Hurry> for LanDiscovery {
+impl Handler<ViewChanged> for LanDiscovery {
     type Result = ();
 
-    fn handle(&mut self, Hurry(channel): Hurry, ctx: &mut Self::Context) {
-        self.input(Input::Hurry(channel), ctx);
+    fn handle(&mut self, ViewChanged { channel, view }: ViewChanged, ctx: &mut Self::Context) {
+        if view == Completeness::None {
+            self.input(Input::Hurry(channel), ctx);
+        }
     }
 }
 

@@ -29,7 +29,6 @@ impl Handler<discovery::Subscribe> for Mesh {
     type Result = ();
 
     fn handle(&mut self, office: discovery::Subscribe, _: &mut Self::Context) {
-        assert!(office.hurry.is_some());
         self.seen.send(Seen::Introduced(office.place)).unwrap();
     }
 }
@@ -60,7 +59,8 @@ impl Node {
     }
 
     async fn announce(&self, infohash: InfoHash, port: u16) {
-        let announce = Announce { channel: CHANNEL, infohash, tiers: Vec::new(), port };
+        let (tiers, nodes) = (Vec::new(), Vec::new());
+        let announce = Announce { channel: CHANNEL, infohash, tiers, nodes, port };
         self.lan.send(announce).await.unwrap();
     }
 
@@ -139,7 +139,7 @@ async fn what_is_withdrawn_is_heard_no_more() {
 async fn without_any_interface_it_lives_on() {
     let node = Node::start(&["there is none"]).await;
     node.announce(fresh_infohash(), 4007).await;
-    node.lan.send(Hurry(CHANNEL)).await.unwrap();
+    node.lan.send(ViewChanged { channel: CHANNEL, view: Completeness::None }).await.unwrap();
     let heard = node.lan.send(CountHeard).await.unwrap();
     assert_eq!((heard.own, heard.found), (0, 0));
 }

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use bitchat_protocol::channel::Epoch;
 use bitchat_protocol::id::{ChannelId, InfoHash};
+use bitchat_protocol::mesh::Completeness;
 
 use crate::channel_book::OpenedChannel;
-use crate::discovery::{Announce, Hurry, Place, Subscribe, Withdraw};
+use crate::discovery::{Announce, Place, Subscribe, ViewChanged, Withdraw};
 
 /// The channels that are open.
 pub(super) type Channels = BTreeMap<ChannelId, Arc<OpenedChannel>>;
@@ -53,10 +54,10 @@ impl Discoverers {
         }
     }
 
-    /// Tells those who can make haste that we are alone.
-    pub(super) fn hurry(&self, channel: ChannelId) {
-        for office in self.0.iter().filter_map(|discoverer| discoverer.office.hurry.as_ref()) {
-            office.do_send(Hurry(channel));
+    /// Tells all how urgent a channel is.
+    pub(super) fn tell_view(&self, channel: ChannelId, view: Completeness) {
+        for discoverer in &self.0 {
+            discoverer.office.view.do_send(ViewChanged { channel, view });
         }
     }
 }
@@ -69,6 +70,7 @@ impl Discoverer {
                     channel: *id,
                     infohash: self.infohash(channel, *epoch),
                     tiers: channel.trackers.clone(),
+                    nodes: channel.nodes.clone(),
                     port,
                 });
             }
@@ -107,7 +109,7 @@ mod tests {
     enum Told {
         Announce(InfoHash),
         Withdraw(Option<InfoHash>),
-        Hurry(ChannelId),
+        View(ChannelId, Completeness),
     }
 
     struct Office {
@@ -135,21 +137,19 @@ mod tests {
         }
     }
 
-    impl Handler<Hurry> for Office {
+    impl Handler<ViewChanged> for Office {
         type Result = ();
 
-        fn handle(&mut self, Hurry(channel): Hurry, _: &mut Self::Context) {
-            self.told.send(Told::Hurry(channel)).unwrap();
+        fn handle(&mut self, told: ViewChanged, _: &mut Self::Context) {
+            self.told.send(Told::View(told.channel, told.view)).unwrap();
         }
     }
 
-    /// One that hurries where it looks on the local network, as ours do.
     fn office(place: Place) -> (Subscribe, UnboundedReceiver<Told>) {
         let (told, hears) = unbounded_channel();
         let office: Addr<Office> = Office { told }.start();
-        let hurry = (place == Place::Lan).then(|| office.clone().recipient());
-        let (announce, withdraw) = (office.clone().recipient(), office.recipient());
-        (Subscribe { place, announce, withdraw, hurry }, hears)
+        let (announce, withdraw) = (office.clone().recipient(), office.clone().recipient());
+        (Subscribe { place, announce, withdraw, view: office.recipient() }, hears)
     }
 
     fn channel(secret: u8) -> Arc<OpenedChannel> {
@@ -157,6 +157,7 @@ mod tests {
             name: "team".to_owned(),
             keys: ChannelKeys::member(ChannelSecret(Secret::new([secret; 32]))),
             trackers: Vec::new(),
+            nodes: Vec::new(),
             rotation: Rotation::Daily,
             last_known: Vec::new(),
         })
@@ -249,15 +250,16 @@ mod tests {
     }
 
     #[actix::test]
-    async fn only_those_who_can_make_haste_are_asked_to() {
+    async fn all_are_told_how_urgent_a_channel_is() {
         let (internet, mut trackers) = office(Place::Internet);
         let (local, mut lan) = office(Place::Lan);
         let mut all = Discoverers::default();
         all.add(internet);
         all.add(local);
         let channel = ChannelId([1; 32]);
-        all.hurry(channel);
-        assert_eq!(heard(&mut lan, 1).await, [Told::Hurry(channel)]);
-        heard(&mut trackers, 0).await;
+        all.tell_view(channel, Completeness::Full);
+        for hears in [&mut trackers, &mut lan] {
+            assert_eq!(heard(hears, 1).await, [Told::View(channel, Completeness::Full)]);
+        }
     }
 }

@@ -274,9 +274,7 @@ impl MeshManager {
             }
             Event::View { channel, mine } => {
                 tracing::debug!(channel = %channel.short(), ?mine, "mesh");
-                if mine == Completeness::None {
-                    self.discoverers.hurry(channel);
-                }
+                self.discoverers.tell_view(channel, mine);
             }
         }
     }
@@ -441,6 +439,10 @@ impl Handler<discovery::Subscribe> for MeshManager {
     fn handle(&mut self, discoverer: discovery::Subscribe, _: &mut Self::Context) {
         self.discoverers.add(discoverer);
         self.announce();
+        let views: Vec<_> =
+            self.channels.keys().map(|id| (*id, self.driver.machine().view(id))).collect();
+        let views = views.into_iter().filter(|(_, view)| *view != Completeness::None);
+        views.for_each(|(id, view)| self.discoverers.tell_view(id, view));
     }
 }
 

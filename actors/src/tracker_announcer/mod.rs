@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | [`Announce`] | mesh manager | begins, goes on with another port, or leaves and begins anew with other trackers |
 //! | [`Withdraw`] | mesh manager | leaves a channel, or one infohash of it |
+//! | [`ViewChanged`] | mesh manager | whether all members of a channel are linked: then announces are rarer |
 //! | [`WithdrawAll`] | whoever shuts the node down | leaves all, answers when the trackers know |
 //! | [`TrackerDatagram`] | UDP port | an answer of a UDP tracker, perhaps |
 //! | [`ListTrackers`] | console | how each tracker does |
@@ -11,7 +12,7 @@
 //!
 //! Sends [`PeersDiscovered`] to the mesh manager, and introduces itself to it and to the UDP port.
 //!
-//! Owns: the [`Announcer`] machine, and the HTTP requests under way.
+//! Owns: the [`Announcer`] machine, the HTTP requests under way, and idle connections to trackers.
 //! Lost on a crash: the time of the next announce and every peer id; it announces `started` again
 //! when it is told [`Announce`] again.
 
@@ -19,24 +20,25 @@
 mod tests;
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv6Addr, UdpSocket};
 
 use actix::{
     Actor, ActorContext as _, ActorFutureExt as _, AsyncContext as _, Context, Handler, Message,
     MessageResult, Recipient, ResponseFuture, SpawnHandle, WrapFuture as _,
 };
 use bitchat_protocol::id::ChannelId;
-use bitchat_protocol::mesh::Source;
+use bitchat_protocol::mesh::{Completeness, Source};
+use bitchat_protocol::scope::Scope;
 use bitchat_protocol::tracker::TrackerUrl;
 use bitchat_protocol::tracker::announcer::{
     self, Announcer, Event, HttpRequest, Input, Output, RequestId, TrackerStatus,
 };
 use tokio::sync::oneshot;
 
-use crate::discovery::{self, Announce, PeersDiscovered, Place, Withdraw};
+use crate::discovery::{self, Announce, PeersDiscovered, Place, ViewChanged, Withdraw};
 use crate::driver::{Drive, Driver};
 use crate::http_fetch::Fetcher;
-use crate::resolver::FindAddresses;
+use crate::resolver::{self, FindAddresses};
 use crate::supervision::{Outlet, Shutdown};
 use crate::udp_port::{SendDatagram, SubscribeTracker, TrackerDatagram};
 use crate::{clock, entropy};
@@ -44,6 +46,9 @@ use crate::{clock, entropy};
 /// Messages waiting at most, on top of one per sender. Strangers can send datagrams that look like
 /// a tracker's; beyond this they are lost.
 pub const MAILBOX: usize = 256;
+
+/// Any global IPv6 address: only the way there is asked for.
+const SOMEWHERE: (Ipv6Addr, u16) = (Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 1), 6969);
 
 /// The settings of a [`TrackerAnnouncer`].
 #[derive(Debug, Clone, Default)]
@@ -91,6 +96,8 @@ pub struct TrackerAnnouncer {
     mesh: Recipient<discovery::Subscribe>,
     fetcher: Fetcher,
     fetches: HashMap<RequestId, SpawnHandle>,
+    /// Whether the worn client names its IPv6 address in announces.
+    tells_ipv6: bool,
     /// Who is told when everything has been left.
     leaving: Vec<oneshot::Sender<()>>,
     stops_when_left: bool,
@@ -100,6 +107,7 @@ impl TrackerAnnouncer {
     /// Starts without a channel.
     #[must_use]
     pub fn new(config: Config, neighbours: Neighbours) -> Self {
+        let tells_ipv6 = config.announcer.ipv6 && config.announcer.profile.tells_ipv6();
         let machine = Announcer::new(config.announcer, clock::now(), entropy::seed());
         Self {
             driver: Driver::new(machine),
@@ -110,6 +118,7 @@ impl TrackerAnnouncer {
             mesh: neighbours.mesh,
             fetcher: neighbours.fetcher,
             fetches: HashMap::new(),
+            tells_ipv6,
             leaving: Vec::new(),
             stops_when_left: false,
         }
@@ -124,10 +133,10 @@ impl Actor for TrackerAnnouncer {
         let own = ctx.address();
         self.udp_answers.do_send(SubscribeTracker(own.clone().recipient()));
         let announce = own.clone().recipient();
-        let withdraw = own.recipient();
-        // Trackers ban who asks more often than they said.
+        let withdraw = own.clone().recipient();
         let place = Place::Internet;
-        self.mesh.do_send(discovery::Subscribe { place, announce, withdraw, hurry: None });
+        let view = own.recipient();
+        self.mesh.do_send(discovery::Subscribe { place, announce, withdraw, view });
     }
 }
 
@@ -135,8 +144,11 @@ impl Handler<Announce> for TrackerAnnouncer {
     type Result = ();
 
     fn handle(&mut self, announce: Announce, ctx: &mut Self::Context) {
-        let Announce { channel, infohash, tiers, port } = announce;
+        let Announce { channel, infohash, tiers, port, .. } = announce;
         let tiers = tiers.iter().map(|tier| parse_tier(channel, tier)).collect();
+        if self.tells_ipv6 {
+            self.input(Input::OwnIpv6(own_ipv6()), ctx);
+        }
         self.input(Input::Start { channel, infohash, tiers, port }, ctx);
     }
 }
@@ -146,6 +158,15 @@ impl Handler<Withdraw> for TrackerAnnouncer {
 
     fn handle(&mut self, Withdraw { channel, infohash }: Withdraw, ctx: &mut Self::Context) {
         self.input(Input::Stop { channel, infohash }, ctx);
+    }
+}
+
+impl Handler<ViewChanged> for TrackerAnnouncer {
+    type Result = ();
+
+    fn handle(&mut self, ViewChanged { channel, view }: ViewChanged, ctx: &mut Self::Context) {
+        let complete = view == Completeness::Full;
+        self.input(Input::Completeness { channel, complete }, ctx);
     }
 }
 
@@ -211,26 +232,20 @@ impl Drive for TrackerAnnouncer {
 
 impl TrackerAnnouncer {
     fn resolve(&self, host: String, ctx: &mut Context<Self>) {
-        // The machine wants addresses; it knows the ports.
-        let question = FindAddresses { host: host.clone(), port: 0 };
-        let answer = self.resolver.send(question).into_actor(self).map(|answer, actor, ctx| {
-            let result = match answer {
-                Ok(Ok(addresses)) => Ok(addresses.iter().map(SocketAddr::ip).collect()),
-                Ok(Err(error)) => Err(error.to_string()),
-                Err(error) => Err(format!("the resolver does not answer: {error}")),
-            };
+        let answer = resolver::find_ips(&self.resolver, host.clone());
+        ctx.spawn(answer.into_actor(self).map(|result, actor, ctx| {
             actor.input(Input::NamesResolved { host, result }, ctx);
-        });
-        ctx.spawn(answer);
+        }));
     }
 
     fn fetch(&mut self, request: HttpRequest, ctx: &mut Context<Self>) {
         let id = request.id;
-        let fetch = self.fetcher.clone().fetch(request).into_actor(self);
-        let handle = ctx.spawn(fetch.map(move |result, actor, ctx| {
+        let fetch = self.fetcher.fetch(request).into_actor(self);
+        let handle = ctx.spawn(fetch.map(move |fetched, actor, ctx| {
             actor.fetches.remove(&id);
-            let input = match result {
-                Ok(response) => Input::HttpReply { id, response },
+            fetched.connection.into_iter().for_each(|connection| actor.fetcher.keep(connection));
+            let input = match fetched.result {
+                Ok((from, response)) => Input::HttpReply { id, from, response },
                 Err(error) => Input::HttpFailed { id, failure: error.to_string() },
             };
             actor.input(input, ctx);
@@ -244,7 +259,7 @@ impl TrackerAnnouncer {
                 let source = Source::Tracker(tracker);
                 self.peers.offer(PeersDiscovered { channel, peers, source });
             }
-            Event::StatusChanged(status) => log(&status),
+            Event::StatusChanged { status, turned } => log(&status, turned),
             Event::ExternalAddress { ip, told_by } => {
                 tracing::debug!(%ip, %told_by, "a tracker says where we are");
             }
@@ -274,6 +289,17 @@ impl TrackerAnnouncer {
     }
 }
 
+/// Our global IPv6 address, if we have one: the one from which the system would send to the internet.
+/// Nothing is sent.
+fn own_ipv6() -> Option<Ipv6Addr> {
+    let socket = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)).ok()?;
+    socket.connect(SOMEWHERE).ok()?;
+    match socket.local_addr().ok()?.ip() {
+        IpAddr::V6(ip) if Scope::of(ip.into()) == Scope::Global => Some(ip),
+        IpAddr::V4(_) | IpAddr::V6(_) => None,
+    }
+}
+
 /// Reads the addresses of a tier. What is wrong in a `.chat` file was said when it was read.
 fn parse_tier(channel: ChannelId, tier: &[String]) -> Vec<TrackerUrl> {
     let parse = |url: &String| {
@@ -286,20 +312,29 @@ fn parse_tier(channel: ChannelId, tier: &[String]) -> Vec<TrackerUrl> {
     tier.iter().filter_map(parse).collect()
 }
 
-/// Logs the host alone: an address may contain a key of the user's.
-fn log(status: &TrackerStatus) {
+/// Logs the host alone: an address may contain a key of the user's. A tracker that goes on as it did
+/// is not worth a line of its own, least of all a dead one.
+fn log(status: &TrackerStatus, turned: bool) {
     let (channel, tracker, family) = (status.channel.short(), &status.host, status.family);
-    match &status.last_error {
-        Some(error) if status.failures == 0 => {
+    let (failures, peers) = (status.failures, status.peers_found);
+    match (&status.last_error, &status.warning) {
+        (Some(error), _) if failures == 0 => {
             tracing::debug!(channel, tracker, ?family, error, "not announced");
         }
-        Some(error) => {
-            let failures = status.failures;
-            tracing::info!(channel, tracker, ?family, failures, error, "announce failed");
+        (Some(error), _) if turned => {
+            tracing::info!(channel, tracker, ?family, error, "announce failed");
         }
-        None => {
-            let peers = status.peers_found;
+        (Some(error), _) => {
+            tracing::debug!(channel, tracker, ?family, failures, error, "announce failed again");
+        }
+        (None, Some(warning)) if turned => {
+            tracing::warn!(channel, tracker, ?family, warning, "announced; the tracker warns");
+        }
+        (None, None) if turned => {
             tracing::info!(channel, tracker, ?family, peers, "announced");
+        }
+        (None, _) => {
+            tracing::debug!(channel, tracker, ?family, peers, "announced again");
         }
     }
 }

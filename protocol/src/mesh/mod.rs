@@ -100,12 +100,12 @@ impl Wishes for View<'_> {
         self.busy.get(source).is_none_or(|dials| *dials < DIALS_PER_SOURCE_MAX)
     }
 
-    fn near_first(&self) -> bool {
-        self.busy.get(&Source::Lan).is_none_or(|dials| *dials < DIALS_NEAR_FIRST_MAX)
-    }
-
     fn courtesy(&self, peer: &PeerId) -> Duration {
         if self.mesh.own_peer > *peer { self.mesh.dials.courtesy() } else { Duration::ZERO }
+    }
+
+    fn near_first(&self) -> bool {
+        self.busy.get(&Source::Lan).is_none_or(|dials| *dials < DIALS_NEAR_FIRST_MAX)
     }
 
     fn alone(&self) -> bool {
