@@ -208,8 +208,8 @@ impl Node {
         let native = Family::of(address.ip()) == self.family;
         if router && self.routers.len() < DHT_BOOTSTRAP_NODES_MAX {
             self.routers.insert(address);
-        } else if native && self.bootstrap.len() < DHT_BOOTSTRAP_NODES_MAX {
-            self.bootstrap.insert(address, id);
+        } else if !router && native {
+            self.keep_bootstrap(address, id);
         } else {
             return;
         }
@@ -232,6 +232,19 @@ impl Node {
                 self.state = State::Alone { again: again.min(soon) };
             }
         }
+    }
+
+    /// Keeps a node to start from; when there are too many, any one of them makes room, as over months
+    /// most will have gone.
+    fn keep_bootstrap(&mut self, address: SocketAddr, id: Option<NodeId>) {
+        if self.bootstrap.len() >= DHT_BOOTSTRAP_NODES_MAX && !self.bootstrap.contains_key(&address)
+        {
+            let at = self.rng.below(self.bootstrap.len() as u64) as usize;
+            if let Some(gone) = self.bootstrap.keys().nth(at).copied() {
+                self.bootstrap.remove(&gone);
+            }
+        }
+        self.bootstrap.insert(address, id);
     }
 
     /// Takes an answer, if it is one to us.
