@@ -1,4 +1,5 @@
-//! A real tracker program: opentracker, over UDP and HTTP on one loopback port.
+//! A real tracker program: opentracker, over UDP and HTTP on one port, of loopback or of a host in a
+//! network namespace.
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher as _, Hasher as _};
@@ -10,6 +11,8 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use crate::namespace::inside;
+
 /// Where Debian puts the program.
 const PROGRAM: &str = "opentracker";
 
@@ -19,7 +22,7 @@ const START_TIMEOUT: Duration = Duration::from_secs(10);
 /// Set where the tests must not be skipped for want of a tracker.
 const REQUIRED: &str = "BITCHAT_TESTS_REQUIRE_TRACKER";
 
-/// A loopback port for a tracker that does not run yet.
+/// Where a tracker is to run that does not run yet.
 ///
 /// The program serves only infohashes that it was started with, and a channel's infohash is known
 /// only once its file, which names the tracker, is there. So the address comes first.
@@ -36,6 +39,12 @@ impl Spot {
     pub fn pick() -> Self {
         let port = free_port().expect("a free port");
         Self(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+    }
+
+    /// A port of a host in a namespace, where nothing else runs.
+    #[must_use]
+    pub const fn at(address: SocketAddr) -> Self {
+        Self(address)
     }
 
     /// The announce URL over UDP.
@@ -60,10 +69,22 @@ impl Spot {
     /// When the program is required and missing, or does not start.
     #[must_use]
     pub fn start(self, infohashes: &[String]) -> Option<Tracker> {
+        self.start_in(None, infohashes)
+    }
+
+    /// The same in a network namespace, if any.
+    ///
+    /// # Panics
+    ///
+    /// When the program is required and missing, or does not start.
+    #[must_use]
+    pub fn start_in(self, namespace: Option<&str>, infohashes: &[String]) -> Option<Tracker> {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        match spawn(&directory, self.0, infohashes) {
+        match within(namespace, || spawn(&directory, self.0, infohashes)) {
             Ok(child) => {
-                let mut tracker = Tracker { child, address: self.0, _directory: directory };
+                let namespace = namespace.map(str::to_owned);
+                let address = self.0;
+                let mut tracker = Tracker { child, address, namespace, _directory: directory };
                 tracker.wait_until_it_serves(infohashes);
                 Some(tracker)
             }
@@ -83,6 +104,7 @@ impl Spot {
 pub struct Tracker {
     child: Child,
     address: SocketAddr,
+    namespace: Option<String>,
     _directory: TempDir,
 }
 
@@ -107,7 +129,8 @@ impl Tracker {
     /// Comes as a member and goes again, so that nobody is told of it.
     fn serves(&self, infohash: &str) -> bool {
         let accepted = |event| {
-            let answer = self.announce(infohash, event);
+            let announce = || self.announce(infohash, event);
+            let answer = within(self.namespace.as_deref(), announce);
             answer.is_ok_and(|answer| answer.windows(8).any(|word| word == b"interval"))
         };
         accepted("started") && accepted("stopped")
@@ -134,6 +157,17 @@ impl Tracker {
 impl Drop for Tracker {
     fn drop(&mut self) {
         self.stop();
+    }
+}
+
+/// Does this here, or in a namespace.
+fn within<T: Send>(
+    namespace: Option<&str>,
+    work: impl FnOnce() -> io::Result<T> + Send,
+) -> io::Result<T> {
+    match namespace {
+        None => work(),
+        Some(namespace) => inside(namespace, work)?,
     }
 }
 

@@ -1,5 +1,6 @@
 //! Whole nodes in processes of their own, against real trackers: one story a test.
 
+mod alone;
 mod bad_input;
 mod clock;
 mod disk;
