@@ -4,7 +4,7 @@
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher as _, Hasher as _};
 use std::io::{self, Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -18,6 +18,9 @@ const PROGRAM: &str = "opentracker";
 
 /// How long the program may take to answer for the first time.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Where we say that we are when we ask it ourselves.
+const ASKER_PORT: u16 = 9;
 
 /// Set where the tests must not be skipped for want of a tracker.
 const REQUIRED: &str = "BITCHAT_TESTS_REQUIRE_TRACKER";
@@ -115,6 +118,30 @@ impl Tracker {
         let _ = self.child.wait();
     }
 
+    /// Whom it names to who asks for the members of `infohash`.
+    ///
+    /// # Panics
+    ///
+    /// When it does not answer, or not as a tracker does.
+    #[must_use]
+    pub fn peers(&self, infohash: &str) -> Vec<SocketAddrV4> {
+        let ask = |event| within(self.namespace.as_deref(), || self.announce(infohash, event));
+        let answer = ask("started").expect("a running tracker");
+        let _ = ask("stopped").expect("a running tracker");
+        let key = b"5:peers";
+        let at = answer.windows(key.len()).position(|word| word == key).expect("a list of peers");
+        let list = &answer[at + key.len()..];
+        let colon = list.iter().position(|byte| *byte == b':').expect("a byte string");
+        let len = String::from_utf8_lossy(&list[..colon]).parse().expect("its length");
+        let peer = |bytes: &[u8]| {
+            let [a, b, c, d, high, low] = bytes.try_into().expect("six bytes");
+            SocketAddrV4::new(Ipv4Addr::new(a, b, c, d), u16::from_be_bytes([high, low]))
+        };
+        let list = list.iter().skip(colon + 1).take(len).copied().collect::<Vec<u8>>();
+        let peers = list.chunks_exact(6).map(peer);
+        peers.filter(|peer| peer.port() != ASKER_PORT).collect()
+    }
+
     /// It reads its list of infohashes beside answering: until then it refuses them.
     fn wait_until_it_serves(&mut self, infohashes: &[String]) {
         let began = Instant::now();
@@ -145,7 +172,7 @@ impl Tracker {
         stream.set_read_timeout(Some(Duration::from_secs(1)))?;
         write!(
             stream,
-            "GET /announce?info_hash={hash}&peer_id=-XX0000-abcdefghijkl&port=9&uploaded=0\
+            "GET /announce?info_hash={hash}&peer_id=-XX0000-abcdefghijkl&port={ASKER_PORT}&uploaded=0\
              &downloaded=0&left=1&compact=1&event={event} HTTP/1.0\r\n\r\n",
         )?;
         let mut answer = Vec::new();

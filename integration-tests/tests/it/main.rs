@@ -6,6 +6,7 @@ mod clock;
 mod disk;
 mod faulty_tracker;
 mod lan;
+mod midnight;
 mod panic;
 mod pipe;
 mod scene;
