@@ -6,6 +6,8 @@
 //! greetings are equal once masked. Masked with zeros, there and here, is what is drawn anew for each
 //! connection: the random, the session id, and the keys in the key share.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on ends")]
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -205,7 +207,7 @@ fn the_captures_have_the_fingerprints_by_which_those_clients_are_known() {
     assert_eq!(old.ja3_hash(), "a3afc2c46ba4a7d7fbe1cfb7a3031c2f");
     assert_eq!((old.ciphers.len(), old.masked.len()), (31, 318));
     let new = captured(OPENSSL_3_5);
-    assert_eq!(new.ja3_hash(), "8f31ac78cffa56a530722540a11d0be0");
+    assert_eq!(new.ja3_hash(), "284deaeae14ea5ddc96c5d7e59855422");
     assert_eq!((new.ciphers.len(), new.masked.len()), (30, 1554));
 }
 
