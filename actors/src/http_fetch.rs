@@ -4,6 +4,7 @@
 //! and time. Not here: redirects, and when to ask (the announcer machine).
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bitchat_protocol::tracker::announcer::HttpRequest;
@@ -12,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
@@ -77,15 +79,36 @@ impl Fetcher {
         timeout(request.timeout, self.exchange(&request)).await.unwrap_or(Err(FetchError::TimedOut))
     }
 
+    /// Connects, under TLS with a certificate for the host `tls` when there is one, and closes the
+    /// connection without having asked for anything.
+    ///
+    /// # Errors
+    ///
+    /// [`FetchError::Connect`], [`FetchError::Tls`].
+    pub async fn connect(&self, to: SocketAddr, tls: Option<&str>) -> Result<(), FetchError> {
+        let stream = TcpStream::connect(to).await.map_err(FetchError::Connect)?;
+        if let Some(host) = tls {
+            self.secure(stream, host).await?;
+        }
+        Ok(())
+    }
+
+    async fn secure(
+        &self,
+        stream: TcpStream,
+        host: &str,
+    ) -> Result<TlsStream<TcpStream>, FetchError> {
+        let bad_name = |error| FetchError::Tls(io::Error::new(io::ErrorKind::InvalidInput, error));
+        let name = ServerName::try_from(host.to_owned()).map_err(bad_name)?;
+        self.tls.connect(name, stream).await.map_err(FetchError::Tls)
+    }
+
     async fn exchange(&self, request: &HttpRequest) -> Result<Response, FetchError> {
         let stream = TcpStream::connect(request.address).await.map_err(FetchError::Connect)?;
         let Some(host) = &request.tls else {
             return converse(stream, request).await;
         };
-        let bad_name = |error| FetchError::Tls(io::Error::new(io::ErrorKind::InvalidInput, error));
-        let name = ServerName::try_from(host.clone()).map_err(bad_name)?;
-        let stream = self.tls.connect(name, stream).await.map_err(FetchError::Tls)?;
-        converse(stream, request).await
+        converse(self.secure(stream, host).await?, request).await
     }
 }
 

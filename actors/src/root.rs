@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix::Recipient;
 use bitchat_protocol::id::ChannelId;
 use bitchat_protocol::mesh;
 
@@ -17,6 +18,7 @@ use crate::http_fetch::Fetcher;
 use crate::mesh_manager::{self, MeshManager};
 use crate::peer_supervisor::{self, PeerSupervisor};
 use crate::resolver::{self, Resolver};
+use crate::source::ListSources;
 use crate::supervision::{ActorSpec, ChildSpec, RestartLimit, Slot, Strategy, Supervisor};
 use crate::tracker_announcer::{self, TrackerAnnouncer};
 use crate::udp_port::{self, UdpPort};
@@ -80,6 +82,14 @@ pub struct Offices {
     pub chat_desk: Slot<ChatDesk>,
     /// Who is linked.
     pub directory: Directory,
+}
+
+impl Offices {
+    /// All that finds members and is up now.
+    #[must_use]
+    pub fn sources(&self) -> Vec<Recipient<ListSources>> {
+        self.tracker_announcer.recipient().into_iter().collect()
+    }
 }
 
 /// The tree of a node, not yet running; a console may be added as its last child.

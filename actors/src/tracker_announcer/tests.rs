@@ -163,13 +163,15 @@ async fn an_http_tracker_is_found_by_name_asked_and_left() {
     assert!(matches!(bench.next().await, Seen::Asked(host) if host == "tracker.test"));
     assert!(requests.recv().await.unwrap().contains("&port=7&"));
     assert_eq!(bench.peers().await, ["127.0.0.1:80".parse().unwrap()]);
-    let statuses = bench.announcer.send(ListTrackers).await.unwrap();
+    let statuses = bench.announcer.send(ListSources).await.unwrap();
     assert_eq!(statuses.len(), 2, "over IPv4 and IPv6; what is no address is left out");
     assert!(statuses[0].last_answer.is_some());
+    assert_eq!(statuses[0].place, format!("http://tracker.test:{port}"), "nothing of its path");
+    assert_eq!((statuses[0].state, statuses[0].peers_found), (SourceState::Works, 1));
     bench.announcer.send(WithdrawAll).await.unwrap();
     let goodbye = requests.recv().await.unwrap();
     assert!(goodbye.contains("&event=stopped&numwant=0&"), "{goodbye}");
-    assert_eq!(bench.announcer.send(ListTrackers).await.unwrap(), []);
+    assert_eq!(bench.announcer.send(ListSources).await.unwrap(), []);
 }
 
 #[actix::test]
@@ -220,8 +222,8 @@ async fn a_name_that_is_nobodys_is_a_failure_in_words() {
     bench.announce("http://nobody.test/announce").await;
     assert!(matches!(bench.next().await, Seen::Asked(_)));
     let status = loop {
-        let status = bench.announcer.send(ListTrackers).await.unwrap().remove(0);
-        if !status.under_way {
+        let status = bench.announcer.send(ListSources).await.unwrap().remove(0);
+        if status.state != SourceState::Asked {
             break status;
         }
     };

@@ -372,7 +372,9 @@ impl Announcer {
     }
 
     fn report(&mut self, key: Key, peers: Vec<SocketAddr>) {
-        let Some(status) = self.swarms.get(&key.swarm).and_then(|it| it.status(key)) else {
+        let every_tier = self.config.profile.every_tier;
+        let swarm = self.swarms.get(&key.swarm);
+        let Some(status) = swarm.and_then(|it| it.status(key, every_tier)) else {
             return;
         };
         if !peers.is_empty() {

@@ -42,7 +42,7 @@ use crate::machine::Machine;
 use super::announce::Occasion;
 use super::disguise::ClientProfile;
 use super::http::Response;
-use super::url::TrackerUrl;
+use super::url::{Scheme, TrackerUrl};
 use swarm::{Key, Swarm};
 
 /// Swarms at once: every channel may have two infohashes around midnight.
@@ -217,6 +217,23 @@ pub enum Event {
     },
 }
 
+/// What an announcer has with a tracker, over one IP version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TrackerState {
+    /// Its turn has not come yet.
+    Due,
+    /// An announce is under way.
+    Asked,
+    /// It took the last announce.
+    Works,
+    /// It failed the last time.
+    Fails,
+    /// It has no address of this IP version.
+    Absent,
+    /// Behind one of its tier that works or is being asked (BEP 12): not asked as long as that lasts.
+    Spare,
+}
+
 /// How a tracker does, over one IP version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrackerStatus {
@@ -228,15 +245,17 @@ pub struct TrackerStatus {
     pub tracker: String,
     /// The tracker's host and port: enough for a log.
     pub host: String,
+    /// How it is spoken to.
+    pub scheme: Scheme,
     /// Its tier, from 0.
     pub tier: usize,
     /// The IP version.
     pub family: Family,
-    /// Whether an announce is under way.
-    pub under_way: bool,
+    /// What we have with it.
+    pub state: TrackerState,
     /// When it last took an announce.
     pub last_answer: Option<Instant>,
-    /// When it will be asked next, at the earliest.
+    /// When it will be asked next, at the earliest; means nothing for a [`TrackerState::Spare`].
     pub next_try: Instant,
     /// Failures in a row.
     pub failures: u32,
@@ -293,10 +312,11 @@ impl Announcer {
     /// How each tracker does, over each IP version.
     #[must_use]
     pub fn statuses(&self) -> Vec<TrackerStatus> {
+        let every_tier = self.config.profile.every_tier;
         self.swarms
             .values()
             .filter(|swarm| !swarm.is_leaving())
-            .flat_map(|swarm| self.families().flat_map(|family| swarm.statuses(family)))
+            .flat_map(|swarm| self.families().flat_map(|it| swarm.statuses(it, every_tier)))
             .collect()
     }
 

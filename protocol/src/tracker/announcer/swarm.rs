@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use super::attempt::Attempt;
-use super::{Family, TrackerStatus};
+use super::{Family, TrackerState, TrackerStatus};
 use crate::crypto::Rng;
 use crate::id::{ChannelId, InfoHash};
 use crate::limits::TRACKERS_PER_CHANNEL_MAX;
@@ -96,6 +96,16 @@ impl Endpoint {
     /// Whether the last thing heard was good.
     const fn works(&self) -> bool {
         self.answered && self.last_error.is_none()
+    }
+
+    /// What we have with it, when it is waited for.
+    const fn state(&self) -> TrackerState {
+        match (&self.last_error, self.failures) {
+            (Some(_), 0) => TrackerState::Absent,
+            (Some(_), _) => TrackerState::Fails,
+            (None, _) if self.answered => TrackerState::Works,
+            (None, _) => TrackerState::Due,
+        }
     }
 
     const fn occasion(&self) -> Occasion {
@@ -280,29 +290,49 @@ impl Swarm {
         self.attempts(swarm).filter(|(_, it)| it.deadline <= now).map(|(key, _)| key).collect()
     }
 
-    pub(super) fn statuses(&self, family: Family) -> impl Iterator<Item = TrackerStatus> + '_ {
-        (0..).zip(&self.tiers).flat_map(move |(tier, trackers)| {
-            trackers.iter().map(move |it| self.status_of(it, tier, family))
-        })
+    pub(super) fn statuses(&self, family: Family, every_tier: bool) -> Vec<TrackerStatus> {
+        let waiting = self.waiting_ids(family, every_tier);
+        let tiers = (0..).zip(&self.tiers);
+        let all = tiers.flat_map(|(tier, trackers)| trackers.iter().map(move |it| (it, tier)));
+        all.map(|(tracker, tier)| self.status_of(tracker, tier, family, &waiting)).collect()
     }
 
-    pub(super) fn status(&self, key: Key) -> Option<TrackerStatus> {
+    pub(super) fn status(&self, key: Key, every_tier: bool) -> Option<TrackerStatus> {
+        let waiting = self.waiting_ids(key.family, every_tier);
         (0..).zip(&self.tiers).find_map(|(tier, trackers)| {
             let tracker = trackers.iter().find(|it| it.id == key.tracker)?;
-            Some(self.status_of(tracker, tier, key.family))
+            Some(self.status_of(tracker, tier, key.family, &waiting))
         })
     }
 
-    fn status_of(&self, tracker: &Tracker, tier: usize, family: Family) -> TrackerStatus {
+    fn waiting_ids(&self, family: Family, every_tier: bool) -> BTreeSet<usize> {
+        self.waiting(family, every_tier).into_iter().map(|it| it.id).collect()
+    }
+
+    fn status_of(
+        &self,
+        tracker: &Tracker,
+        tier: usize,
+        family: Family,
+        waiting: &BTreeSet<usize>,
+    ) -> TrackerStatus {
         let endpoint = tracker.endpoint(family);
+        let state = if endpoint.attempt.is_some() {
+            TrackerState::Asked
+        } else if waiting.contains(&tracker.id) {
+            endpoint.state()
+        } else {
+            TrackerState::Spare
+        };
         TrackerStatus {
             channel: self.channel,
             infohash: self.infohash,
             tracker: tracker.url.to_string(),
             host: tracker.url.host_and_port(),
+            scheme: tracker.url.scheme(),
             tier,
             family,
-            under_way: endpoint.attempt.is_some(),
+            state,
             last_answer: endpoint.last_answer,
             next_try: endpoint.next,
             failures: endpoint.failures,
