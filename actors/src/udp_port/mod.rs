@@ -224,7 +224,7 @@ pub struct SubscribeOwnAddresses(pub Recipient<OwnAddressesChanged>);
 pub struct CountDrops;
 
 /// The answer to [`CountDrops`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Drops {
     /// By the channel gate.
     pub gate: GateCounters,
