@@ -55,11 +55,11 @@ pub(crate) fn run(
     supervision::install_panic_hook();
     let port = listen_port(settings, &mut profile)?;
     let about = about(&profile);
-    let place = control_place(&profile);
     let config = root_config(settings, Arc::new(profile), open, port, talk.is_some());
     let front = talk.as_ref().map(|talk| talk.front.clone());
     let result = System::new().block_on(async {
         let ending = Arc::new(Ending::default());
+        let place = control_place(&config.profile);
         let (mut tree, offices) = root::supervisor(config);
         let has_console = talk.is_some();
         if let Some(talk) = talk {

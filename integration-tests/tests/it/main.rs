@@ -7,6 +7,7 @@ mod faulty_tracker;
 mod panic;
 mod pipe;
 mod scene;
+mod status;
 mod stranger;
 mod survive;
 mod talk;

@@ -133,4 +133,5 @@ stories! {
     the_tracker_announcer_fails: "tracker_announcer",
     the_chat_desk_fails: "chat_desk",
     the_console_fails: "console",
+    the_control_fails: "control",
 }

@@ -110,7 +110,7 @@ fn members(channel: &ChannelReport) -> Check {
 mod tests {
     use super::super::Verdict;
     use super::*;
-    use crate::report::ClockReport;
+    use crate::report::{ClockReport, NatReport};
 
     fn tracker(place: &str, state: &str, failures: u32) -> SourceReport {
         SourceReport {
@@ -124,6 +124,7 @@ mod tests {
     }
 
     fn status(linked: usize, sources: Vec<SourceReport>) -> StatusReport {
+        let nat = NatReport { ipv4: "unknown".into(), ipv6: "unknown".into() };
         let channel = ChannelReport {
             name: "team".into(),
             linked,
@@ -131,7 +132,7 @@ mod tests {
             sources,
             ..ChannelReport::default()
         };
-        StatusReport { channels: vec![channel], ..StatusReport::default() }
+        StatusReport { channels: vec![channel], nat, ..StatusReport::default() }
     }
 
     fn verdict_of(name: &str, status: &StatusReport) -> Option<Verdict> {
@@ -156,7 +157,6 @@ mod tests {
     fn a_clock_that_differs_is_a_problem_and_a_changing_address_a_warning() {
         let mut status = status(0, Vec::new());
         assert_eq!((verdict_of("clock", &status), verdict_of("NAT", &status)), (None, None));
-        status.nat.ipv4 = "unknown".into();
         status.nat.ipv6 = "endpoint-dependent".into();
         status.clock = Some(ClockReport { minutes_ahead: -5, ms_ago: 1000 });
         assert_eq!(verdict_of("clock", &status), Some(Verdict::Problem(Exit::NotDelivered)));
