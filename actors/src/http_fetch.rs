@@ -181,6 +181,7 @@ mod tests {
         let address = listener.local_addr().unwrap();
         actix_rt::spawn(async move {
             let (mut stream, _) = listener.accept().await.unwrap();
+            assert_eq!(stream.read_u8().await.unwrap(), b'G');
             serve(&mut stream, answer).await;
             if stays {
                 std::future::pending::<()>().await;
@@ -189,10 +190,11 @@ mod tests {
         address
     }
 
+    /// Reads the rest of a request and answers it.
     async fn serve(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), answer: &[u8]) {
-        let mut request = [0; 18];
+        let mut request = [0; 17];
         stream.read_exact(&mut request).await.unwrap();
-        assert_eq!(&request, b"GET / HTTP/1.1\r\n\r\n");
+        assert_eq!(&request, b"ET / HTTP/1.1\r\n\r\n");
         stream.write_all(answer).await.unwrap();
         stream.flush().await.unwrap();
     }
@@ -248,6 +250,9 @@ mod tests {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
                 if let Ok(mut stream) = acceptor.accept(stream).await {
+                    // Who only knocks sends nothing.
+                    let Ok(first) = stream.read_u8().await else { continue };
+                    assert_eq!(first, b'G');
                     // Closed without a farewell, as some trackers do.
                     serve(&mut stream, b"HTTP/1.0 200 OK\r\n\r\nde").await;
                 }
@@ -264,6 +269,9 @@ mod tests {
         let trusting = Fetcher::trusting(roots);
         let good = trusting.clone().fetch(request(address, Some("tracker.test"))).await.unwrap();
         assert_eq!(good.body, b"de");
+        trusting.connect(address, Some("tracker.test")).await.unwrap();
+        let refused = trusting.connect(address, Some("other.test")).await;
+        assert!(matches!(refused, Err(FetchError::Tls(_))), "{refused:?}");
         let wrong_name = trusting.fetch(request(address, Some("other.test"))).await;
         assert!(matches!(wrong_name, Err(FetchError::Tls(_))), "{wrong_name:?}");
         let unknown = Fetcher::new().fetch(request(address, Some("tracker.test"))).await;

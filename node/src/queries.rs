@@ -176,14 +176,17 @@ fn channel(
     sources: &[SourceStatus],
     now: Instant,
 ) -> ChannelReport {
-    let sources = sources.iter().filter(|source| source.channel == channel.id);
+    let own = || sources.iter().filter(|source| source.channel == channel.id);
+    let mut sources: Vec<&SourceStatus> = own().collect();
+    // Each place where it comes first, with all its IP versions.
+    sources.sort_by_key(|source| own().position(|other| other.place == source.place));
     ChannelReport {
         id: channel.id.to_string(),
         name: channel.name.to_string(),
         mesh: mesh(members.mesh).into(),
         linked: members.members.iter().filter(|member| member.linked).count(),
         members: members.members.len(),
-        sources: sources.map(|source| SourceReport::new(source.clone(), now)).collect(),
+        sources: sources.into_iter().map(|it| SourceReport::new(it.clone(), now)).collect(),
     }
 }
 

@@ -124,7 +124,7 @@ const fn families(settings: &Settings) -> [(IpAddr, bool); 2] {
     ]
 }
 
-/// Whether there is a way to the internet over each IP version.
+/// Whether there is a way out over each IP version.
 pub(super) fn routes(settings: &Settings, somebody_answers: bool) -> Vec<Check> {
     let routes = [(FAR_V4, settings.network.ipv4), (FAR_V6, settings.network.ipv6)]
         .map(|(far, is_on)| if is_on { Way::from(own_address(far)) } else { Way::Off });
@@ -150,16 +150,16 @@ fn judge(ways: [Way; 2], somebody_answers: bool) -> Vec<Check> {
     let names = ["IPv4", "IPv6"];
     let one = |(name, way): (&'static str, Way)| match way {
         Way::Off => Check::ok(name, "off in the settings"),
-        Way::From(own) => Check::ok(name, format!("there is a way to the internet, from {own}")),
+        Way::From(own) => Check::ok(name, format!("there is a way out, from {own}")),
         Way::None if is_cut_off && !somebody_answers => Check::problem(
             name,
-            "there is no way to the internet",
+            "there is no way out of this machine",
             "connect this machine to a network",
             Exit::NotDelivered,
         ),
         Way::None => Check::warning(
             name,
-            "there is no way to the internet",
+            "there is no way out of this machine",
             "nothing, unless you expect one: members that have this IP version alone are not reached",
         ),
     };

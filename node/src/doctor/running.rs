@@ -60,7 +60,8 @@ fn sources(status: &StatusReport, has_links: bool) -> (Vec<Check>, bool) {
             working += 1;
             let ago = works.last_answer_ms_ago.map(span).unwrap_or_default();
             let peers = rows.iter().map(|row| row.peers_found).max().unwrap_or(0);
-            let what = format!("{} answered {ago} ago and named {peers} peers", label.trim_end());
+            let peers = if peers == 1 { "1 peer".to_owned() } else { format!("{peers} peers") };
+            let what = format!("{} answered {ago} ago and named {peers}", label.trim_end());
             checks.push(Check::ok("source", what));
         } else if let Some(failed) = failed {
             failing += 1;
