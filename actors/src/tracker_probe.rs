@@ -201,9 +201,12 @@ async fn knock_by_udp(address: SocketAddr) -> Result<(), KnockError> {
     let request = udp::encode_connect(transaction);
     socket.send(&request).await.map_err(KnockError::Unreachable)?;
     let mut bytes = [0; ANSWER_BYTES];
-    let len = socket.recv(&mut bytes).await.map_err(|error| match error.kind() {
-        io::ErrorKind::ConnectionRefused => KnockError::Refused,
-        _ => KnockError::Unreachable(error),
+    let len = socket.recv(&mut bytes).await.map_err(|error| {
+        if error.kind() == io::ErrorKind::ConnectionRefused {
+            KnockError::Refused
+        } else {
+            KnockError::Unreachable(error)
+        }
     })?;
     let answer = &bytes[..len];
     if udp::transaction(answer) != Some(transaction) {

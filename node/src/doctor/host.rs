@@ -63,29 +63,22 @@ pub(super) fn open_profile(global: &Global, data_dir: &Path) -> (Check, Option<P
 }
 
 fn refused(Failure { exit, text }: Failure, name: &str) -> Check {
-    match exit {
-        Exit::InUse => {
-            let todo = "when it is a node, its log says why it has no control socket; else wait \
-                        until that command is done";
-            Check::warning("profile", text, todo)
-        }
-        Exit::Usage => {
-            let todo = "give the passphrase, so that the channels can be read and their trackers \
-                        looked at";
-            Check::warning("profile", text, todo)
-        }
-        exit => {
-            let todo = match exit {
-                Exit::Configuration => {
-                    "do what the line above says; others could read your keys".into()
-                }
-                _ => format!(
-                    "do what the line above says, or choose another than {name} with --profile"
-                ),
-            };
-            Check::problem("profile", text, todo, exit)
-        }
+    if exit == Exit::InUse {
+        let todo = "when it is a node, its log says why it has no control socket; else wait until \
+                    that command is done";
+        return Check::warning("profile", text, todo);
     }
+    if exit == Exit::Usage {
+        let todo = "give the passphrase, so that the channels can be read and their trackers \
+                    looked at";
+        return Check::warning("profile", text, todo);
+    }
+    let todo = if exit == Exit::Configuration {
+        "do what the line above says; others could read your keys".to_owned()
+    } else {
+        format!("do what the line above says, or choose another than {name} with --profile")
+    };
+    Check::problem("profile", text, todo, exit)
 }
 
 /// Whether the port of the node can be had.
