@@ -41,7 +41,7 @@ const CLIENTS_MAX: usize = 16;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// After how long it is tried again to take a client, where the system had no room for one.
-const ACCEPT_AGAIN_AFTER: Duration = Duration::from_secs(1);
+const ACCEPT_AGAIN_AFTER: Duration = Duration::from_secs(10);
 
 /// The methods beside those of [`queries`].
 const METHODS: [&str; 1] = ["help"];
