@@ -74,6 +74,13 @@ impl Directory {
         Some(Duration::from_micros(micros))
     }
 
+    /// Where the links of all peers go.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        let first = |routes: &[Route]| routes.first().map(|route| route.address);
+        self.0.iter().filter_map(|entry| first(&entry.routes)).collect()
+    }
+
     /// Where the peer's link goes.
     #[must_use]
     pub fn address(&self, peer: &PeerId) -> Option<SocketAddr> {

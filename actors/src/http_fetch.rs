@@ -1,11 +1,18 @@
-//! One HTTP request and its response over a connection of its own, with and without TLS.
+//! HTTP requests and their responses, with and without TLS, over connections that are closed or used
+//! again as the request says.
 //!
 //! The request comes whole and the response is read by [`ResponseReader`]: this file adds sockets
-//! and time. Not here: redirects, and when to ask (the announcer machine).
+//! and time. A connection that has been kept is the [`Fetcher`]'s while it lies idle and the fetch's
+//! while it is used; one that turns out to be closed by the other side is replaced by a new one.
+//!
+//! Not here: redirects, and when to ask (the announcer machine).
 
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bitchat_protocol::tracker::announcer::HttpRequest;
 use bitchat_protocol::tracker::http::{Progress, Response, ResponseError, ResponseReader};
@@ -13,13 +20,20 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
+use crate::clock;
+
 /// Bytes read at once.
 const READ_BYTES: usize = 8 * 1024;
+
+/// Idle connections kept at once; the oldest goes first. A guess: a tracker has one or two.
+const IDLE_MAX: usize = 32;
+
+/// How long the first of two addresses has before the second is tried, too: libcurl's default.
+const FALLBACK_DELAY: Duration = Duration::from_millis(200);
 
 /// Why there is no response.
 #[derive(Debug, thiserror::Error)]
@@ -41,10 +55,40 @@ pub enum FetchError {
     Response(#[from] ResponseError),
 }
 
-/// Makes HTTP requests; cheap to clone.
-#[derive(Clone)]
+/// What came of a request.
+#[derive(Debug)]
+pub struct Fetched {
+    /// The response and whence it came, or why there is none.
+    pub result: Result<(SocketAddr, Response), FetchError>,
+    /// The connection, if it may be used again: for [`Fetcher::keep`].
+    pub connection: Option<Connection>,
+}
+
+/// A connection between two requests.
+pub struct Connection {
+    address: SocketAddr,
+    tls: Option<String>,
+    wire: Wire,
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Connection({})", self.address)
+    }
+}
+
+trait Duplex: AsyncRead + AsyncWrite {}
+
+impl<T: AsyncRead + AsyncWrite> Duplex for T {}
+
+/// The bytes of a connection, under TLS or not.
+type Wire = Box<dyn Duplex + Unpin>;
+
+/// Makes HTTP requests, and keeps connections for those to come. A clone begins without any.
 pub struct Fetcher {
     tls: TlsConnector,
+    /// With the time since when it has been idle; the oldest connection first.
+    idle: Vec<(Instant, Connection)>,
 }
 
 impl Fetcher {
@@ -66,17 +110,23 @@ impl Fetcher {
             .expect("ring offers TLS 1.2 and 1.3")
             .with_root_certificates(roots)
             .with_no_client_auth();
-        Self { tls: TlsConnector::from(Arc::new(config)) }
+        Self { tls: TlsConnector::from(Arc::new(config)), idle: Vec::new() }
     }
 
-    /// Makes a request and reads its response, within the times it names; the connection is closed
-    /// in any case.
-    ///
-    /// # Errors
-    ///
-    /// [`FetchError`].
-    pub async fn fetch(self, request: HttpRequest) -> Result<Response, FetchError> {
-        timeout(request.timeout, self.exchange(&request)).await.unwrap_or(Err(FetchError::TimedOut))
+    /// Makes a request and reads its response, within the times it names. Where the request allows
+    /// it, an idle connection is used, and the one used comes back with the response.
+    pub fn fetch(&mut self, request: HttpRequest) -> impl Future<Output = Fetched> + use<> {
+        let kept = self.take_idle(&request);
+        let tls = self.tls.clone();
+        async move {
+            let exchange = exchange(tls, kept, &request);
+            match timeout(request.timeout, exchange).await.unwrap_or(Err(FetchError::TimedOut)) {
+                Ok((from, response, connection)) => {
+                    Fetched { result: Ok((from, response)), connection }
+                }
+                Err(error) => Fetched { result: Err(error), connection: None },
+            }
+        }
     }
 
     /// Connects, under TLS with a certificate for the host `tls` when there is one, and closes the
@@ -87,28 +137,35 @@ impl Fetcher {
     /// [`FetchError::Connect`], [`FetchError::Tls`].
     pub async fn connect(&self, to: SocketAddr, tls: Option<&str>) -> Result<(), FetchError> {
         let stream = TcpStream::connect(to).await.map_err(FetchError::Connect)?;
-        if let Some(host) = tls {
-            self.secure(stream, host).await?;
+        secure(&self.tls, stream, tls).await.map(drop)
+    }
+
+    /// Keeps a connection for a later request.
+    pub fn keep(&mut self, connection: Connection) {
+        if self.idle.len() >= IDLE_MAX {
+            self.idle.remove(0);
         }
-        Ok(())
+        self.idle.push((clock::now(), connection));
     }
 
-    async fn secure(
-        &self,
-        stream: TcpStream,
-        host: &str,
-    ) -> Result<TlsStream<TcpStream>, FetchError> {
-        let bad_name = |error| FetchError::Tls(io::Error::new(io::ErrorKind::InvalidInput, error));
-        let name = ServerName::try_from(host.to_owned()).map_err(bad_name)?;
-        self.tls.connect(name, stream).await.map_err(FetchError::Tls)
-    }
-
-    async fn exchange(&self, request: &HttpRequest) -> Result<Response, FetchError> {
-        let stream = TcpStream::connect(request.address).await.map_err(FetchError::Connect)?;
-        let Some(host) = &request.tls else {
-            return converse(stream, request).await;
+    /// The oldest connection that fits; what has been idle for too long is closed.
+    fn take_idle(&mut self, request: &HttpRequest) -> Option<Connection> {
+        let keep_alive = request.keep_alive?;
+        let now = clock::now();
+        self.idle.retain(|(since, _)| now.duration_since(*since) <= keep_alive);
+        let fits = |it: &Connection| {
+            let address = Some(it.address);
+            it.tls == request.tls
+                && (address == Some(request.address) || address == request.fallback)
         };
-        converse(self.secure(stream, host).await?, request).await
+        let at = self.idle.iter().position(|(_, connection)| fits(connection))?;
+        Some(self.idle.remove(at).1)
+    }
+}
+
+impl Clone for Fetcher {
+    fn clone(&self) -> Self {
+        Self { tls: self.tls.clone(), idle: Vec::new() }
     }
 }
 
@@ -124,38 +181,117 @@ impl std::fmt::Debug for Fetcher {
     }
 }
 
-async fn converse(
-    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+/// A response, whence it came, and the connection if it may be used again.
+type Exchanged = (SocketAddr, Response, Option<Connection>);
+
+async fn exchange(
+    tls: TlsConnector,
+    kept: Option<Connection>,
     request: &HttpRequest,
-) -> Result<Response, FetchError> {
-    stream.write_all(&request.bytes).await.map_err(FetchError::Broken)?;
-    stream.flush().await.map_err(FetchError::Broken)?;
+) -> Result<Exchanged, FetchError> {
+    if let Some(kept) = kept {
+        match converse(kept, request).await {
+            // The other side has closed it meanwhile: nothing of the request was heard.
+            Err(Unanswered { error: FetchError::Broken(_), heard: false }) => {}
+            other => return other.map_err(|unanswered| unanswered.error),
+        }
+    }
+    let connection = connect(tls, request).await?;
+    converse(connection, request).await.map_err(|unanswered| unanswered.error)
+}
+
+async fn connect(tls: TlsConnector, request: &HttpRequest) -> Result<Connection, FetchError> {
+    let (address, stream) = open(request).await.map_err(FetchError::Connect)?;
+    let wire = secure(&tls, stream, request.tls.as_deref()).await?;
+    Ok(Connection { address, tls: request.tls.clone(), wire })
+}
+
+/// Puts TLS on a connection where there is a host to prove itself by it.
+async fn secure(
+    tls: &TlsConnector,
+    stream: TcpStream,
+    host: Option<&str>,
+) -> Result<Wire, FetchError> {
+    let Some(host) = host else {
+        return Ok(Box::new(stream));
+    };
+    let bad_name = |error| FetchError::Tls(io::Error::new(io::ErrorKind::InvalidInput, error));
+    let name = ServerName::try_from(host.to_owned()).map_err(bad_name)?;
+    Ok(Box::new(tls.connect(name, stream).await.map_err(FetchError::Tls)?))
+}
+
+/// Opens a connection; where there are two addresses, the first one that answers (RFC 8305).
+async fn open(request: &HttpRequest) -> io::Result<(SocketAddr, TcpStream)> {
+    let to = async |address| Ok((address, TcpStream::connect(address).await?));
+    let Some(fallback) = request.fallback else {
+        return to(request.address).await;
+    };
+    let mut preferred = pin!(to(request.address));
+    match timeout(FALLBACK_DELAY, &mut preferred).await {
+        Ok(Ok(opened)) => return Ok(opened),
+        Ok(Err(_)) => return to(fallback).await,
+        Err(_) => {}
+    }
+    let mut second = pin!(to(fallback));
+    tokio::select! {
+        opened = &mut preferred => if opened.is_ok() { opened } else { second.await },
+        opened = &mut second => if opened.is_ok() { opened } else { preferred.await },
+    }
+}
+
+/// Why there is no response, and whether anything of one was there.
+struct Unanswered {
+    error: FetchError,
+    heard: bool,
+}
+
+async fn converse(
+    mut connection: Connection,
+    request: &HttpRequest,
+) -> Result<Exchanged, Unanswered> {
+    let mut heard = false;
+    let exchanged = talk(&mut connection.wire, request, &mut heard).await;
+    let (response, reusable) = exchanged.map_err(|error| Unanswered { error, heard })?;
+    let keeps = reusable && request.keep_alive.is_some();
+    Ok((connection.address, response, keeps.then_some(connection)))
+}
+
+/// Says the request and reads the response; with it, whether another request may follow.
+async fn talk(
+    wire: &mut Wire,
+    request: &HttpRequest,
+    heard: &mut bool,
+) -> Result<(Response, bool), FetchError> {
+    wire.write_all(&request.bytes).await.map_err(FetchError::Broken)?;
+    wire.flush().await.map_err(FetchError::Broken)?;
     let mut reader = ResponseReader::new();
     let mut bytes = [0; READ_BYTES];
     loop {
-        let read = timeout(request.idle_timeout, stream.read(&mut bytes)).await;
+        let read = timeout(request.idle_timeout, wire.read(&mut bytes)).await;
         let len = match read.map_err(|_| FetchError::TimedOut)? {
             Ok(len) => len,
             // TLS without a farewell. The response itself tells whether it is whole.
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => 0,
             Err(error) => return Err(FetchError::Broken(error)),
         };
-        if len == 0 {
-            return Ok(reader.finish()?);
+        if len == 0 && !*heard {
+            return Err(FetchError::Broken(io::ErrorKind::UnexpectedEof.into()));
         }
+        if len == 0 {
+            return Ok((reader.finish()?, false));
+        }
+        *heard = true;
         if let Progress::Complete(response) = reader.push(&bytes[..len])? {
-            return Ok(response);
+            return Ok((response, reader.keeps_connection()));
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::net::SocketAddr;
-    use std::time::Duration;
-
     use bitchat_protocol::tracker::announcer::RequestId;
     use tokio::net::TcpListener;
+    use tokio::sync::{Notify, mpsc};
     use tokio_rustls::TlsAcceptor;
     use tokio_rustls::rustls::ServerConfig;
     use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -168,10 +304,12 @@ mod tests {
         HttpRequest {
             id: RequestId(1),
             address,
+            fallback: None,
             bytes: b"GET / HTTP/1.1\r\n\r\n".to_vec(),
             tls: tls.map(str::to_owned),
             timeout: Duration::from_secs(5),
             idle_timeout: Duration::from_secs(5),
+            keep_alive: None,
         }
     }
 
@@ -200,8 +338,9 @@ mod tests {
     }
 
     async fn fetch(request: HttpRequest) -> Result<Vec<u8>, String> {
-        let response = Fetcher::new().fetch(request).await.map_err(|error| error.to_string())?;
-        Ok(response.body)
+        let fetched = Fetcher::new().fetch(request).await;
+        assert!(fetched.connection.is_none());
+        fetched.result.map(|(_, response)| response.body).map_err(|error| error.to_string())
     }
 
     #[actix::test]
@@ -266,15 +405,98 @@ mod tests {
     #[actix::test]
     async fn a_certificate_counts_only_for_its_name_and_from_a_known_authority() {
         let (address, roots) = tls_server().await;
-        let trusting = Fetcher::trusting(roots);
-        let good = trusting.clone().fetch(request(address, Some("tracker.test"))).await.unwrap();
-        assert_eq!(good.body, b"de");
+        let mut trusting = Fetcher::trusting(roots);
+        let good = trusting.fetch(request(address, Some("tracker.test"))).await.result.unwrap();
+        assert_eq!(good.1.body, b"de");
         trusting.connect(address, Some("tracker.test")).await.unwrap();
         let refused = trusting.connect(address, Some("other.test")).await;
         assert!(matches!(refused, Err(FetchError::Tls(_))), "{refused:?}");
-        let wrong_name = trusting.fetch(request(address, Some("other.test"))).await;
+        let wrong_name = trusting.fetch(request(address, Some("other.test"))).await.result;
         assert!(matches!(wrong_name, Err(FetchError::Tls(_))), "{wrong_name:?}");
-        let unknown = Fetcher::new().fetch(request(address, Some("tracker.test"))).await;
+        let unknown = Fetcher::new().fetch(request(address, Some("tracker.test"))).await.result;
         assert!(matches!(unknown, Err(FetchError::Tls(_))), "{unknown:?}");
+    }
+
+    /// A server that answers each request on each connection, and closes one when told to. Gives the
+    /// number of the connection for each request.
+    async fn lasting_server() -> (SocketAddr, mpsc::UnboundedReceiver<usize>, Arc<Notify>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (seen, requests) = mpsc::unbounded_channel();
+        let close = Arc::new(Notify::new());
+        let closing = Arc::clone(&close);
+        actix_rt::spawn(async move {
+            for connection in 0.. {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let (seen, closing) = (seen.clone(), Arc::clone(&closing));
+                actix_rt::spawn(async move {
+                    let mut request = [0; 18];
+                    loop {
+                        tokio::select! {
+                            read = stream.read_exact(&mut request) => if read.is_err() { return },
+                            () = closing.notified() => return,
+                        }
+                        seen.send(connection).unwrap();
+                        stream.write_all(RESPONSE).await.unwrap();
+                    }
+                });
+            }
+        });
+        (address, requests, close)
+    }
+
+    fn keeping(address: SocketAddr, seconds: u64) -> HttpRequest {
+        HttpRequest { keep_alive: Some(Duration::from_secs(seconds)), ..request(address, None) }
+    }
+
+    async fn fetch_and_keep(fetcher: &mut Fetcher, request: HttpRequest) {
+        let fetched = fetcher.fetch(request).await;
+        assert_eq!(fetched.result.unwrap().1.body, b"de");
+        fetched.connection.into_iter().for_each(|connection| fetcher.keep(connection));
+    }
+
+    #[actix::test]
+    async fn a_connection_is_used_again_until_it_was_idle_for_too_long() {
+        let (address, mut requests, _) = lasting_server().await;
+        let mut fetcher = Fetcher::new();
+        for _ in 0..3 {
+            fetch_and_keep(&mut fetcher, keeping(address, 60)).await;
+            assert_eq!(requests.recv().await, Some(0));
+        }
+        // Two at once need two connections; the older one is then preferred.
+        let (one, other) =
+            (fetcher.fetch(keeping(address, 60)), fetcher.fetch(keeping(address, 60)));
+        for fetched in [one.await, other.await] {
+            fetcher.keep(fetched.connection.unwrap());
+        }
+        assert_eq!((requests.recv().await, requests.recv().await), (Some(0), Some(1)));
+        fetcher.idle.iter_mut().for_each(|(since, _)| *since -= Duration::from_secs(61));
+        fetch_and_keep(&mut fetcher, keeping(address, 60)).await;
+        assert_eq!(requests.recv().await, Some(2));
+        fetch_and_keep(&mut fetcher, request(address, None)).await;
+        assert_eq!(requests.recv().await, Some(3), "who closes each opens each");
+    }
+
+    #[actix::test]
+    async fn a_kept_connection_that_was_closed_is_replaced() {
+        let (address, mut requests, close) = lasting_server().await;
+        let mut fetcher = Fetcher::new();
+        fetch_and_keep(&mut fetcher, keeping(address, 60)).await;
+        assert_eq!(requests.recv().await, Some(0));
+        close.notify_waiters();
+        tokio::task::yield_now().await;
+        fetch_and_keep(&mut fetcher, keeping(address, 60)).await;
+        assert_eq!(requests.recv().await, Some(1));
+    }
+
+    #[actix::test]
+    async fn where_the_first_address_fails_the_second_answers() {
+        let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let address = server(RESPONSE, true).await;
+        let either = HttpRequest { fallback: Some(address), ..request(closed, None) };
+        let fetched = Fetcher::new().fetch(either).await;
+        assert_eq!(fetched.result.unwrap().0, address);
+        let neither = HttpRequest { fallback: Some(closed), ..request(closed, None) };
+        assert!(matches!(Fetcher::new().fetch(neither).await.result, Err(FetchError::Connect(_))));
     }
 }

@@ -8,8 +8,8 @@
 //! 4. [`vault`], [`contact_book`], [`channel_book`]: what is kept on disk.
 //! 5. [`udp_port`], [`resolver`], [`http_fetch`]: sockets, names, HTTP.
 //! 6. [`peer_supervisor`], [`crypto_session`], [`peer_transport`], [`directory`]: links.
-//! 7. [`source`], [`mesh_manager`], [`tracker_announcer`], [`chat_desk`]: members, finding them, talking to them.
-//!
+//! 7. [`source`], [`mesh_manager`], [`discovery`], [`tracker_announcer`], [`dht`], [`lan_discovery`],
+//!    [`chat_desk`]: members, finding them, talking to them.
 //! 8. [`tracker_probe`]: for a person who asks what is wrong; not part of the tree.
 //!
 //! The tree is drawn in `ARCHITECTURE.md`; who sends what to whom stands at the top of each file.
@@ -19,10 +19,13 @@ pub mod chat_desk;
 pub mod clock;
 pub mod contact_book;
 pub mod crypto_session;
+pub mod dht;
 pub mod directory;
+pub mod discovery;
 pub mod driver;
 pub mod entropy;
 pub mod http_fetch;
+pub mod lan_discovery;
 pub mod mesh_manager;
 pub mod peer_supervisor;
 pub mod peer_transport;

@@ -14,7 +14,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{
-    Actor, ActorFutureExt as _, Context, Handler, Message, ResponseActFuture, WrapFuture as _,
+    Actor, ActorFutureExt as _, Context, Handler, Message, Recipient, ResponseActFuture,
+    WrapFuture as _,
 };
 use bitchat_protocol::limits::RESOLVED_ADDRESSES_MAX;
 use trust_dns_resolver::TokioResolver;
@@ -57,6 +58,21 @@ pub struct FindAddresses {
     pub host: String,
     /// The port that each address gets.
     pub port: u16,
+}
+
+/// Asks `resolver` for the addresses of `host`; in words why there are none.
+pub(crate) fn find_ips(
+    resolver: &Recipient<FindAddresses>,
+    host: String,
+) -> impl Future<Output = Result<Vec<IpAddr>, String>> + use<> {
+    let answer = resolver.send(FindAddresses { host, port: 0 });
+    async {
+        match answer.await {
+            Ok(Ok(addresses)) => Ok(addresses.iter().map(SocketAddr::ip).collect()),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(error) => Err(format!("the resolver does not answer: {error}")),
+        }
+    }
 }
 
 /// Why a name has no addresses.

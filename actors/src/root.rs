@@ -13,8 +13,10 @@ use bitchat_protocol::mesh;
 use crate::channel_book::ChannelBook;
 use crate::chat_desk::{self, ChatDesk};
 use crate::contact_book::ContactBook;
+use crate::dht::{self, Dht};
 use crate::directory::Directory;
 use crate::http_fetch::Fetcher;
+use crate::lan_discovery::{self, LanDiscovery};
 use crate::mesh_manager::{self, MeshManager};
 use crate::peer_supervisor::{self, PeerSupervisor};
 use crate::resolver::{self, Resolver};
@@ -55,8 +57,12 @@ pub struct Config {
     pub resolver: resolver::Config,
     /// How trackers are talked to; `None`: not at all.
     pub announcer: Option<tracker_announcer::Config>,
+    /// How we are in the DHT; `None`: not at all.
+    pub dht: Option<bitchat_protocol::dht::Config>,
     /// Whether a console comes after the chat desk: what happens before it stands waits for it.
     pub has_console: bool,
+    /// How members are looked for on the local network; `None`: not at all.
+    pub lan: Option<lan_discovery::Config>,
     /// How often actors may fail before the node gives up.
     pub restarts: RestartLimit,
 }
@@ -78,6 +84,10 @@ pub struct Offices {
     pub mesh_manager: Slot<MeshManager>,
     /// Trackers; empty where they are not used.
     pub tracker_announcer: Slot<TrackerAnnouncer>,
+    /// The DHT; empty where it is not used.
+    pub dht: Slot<Dht>,
+    /// The local network; empty where it is not used.
+    pub lan_discovery: Slot<LanDiscovery>,
     /// Messages.
     pub chat_desk: Slot<ChatDesk>,
     /// Who is linked.
@@ -97,19 +107,37 @@ pub fn supervisor(config: Config) -> (Supervisor, Offices) {
     let offices = Offices::default();
     let restarts = config.restarts;
     let config = Arc::new(config);
-    let mut tree = Supervisor::new("root", Strategy::RestForOne)
+    let tree = Supervisor::new("root", Strategy::RestForOne)
         .limit(restarts)
         .child(contact_book(&config, &offices))
         .child(channel_book(&config, &offices))
         .child(udp_port(&config, &offices))
         .child(resolver(&config, &offices))
         .child(peer_supervisor(&config, &offices))
-        .child(mesh_manager(&config, &offices));
-    if let Some(announcer) = &config.announcer {
-        tree = tree.child(tracker_announcer(announcer.clone(), &offices));
-    }
-    let tree = tree.child(chat_desk(&config, &offices));
+        .child(mesh_manager(&config, &offices))
+        .child(discovery(&config, &offices))
+        .child(chat_desk(&config, &offices));
     (tree, offices)
+}
+
+/// Those who look for members. None of them depends on another, and nobody on them: one that fails
+/// is alone in starting again.
+fn discovery(config: &Arc<Config>, offices: &Offices) -> ChildSpec {
+    let (config, offices) = (Arc::clone(config), offices.clone());
+    ChildSpec::supervisor("discovery", move || {
+        let mut part = Supervisor::new("discovery", Strategy::OneForOne).limit(config.restarts);
+        if let Some(announcer) = &config.announcer {
+            part = part.child(tracker_announcer(announcer.clone(), &offices));
+        }
+        if let Some(dht) = &config.dht {
+            let file = config.profile.file("dht");
+            part = part.child(dht_node(dht::Config { dht: dht.clone(), file }, &offices));
+        }
+        if let Some(lan) = &config.lan {
+            part = part.child(lan_discovery(lan.clone(), &offices));
+        }
+        part
+    })
 }
 
 fn contact_book(config: &Arc<Config>, offices: &Offices) -> ActorSpec<ContactBook> {
@@ -221,6 +249,34 @@ fn tracker_announcer(
     };
     let spec = ChildSpec::try_actor("tracker_announcer", make).grace(grace);
     spec.slot(&offices.tracker_announcer).asked()
+}
+
+fn lan_discovery(config: lan_discovery::Config, offices: &Offices) -> ActorSpec<LanDiscovery> {
+    let slots = offices.clone();
+    let make = move || {
+        let neighbours = lan_discovery::Neighbours {
+            peers: slots.mesh_manager.need()?,
+            mesh: slots.mesh_manager.need()?,
+        };
+        Ok(LanDiscovery::new(config.clone(), neighbours))
+    };
+    ChildSpec::try_actor("lan_discovery", make).slot(&offices.lan_discovery)
+}
+
+fn dht_node(config: dht::Config, offices: &Offices) -> ActorSpec<Dht> {
+    let slots = offices.clone();
+    let make = move || {
+        let neighbours = dht::Neighbours {
+            udp: slots.udp_port.need()?,
+            udp_messages: slots.udp_port.need()?,
+            resolver: slots.resolver.need()?,
+            peers: slots.mesh_manager.need()?,
+            mesh: slots.mesh_manager.need()?,
+            directory: slots.directory.clone(),
+        };
+        Ok(Dht::new(config.clone(), neighbours))
+    };
+    ChildSpec::try_actor("dht", make).slot(&offices.dht).asked()
 }
 
 fn chat_desk(config: &Config, offices: &Offices) -> ActorSpec<ChatDesk> {

@@ -2,6 +2,7 @@
 //! their own.
 
 pub mod faulty_tracker;
+pub mod namespace;
 pub mod node;
 pub mod small_disk;
 pub mod tracker;

@@ -14,6 +14,8 @@ use tempfile::TempDir;
 pub struct Home {
     program: PathBuf,
     directory: TempDir,
+    settings: Vec<(String, String)>,
+    namespace: Option<String>,
 }
 
 impl Home {
@@ -25,7 +27,28 @@ impl Home {
     #[must_use]
     pub fn new(program: &str) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        Self { program: PathBuf::from(program), directory }
+        let mut home = Self {
+            program: PathBuf::from(program),
+            directory,
+            settings: Vec::new(),
+            namespace: None,
+        };
+        // The nodes of other stories are on the same network.
+        home.set("lan.enabled", "false");
+        home.set("dht.enabled", "false");
+        home
+    }
+
+    /// Sets what holds unless the arguments say otherwise.
+    pub fn set(&mut self, key: &str, value: &str) {
+        let name = format!("BITCHAT__{}", key.replace('.', "__").to_uppercase());
+        self.settings.retain(|(known, _)| *known != name);
+        self.settings.push((name, value.to_owned()));
+    }
+
+    /// Runs the program in a network namespace from now on.
+    pub fn move_to(&mut self, namespace: &str) {
+        self.namespace = Some(namespace.to_owned());
     }
 
     /// Where this home is.
@@ -43,12 +66,20 @@ impl Home {
     /// The program with these arguments, isolated from the user's own settings and profiles.
     #[must_use]
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(&self.program);
+        let mut command = match &self.namespace {
+            None => Command::new(&self.program),
+            Some(namespace) => {
+                let mut command = Command::new("ip");
+                command.args(["netns", "exec", namespace]).arg(&self.program);
+                command
+            }
+        };
         command
             .env_clear()
             .env("HOME", self.path())
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("RUST_BACKTRACE", "0")
+            .envs(self.settings.iter().map(|(name, value)| (name, value)))
             .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

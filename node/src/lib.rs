@@ -5,7 +5,7 @@
 //!
 //! 1. [`cli`]: the command line, one file per noun.
 //! 2. `run`, `console`, `control`: a node until it ends, what a person has in front of it, and the
-//!    socket at which it is asked.
+//!    socket at which it is asked; `disguise`: what it looks like from outside.
 //! 3. `rpc`, `queries`, `report`, `lines`, `channels`: what both share: requests, the methods that
 //!    only ask, their results for programs and people.
 //! 4. `doctor`: what works and what does not.
@@ -22,6 +22,7 @@ pub mod settings;
 mod channels;
 mod console;
 mod control;
+mod disguise;
 mod doctor;
 mod lines;
 mod queries;

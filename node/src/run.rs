@@ -1,7 +1,6 @@
 //! Starts a node and keeps it until it is ended: by a signal, by its console or by its failure.
 
-use std::io::ErrorKind;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,25 +9,20 @@ use actix_rt::System;
 use bitchat_actors::root::{self, Open};
 use bitchat_actors::supervision::{ChildSpec, Exit as TreeExit, RestartLimit, Stopper};
 use bitchat_actors::vault::Profile;
-use bitchat_actors::{clock, supervision, tracker_announcer, udp_port};
-use bitchat_protocol::crypto::Rng;
+use bitchat_actors::{clock, lan_discovery, supervision, tracker_announcer, udp_port};
 use bitchat_protocol::quic::{EndpointConfig, SuitePreference};
-use bitchat_protocol::tracker::disguise;
+use bitchat_protocol::tracker::ClientProfile;
+use bitchat_protocol::{dht, lan};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::channels::Channel;
 use crate::console::{self, Console, Ending, Front};
 use crate::control::{Control, Desk, Place};
+use crate::disguise;
 use crate::exit::{Exit, Failure};
 use crate::output::talk;
 use crate::queries::{About, Queries};
-use crate::settings::{Cipher, ClientProfile, Settings};
-
-/// Ports from which one is chosen at a profile's first use.
-const PORTS: std::ops::Range<u16> = 10_000..60_000;
-
-/// Ports drawn until one is free.
-const PORTS_TRIED: usize = 32;
+use crate::settings::{Cipher, Settings};
 
 /// How often actors may fail before the node gives up.
 const RESTARTS: RestartLimit = RestartLimit { max: 5, within: Duration::from_secs(60) };
@@ -53,9 +47,11 @@ pub(crate) fn run(
     talk: Option<Talk>,
 ) -> Result<Exit, Failure> {
     supervision::install_panic_hook();
-    let port = listen_port(settings, &mut profile)?;
+    let worn = disguise::worn(settings, &mut profile)?;
+    let port = disguise::listen_port(settings, &worn, &mut profile)?;
     let about = about(&profile);
-    let config = root_config(settings, Arc::new(profile), open, port, talk.is_some());
+    let (profile, worn) = (Arc::new(profile), Arc::new(worn));
+    let config = root_config(settings, profile, open, worn, port, talk.is_some());
     let front = talk.as_ref().map(|talk| talk.front.clone());
     let result = System::new().block_on(async {
         let ending = Arc::new(Ending::default());
@@ -184,44 +180,11 @@ async fn obey_signals(stopper: Stopper, console: Option<Arc<Ending>>) {
     std::process::exit(i32::from(Exit::Interrupted.code()));
 }
 
-/// The port of the settings; or the profile's own, chosen once: trackers and routers remember it.
-fn listen_port(settings: &Settings, profile: &mut Profile) -> Result<u16, Failure> {
-    match (settings.network.listen_port, profile.udp_port()) {
-        (0, Some(port)) => Ok(port),
-        (0, None) => {
-            let mut rng = Rng::from_seed(bitchat_actors::entropy::seed());
-            let port = choose_port(&mut rng, is_free);
-            profile.set_udp_port(port)?;
-            Ok(port)
-        }
-        (port, _) => Ok(port),
-    }
-}
-
-/// Draws ports until one is free, or for long enough: then binding it says what is wrong.
-fn choose_port(rng: &mut Rng, is_free: impl Fn(u16) -> bool) -> u16 {
-    let mut draw = || {
-        let offset = rng.below(u64::from(PORTS.end - PORTS.start));
-        PORTS.start + u16::try_from(offset).unwrap_or(0)
-    };
-    let drawn: [u16; PORTS_TRIED] = std::array::from_fn(|_| draw());
-    drawn.into_iter().find(|port| is_free(*port)).unwrap_or(drawn[0])
-}
-
-/// Whether no other program has this port now; connections of others begin at ports like ours.
-fn is_free(port: u16) -> bool {
-    let all: [IpAddr; 2] = [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
-    all.into_iter().all(|ip| match UdpSocket::bind((ip, port)) {
-        Ok(_) => true,
-        // Where there is no IPv6, nobody is in the way.
-        Err(error) => error.kind() != ErrorKind::AddrInUse,
-    })
-}
-
 fn root_config(
     settings: &Settings,
     profile: Arc<Profile>,
     open: Open,
+    worn: Arc<ClientProfile>,
     port: u16,
     has_console: bool,
 ) -> root::Config {
@@ -249,11 +212,14 @@ fn root_config(
         announcer: bitchat_protocol::tracker::announcer::Config {
             ipv4: network.ipv4,
             ipv6: network.ipv6,
-            profile: Arc::new(match settings.trackers.client_profile {
-                ClientProfile::QBittorrent5_1_0 => disguise::ClientProfile::qbittorrent_5_1_0(),
-            }),
+            profile: Arc::clone(&worn),
         },
     };
+    // Who wears a client that is silent on the local network is silent there, too.
+    let lan = worn.lan.filter(|_| settings.lan.enabled).map(|habit| lan_discovery::Config {
+        lan: lan::Config { habit, ipv4: network.ipv4, ipv6: network.ipv6 },
+        interfaces: settings.lan.interfaces.clone(),
+    });
     root::Config {
         name: Arc::from(name),
         profile,
@@ -263,30 +229,21 @@ fn root_config(
         dials_at_once: settings.mesh.dials_at_once,
         resolver: bitchat_actors::resolver::Config::default(),
         announcer: settings.trackers.enabled.then_some(announcer),
+        dht: settings.dht.enabled.then(|| dht_config(settings, &worn)),
         has_console,
+        lan,
         restarts: RESTARTS,
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_port_of_a_new_profile_is_one_that_nobody_has() {
-        let mut rng = Rng::from_seed([1; 32]);
-        for _ in 0..100 {
-            let port = choose_port(&mut rng, |port| port % 2 == 0);
-            assert!(port % 2 == 0 && PORTS.contains(&port), "{port}");
-        }
-        assert!(PORTS.contains(&choose_port(&mut rng, |_| false)));
-    }
-
-    #[test]
-    fn a_port_that_somebody_has_is_not_free() {
-        for ip in ["0.0.0.0", "127.0.0.1"] {
-            let other = UdpSocket::bind((ip, 0)).expect("a free port");
-            assert!(!is_free(other.local_addr().expect("bound").port()), "{ip}");
-        }
+fn dht_config(settings: &Settings, worn: &ClientProfile) -> dht::Config {
+    let routers = settings.dht.router_addresses().unwrap_or_default();
+    let routers = routers.iter().map(|router| (router.host().to_owned(), router.port()));
+    dht::Config {
+        ipv4: settings.network.ipv4,
+        ipv6: settings.network.ipv6,
+        profile: Arc::clone(&worn.dht),
+        routers: routers.collect(),
+        ..dht::Config::default()
     }
 }

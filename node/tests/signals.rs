@@ -10,9 +10,19 @@ use std::process::{Command, Stdio};
 fn terminated(request: &str) -> (Option<i32>, String) {
     let home = tempfile::tempdir().unwrap();
     let mut child = Command::new(env!("CARGO_BIN_EXE_bitchat"))
-        .args(["--set", "trackers.enabled=false", "--json", "chat", "#signals"])
+        .args([
+            "--set",
+            "trackers.enabled=false",
+            "--set",
+            "lan.enabled=false",
+            "--json",
+            "chat",
+            "#signals",
+        ])
         .env_clear()
         .env("HOME", home.path())
+        .env("BITCHAT__DHT__ENABLED", "false")
+        .env("BITCHAT__LAN__ENABLED", "false")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

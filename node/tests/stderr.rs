@@ -11,9 +11,19 @@ use std::process::{Command, Stdio};
 fn check(stderr: impl Into<Stdio>) {
     let home = tempfile::tempdir().unwrap();
     let mut child = Command::new(env!("CARGO_BIN_EXE_bitchat"))
-        .args(["--set", "trackers.enabled=false", "-vvv", "chat", "#stderr"])
+        .args([
+            "--set",
+            "trackers.enabled=false",
+            "--set",
+            "lan.enabled=false",
+            "-vvv",
+            "chat",
+            "#stderr",
+        ])
         .env_clear()
         .env("HOME", home.path())
+        .env("BITCHAT__DHT__ENABLED", "false")
+        .env("BITCHAT__LAN__ENABLED", "false")
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(stderr)

@@ -182,6 +182,9 @@ pub const DIALS_MAX: usize = 16;
 pub const DIALS_PER_CHANNEL_MAX: usize = 8;
 /// See [`DIALS_MAX`].
 pub const DIALS_PER_SOURCE_MAX: usize = 6;
+/// Dials in flight to neighbours on the local network that go before all others, in one channel. Stops
+/// one neighbour with many false addresses from making all other sources wait.
+pub const DIALS_NEAR_FIRST_MAX: usize = 2;
 /// Dials in flight towards one peer at several addresses.
 pub const DIALS_PER_PEER_MAX: usize = 2;
 
@@ -199,3 +202,137 @@ const _: () =
 /// Contacts in the book, those only seen included. Stops a member who makes up identities from
 /// filling the disk: beyond it the one seen longest ago makes room, never one a person added.
 pub const CONTACTS_MAX: usize = 4096;
+
+/// Bytes of a DHT datagram that are read. Stops lists of thousands before they are decoded; what is
+/// longer than a packet of the internet is no answer to us anyway.
+pub const DHT_DATAGRAM_BYTES_MAX: usize = 4096;
+
+/// Bytes of a transaction id, which we repeat in our answer.
+pub const DHT_TRANSACTION_BYTES_MAX: usize = 256;
+
+/// Bytes of a write token, which we keep until the look-up ends and repeat in our announce.
+pub const DHT_TOKEN_BYTES_MAX: usize = 128;
+
+/// Nodes taken from one answer, for each IP version. Stops one node from filling a look-up; the
+/// specification has 8.
+pub const DHT_NODES_PER_ANSWER_MAX: usize = 16;
+
+/// Peers taken from one answer. Stops a flood of false peers; libtorrent gives no more.
+pub const DHT_PEERS_PER_ANSWER_MAX: usize = 100;
+
+/// Infohashes stored for others. Stops an announcer of made-up infohashes; libtorrent's bound too.
+pub const DHT_STORED_HASHES_MAX: usize = 2000;
+
+/// Peers stored for one infohash; libtorrent's bound too.
+pub const DHT_STORED_PEERS_MAX: usize = 500;
+
+/// Neighbourhoods whose word about our own address is remembered.
+pub const DHT_VOICES_MAX: usize = 64;
+
+/// Nodes of one /24 of IPv4 or /64 of IPv6 in the routing table. Stops whoever owns a network from
+/// owning the table.
+pub const DHT_TABLE_NODES_PER_NETWORK_MAX: usize = 3;
+
+/// Nodes in reserve for each bucket of the routing table.
+pub const DHT_RESERVE_NODES_MAX: usize = 8;
+
+/// Questions of ours under way, for each IP version. Bounds what false nodes can make us send.
+pub const DHT_QUERIES_IN_FLIGHT_MAX: usize = 256;
+
+/// Look-ups under way, for each IP version; others wait.
+pub const DHT_LOOKUPS_MAX: usize = 8;
+
+/// Candidates of one look-up, those with secure ids and the others counted apart. Stops endless lists
+/// of false nodes.
+pub const DHT_LOOKUP_CANDIDATES_MAX: usize = 100;
+
+/// Candidates of one look-up that others have named in one /24 of IPv4 or /64 of IPv6. Stops nodes
+/// from aiming our questions at a victim; there is one for each IP address anyway.
+pub const DHT_LOOKUP_NODES_PER_NETWORK_MAX: usize = 2;
+
+/// Questions of one look-up. Stops nodes that always know of somebody nearer.
+pub const DHT_LOOKUP_QUERIES_MAX: usize = 128;
+
+/// Of them, those to nodes whose ids anybody could claim, while there are others to ask.
+pub const DHT_LOOKUP_INSECURE_QUERIES_MAX: usize = 48;
+
+/// Candidates of one look-up that are being asked at once, when many are slow.
+pub const DHT_LOOKUP_BRANCHES_MAX: usize = 16;
+
+/// Peers of one look-up that are remembered, to pass on each once. Beyond it they are passed on as
+/// they come, so that who floods us silences nobody.
+pub const DHT_PEERS_REMEMBERED_MAX: usize = 1024;
+
+/// Askers whose questions are counted. Stops made-up source addresses from filling memory.
+pub const DHT_ASKERS_MAX: usize = 1024;
+
+/// Questions per second of one asker that are answered. More, and it is ignored for five minutes.
+pub const DHT_QUESTIONS_PER_SECOND_MAX: u32 = 5;
+
+/// Bytes per second of all answers together. Stops us from being an amplifier worth using.
+pub const DHT_ANSWER_BYTES_PER_SECOND: u32 = 8000;
+
+/// Bytes of an answer: what no network fragments.
+pub const DHT_ANSWER_BYTES_MAX: usize = 1200;
+
+/// How many times as long as its question an answer may be while the asker has not proven that it is
+/// at its address. Stops us from multiplying what is sent in a victim's name.
+pub const DHT_ANSWER_FACTOR_MAX: usize = 6;
+
+/// Nodes that asked us, or were named to us, and wait to be asked whether they are there.
+pub const DHT_HEARD_NODES_MAX: usize = 64;
+
+/// Names of hosts to bootstrap from, of all channels together.
+pub const DHT_HOSTS_MAX: usize = 256;
+
+/// Addresses of nodes to bootstrap from, for each IP version.
+pub const DHT_BOOTSTRAP_NODES_MAX: usize = 256;
+
+/// Nodes saved for the next run, for each IP version.
+pub const DHT_SAVED_NODES_MAX: usize = 200;
+
+const _: () = assert!(DHT_LOOKUP_INSECURE_QUERIES_MAX < DHT_LOOKUP_QUERIES_MAX);
+const _: () = assert!(
+    DHT_LOOKUPS_MAX * DHT_LOOKUP_BRANCHES_MAX < DHT_QUERIES_IN_FLIGHT_MAX,
+    "no look-up starves"
+);
+
+/// Bytes of a message of local discovery. Stops datagrams that cost more to read than any client
+/// sends; a frame of Ethernet, and libtorrent's bound too.
+pub const LAN_DATAGRAM_BYTES_MAX: usize = 1500;
+
+/// Infohashes read of one message of local discovery. Stops one datagram from costing many look-ups.
+pub const LAN_INFOHASHES_MAX: usize = 32;
+
+/// Messages of local discovery read a second, over some time. Stops a flood on the local network
+/// from taking a core; sixteen times as many may come at once, when clients with many torrents start.
+pub const LAN_DATAGRAMS_PER_SECOND_MAX: u32 = 256;
+
+/// The same of one IP address. Stops one host from taking the turns of all others.
+pub const LAN_DATAGRAMS_PER_SOURCE_MAX: u32 = 32;
+
+/// IP addresses whose messages are counted apart; others are counted together. Stops forged senders
+/// from filling memory.
+pub const LAN_SOURCES_MAX: usize = 256;
+
+/// Members of one channel found on the local network within [`LAN_PEERS_WITHIN`]. Stops a neighbour
+/// who repeats what it hears under forged addresses from becoming as many dials.
+pub const LAN_PEERS_PER_CHANNEL_MAX: usize = 2 * MEMBERS_MAX;
+/// Ports of one IP address among them. Stops one who names every port of a victim; leaves room for
+/// many nodes on one host.
+pub const LAN_PORTS_PER_IP_MAX: usize = 16;
+/// The same in all channels together. Bounds memory.
+pub const LAN_PEERS_MAX: usize = 4096;
+/// See [`LAN_PEERS_PER_CHANNEL_MAX`]; the interval at which clients announce.
+pub const LAN_PEERS_WITHIN: Duration = Duration::from_secs(300);
+
+/// An address heard on the local network is passed on again only after this time. Stops a repeated
+/// message from becoming a dial each time.
+pub const LAN_PEER_AGAIN_AFTER: Duration = Duration::from_secs(60);
+
+/// Own addresses that announce on the local network. Stops router advertisements of many prefixes
+/// from multiplying each of our messages.
+pub const LAN_ADDRESSES_MAX: usize = 64;
+
+const _: () = assert!(LAN_PEERS_PER_CHANNEL_MAX < CANDIDATES_PER_SOURCE_MAX);
+const _: () = assert!(LAN_PORTS_PER_IP_MAX < LAN_PEERS_PER_CHANNEL_MAX);

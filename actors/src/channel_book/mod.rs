@@ -178,6 +178,8 @@ pub struct OpenedChannel {
     pub keys: ChannelKeys,
     /// Tracker URLs in tiers, best first.
     pub trackers: Vec<Vec<String>>,
+    /// Nodes of the DHT to begin with.
+    pub nodes: Vec<NodeAddress>,
     /// Whether its infohash changes.
     pub rotation: Rotation,
     /// Where its members were, best first, when this was handed out.
@@ -191,6 +193,7 @@ impl OpenedChannel {
             name: chat.name().to_string(),
             keys: chat.keys(),
             trackers: chat.tiers(),
+            nodes: chat.nodes().to_vec(),
             rotation: chat.rotation(),
             last_known: stored.last_known.clone(),
         })

@@ -4,20 +4,21 @@
 //! |---|---|---|
 //! | [`ChannelEvent`] | channel book | a channel is open, or no longer |
 //! | [`LinkNews`] | peer supervisor | links, and what members say of theirs |
-//! | [`PeersDiscovered`] | tracker announcer | where members may be |
+//! | [`PeersDiscovered`] | discoverers | where members may be |
 //! | [`OwnAddressesChanged`] | UDP port | where we are ourselves |
 //! | [`ListMembers`] | console | the members of a channel and each one's view of the mesh |
-//! | [`SubscribeMembers`], [`SubscribeAnnouncer`] | later actors | introduce themselves; told what stands |
+//! | [`SubscribeMembers`], [`discovery::Subscribe`] | later actors | introduce themselves; told what stands |
 //! | [`Shutdown`] | supervisor | has the last changes saved, then stops |
 //!
-//! Owns: the [`Mesh`] machine, and which infohashes are announced.
+//! Owns: the [`Mesh`] machine, and what each discoverer was told to look for.
 //! Lost on a crash: candidates and back-offs; links stay, and are told again by the peer supervisor.
 //! Spec: `docs/spec/06-mesh.md`.
 
+mod discoverers;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,11 +27,10 @@ use actix::{
     Actor, ActorContext as _, ActorFutureExt as _, AsyncContext as _, Context, Handler, Message,
     MessageResult, Recipient, WrapFuture as _,
 };
-use bitchat_protocol::channel::Epoch;
 use bitchat_protocol::crypto::Rng;
 use bitchat_protocol::id::{ChannelId, PeerId};
 use bitchat_protocol::mesh::{
-    self, CloseReason, DialFailure, DownReason, Event, Input, Mesh, Output, Source,
+    self, CloseReason, DialFailure, DownReason, Event, Input, Mesh, Output,
 };
 use bitchat_protocol::quic::CloseCode;
 use bitchat_protocol::wire::{self, Frame};
@@ -38,14 +38,16 @@ use bytes::Bytes;
 
 use crate::channel_book::{self, ChannelEvent, OpenedChannel, SaveLastKnown};
 use crate::directory::Directory;
+use crate::discovery::{self, PeersDiscovered};
 use crate::driver::{Drive, Driver};
 use crate::peer_supervisor::{Dial, EndLink, LinkKey, LinkNews, SetOwnChannels, SubscribeMesh};
 use crate::supervision::Shutdown;
-use crate::tracker_announcer::{Announce, PeersDiscovered, Withdraw};
 use crate::udp_port::{
     AddChannel, FindLocalPort, OwnAddressesChanged, RemoveChannel, SubscribeOwnAddresses,
 };
 use crate::{clock, entropy};
+
+use discoverers::{Channels, Discoverers};
 
 pub use bitchat_protocol::mesh::Completeness;
 
@@ -124,16 +126,6 @@ pub enum MemberNews {
 #[rtype(result = "()")]
 pub struct SubscribeMembers(pub Recipient<MemberNews>);
 
-/// The tracker announcer introduces itself; it is told what to announce.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub struct SubscribeAnnouncer {
-    /// Begins to announce.
-    pub announce: Recipient<Announce>,
-    /// Ends it.
-    pub withdraw: Recipient<Withdraw>,
-}
-
 /// Whom a mesh manager talks to; all are started before it.
 #[derive(Debug)]
 pub struct Offices {
@@ -164,10 +156,9 @@ pub struct MeshManager {
     driver: Driver<Mesh>,
     offices: Offices,
     directory: Directory,
-    channels: BTreeMap<ChannelId, Arc<OpenedChannel>>,
+    channels: Channels,
     port: Option<u16>,
-    announcer: Option<SubscribeAnnouncer>,
-    announced: BTreeSet<(ChannelId, Epoch)>,
+    discoverers: Discoverers,
     members: BTreeSet<(ChannelId, PeerId)>,
     chat: Option<Recipient<MemberNews>>,
     to_save: BTreeSet<ChannelId>,
@@ -195,10 +186,9 @@ impl MeshManager {
             driver: Driver::new(machine),
             offices,
             directory,
-            channels: BTreeMap::new(),
+            channels: Channels::new(),
             port: None,
-            announcer: None,
-            announced: BTreeSet::new(),
+            discoverers: Discoverers::default(),
             members: BTreeSet::new(),
             chat: None,
             to_save: BTreeSet::new(),
@@ -221,10 +211,7 @@ impl MeshManager {
         self.offices.remove.do_send(RemoveChannel(id));
         self.prove_channels();
         self.input(Input::LeaveChannel(id), ctx);
-        self.announced.retain(|(channel, _)| *channel != id);
-        if let Some(announcer) = &self.announcer {
-            announcer.withdraw.do_send(Withdraw { channel: id, infohash: None });
-        }
+        self.discoverers.close(id);
         self.tell_chat(MemberNews::Closed(id));
     }
 
@@ -234,45 +221,17 @@ impl MeshManager {
         self.offices.own_channels.do_send(SetOwnChannels(Arc::new(proofs.collect())));
     }
 
-    /// Announces what is to be announced now and is not, and withdraws the rest.
+    /// Has looked for what is to be looked for now, and no longer for the rest.
     fn announce(&mut self) {
-        let (Some(announcer), Some(port)) = (&self.announcer, self.port) else { return };
-        let now = clock::unix();
-        let wanted: BTreeSet<(ChannelId, Epoch)> = self
-            .channels
-            .values()
-            .flat_map(|channel| {
-                let epochs = channel.rotation.announced_epochs(now);
-                epochs.into_iter().map(|epoch| (channel.keys.id(), epoch))
-            })
-            .collect();
-        for (id, epoch) in wanted.difference(&self.announced) {
-            if let Some(channel) = self.channels.get(id) {
-                announcer.announce.do_send(Announce {
-                    channel: *id,
-                    infohash: channel.keys.infohash(*epoch),
-                    tiers: channel.trackers.clone(),
-                    port,
-                });
-            }
+        if let Some(port) = self.port {
+            self.discoverers.tell(&self.channels, port, clock::unix());
         }
-        for (id, epoch) in self.announced.difference(&wanted) {
-            if let Some(channel) = self.channels.get(id) {
-                let infohash = Some(channel.keys.infohash(*epoch));
-                announcer.withdraw.do_send(Withdraw { channel: *id, infohash });
-            }
-        }
-        self.announced = wanted;
     }
 
     fn check_epochs_later(&self, ctx: &mut Context<Self>) {
         let now = clock::unix();
-        let change = self
-            .channels
-            .values()
-            .filter_map(|channel| channel.rotation.next_change(now))
-            .map(|at| at.saturating_sub(now))
-            .min();
+        let change =
+            self.channels.values().filter_map(|channel| channel.rotation.next_change(now)).min();
         let wait = change.unwrap_or(EPOCH_CHECK_MAX).min(EPOCH_CHECK_MAX);
         ctx.run_later(wait.max(Duration::from_secs(1)), |mesh, ctx| {
             mesh.announce();
@@ -315,6 +274,7 @@ impl MeshManager {
             }
             Event::View { channel, mine } => {
                 tracing::debug!(channel = %channel.short(), ?mine, "mesh");
+                self.discoverers.tell_view(channel, mine);
             }
         }
     }
@@ -432,7 +392,6 @@ impl Handler<PeersDiscovered> for MeshManager {
 
     fn handle(&mut self, found: PeersDiscovered, ctx: &mut Self::Context) {
         let PeersDiscovered { channel, peers, source } = found;
-        let source = Source::Tracker(source);
         self.input(Input::AddressesFound { channel, addresses: peers, source }, ctx);
     }
 }
@@ -474,13 +433,16 @@ impl Handler<SubscribeMembers> for MeshManager {
     }
 }
 
-impl Handler<SubscribeAnnouncer> for MeshManager {
+impl Handler<discovery::Subscribe> for MeshManager {
     type Result = ();
 
-    fn handle(&mut self, announcer: SubscribeAnnouncer, _: &mut Self::Context) {
-        self.announcer = Some(announcer);
-        self.announced.clear();
+    fn handle(&mut self, discoverer: discovery::Subscribe, _: &mut Self::Context) {
+        self.discoverers.add(discoverer);
         self.announce();
+        let views: Vec<_> =
+            self.channels.keys().map(|id| (*id, self.driver.machine().view(id))).collect();
+        let views = views.into_iter().filter(|(_, view)| *view != Completeness::None);
+        views.for_each(|(id, view)| self.discoverers.tell_view(id, view));
     }
 }
 

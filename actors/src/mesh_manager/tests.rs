@@ -23,6 +23,7 @@ impl Handler<channel_book::Subscribe> for Neighbour {
             name: "team".into(),
             keys: ChannelKeys::member(secret),
             trackers: vec![],
+            nodes: vec![],
             rotation: Rotation::Fixed,
             last_known: vec!["127.0.0.1:4000".parse().unwrap()],
         })));

@@ -2,8 +2,9 @@
 //!
 //! | message | from | what it does |
 //! |---|---|---|
-//! | [`Announce`] | mesh manager | begins, or goes on with another port or other trackers |
+//! | [`Announce`] | mesh manager | begins, goes on with another port, or leaves and begins anew with other trackers |
 //! | [`Withdraw`] | mesh manager | leaves a channel, or one infohash of it |
+//! | [`ViewChanged`] | mesh manager | whether all members of a channel are linked: then announces are rarer |
 //! | [`WithdrawAll`] | whoever shuts the node down | leaves all, answers when the trackers know |
 //! | [`TrackerDatagram`] | UDP port | an answer of a UDP tracker, perhaps |
 //! | [`ListSources`] | console, control | how each tracker does, over each IP version |
@@ -11,7 +12,7 @@
 //!
 //! Sends [`PeersDiscovered`] to the mesh manager, and introduces itself to it and to the UDP port.
 //!
-//! Owns: the [`Announcer`] machine, and the HTTP requests under way.
+//! Owns: the [`Announcer`] machine, the HTTP requests under way, and idle connections to trackers.
 //! Lost on a crash: the time of the next announce and every peer id; it announces `started` again
 //! when it is told [`Announce`] again.
 
@@ -19,23 +20,25 @@
 mod tests;
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv6Addr, UdpSocket};
 
 use actix::{
     Actor, ActorContext as _, ActorFutureExt as _, AsyncContext as _, Context, Handler, Message,
     MessageResult, Recipient, ResponseFuture, SpawnHandle, WrapFuture as _,
 };
-use bitchat_protocol::id::{ChannelId, InfoHash};
+use bitchat_protocol::id::ChannelId;
+use bitchat_protocol::mesh::{Completeness, Source};
+use bitchat_protocol::scope::Scope;
 use bitchat_protocol::tracker::TrackerUrl;
 use bitchat_protocol::tracker::announcer::{
     self, Announcer, Event, HttpRequest, Input, Output, RequestId, TrackerState, TrackerStatus,
 };
 use tokio::sync::oneshot;
 
+use crate::discovery::{self, Announce, PeersDiscovered, Place, ViewChanged, Withdraw};
 use crate::driver::{Drive, Driver};
 use crate::http_fetch::Fetcher;
-use crate::mesh_manager::SubscribeAnnouncer;
-use crate::resolver::FindAddresses;
+use crate::resolver::{self, FindAddresses};
 use crate::source::{ListSources, SourceKind, SourceState, SourceStatus};
 use crate::supervision::{Outlet, Shutdown};
 use crate::udp_port::{SendDatagram, SubscribeTracker, TrackerDatagram};
@@ -44,6 +47,9 @@ use crate::{clock, entropy};
 /// Messages waiting at most, on top of one per sender. Strangers can send datagrams that look like
 /// a tracker's; beyond this they are lost.
 pub const MAILBOX: usize = 256;
+
+/// Any global IPv6 address: only the way there is asked for.
+const SOMEWHERE: (Ipv6Addr, u16) = (Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 1), 6969);
 
 /// The settings of a [`TrackerAnnouncer`].
 #[derive(Debug, Clone, Default)]
@@ -64,34 +70,9 @@ pub struct Neighbours {
     /// Takes the peers that trackers name.
     pub peers: Recipient<PeersDiscovered>,
     /// Learns whom to tell what is to be announced.
-    pub mesh: Recipient<SubscribeAnnouncer>,
+    pub mesh: Recipient<discovery::Subscribe>,
     /// Makes HTTP requests.
     pub fetcher: Fetcher,
-}
-
-/// Announces a channel under an infohash from now on. Told again with the same trackers, it only
-/// takes the port; with others, it leaves and begins anew. A channel may have several infohashes.
-#[derive(Debug, Clone, PartialEq, Eq, Message)]
-#[rtype(result = "()")]
-pub struct Announce {
-    /// The channel.
-    pub channel: ChannelId,
-    /// What trackers know it by.
-    pub infohash: InfoHash,
-    /// Addresses of trackers, in tiers (BEP 12); those that make no sense are left out.
-    pub tiers: Vec<Vec<String>>,
-    /// The UDP port at which we are reached.
-    pub port: u16,
-}
-
-/// Announces a channel no longer, and tells its trackers so.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
-#[rtype(result = "()")]
-pub struct Withdraw {
-    /// The channel.
-    pub channel: ChannelId,
-    /// One of its infohashes; `None`: all.
-    pub infohash: Option<InfoHash>,
 }
 
 /// Announces nothing any more; answered when all trackers have been told, at the latest after the
@@ -99,19 +80,6 @@ pub struct Withdraw {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
 #[rtype(result = "()")]
 pub struct WithdrawAll;
-
-/// A tracker named peers of a channel. They are within the scope of the tracker and at most
-/// [`TRACKER_PEERS_MAX`](bitchat_protocol::limits::TRACKER_PEERS_MAX), but may be anybody.
-#[derive(Debug, Clone, PartialEq, Eq, Message)]
-#[rtype(result = "()")]
-pub struct PeersDiscovered {
-    /// The channel.
-    pub channel: ChannelId,
-    /// Where they are said to be.
-    pub peers: Vec<SocketAddr>,
-    /// Tells trackers apart, as long as the announcer lives.
-    pub source: u32,
-}
 
 /// The actor; see the module's documentation.
 #[derive(Debug)]
@@ -121,9 +89,11 @@ pub struct TrackerAnnouncer {
     udp_answers: Recipient<SubscribeTracker>,
     resolver: Recipient<FindAddresses>,
     peers: Outlet<PeersDiscovered>,
-    mesh: Recipient<SubscribeAnnouncer>,
+    mesh: Recipient<discovery::Subscribe>,
     fetcher: Fetcher,
     fetches: HashMap<RequestId, SpawnHandle>,
+    /// Whether the worn client names its IPv6 address in announces.
+    tells_ipv6: bool,
     /// Who is told when everything has been left.
     leaving: Vec<oneshot::Sender<()>>,
     stops_when_left: bool,
@@ -133,6 +103,7 @@ impl TrackerAnnouncer {
     /// Starts without a channel.
     #[must_use]
     pub fn new(config: Config, neighbours: Neighbours) -> Self {
+        let tells_ipv6 = config.announcer.ipv6 && config.announcer.profile.tells_ipv6();
         let machine = Announcer::new(config.announcer, clock::now(), entropy::seed());
         Self {
             driver: Driver::new(machine),
@@ -143,6 +114,7 @@ impl TrackerAnnouncer {
             mesh: neighbours.mesh,
             fetcher: neighbours.fetcher,
             fetches: HashMap::new(),
+            tells_ipv6,
             leaving: Vec::new(),
             stops_when_left: false,
         }
@@ -157,7 +129,10 @@ impl Actor for TrackerAnnouncer {
         let own = ctx.address();
         self.udp_answers.do_send(SubscribeTracker(own.clone().recipient()));
         let announce = own.clone().recipient();
-        self.mesh.do_send(SubscribeAnnouncer { announce, withdraw: own.recipient() });
+        let withdraw = own.clone().recipient();
+        let place = Place::Internet;
+        let view = own.recipient();
+        self.mesh.do_send(discovery::Subscribe { place, announce, withdraw, view });
     }
 }
 
@@ -165,8 +140,11 @@ impl Handler<Announce> for TrackerAnnouncer {
     type Result = ();
 
     fn handle(&mut self, announce: Announce, ctx: &mut Self::Context) {
-        let Announce { channel, infohash, tiers, port } = announce;
+        let Announce { channel, infohash, tiers, port, .. } = announce;
         let tiers = tiers.iter().map(|tier| parse_tier(channel, tier)).collect();
+        if self.tells_ipv6 {
+            self.input(Input::OwnIpv6(own_ipv6()), ctx);
+        }
         self.input(Input::Start { channel, infohash, tiers, port }, ctx);
     }
 }
@@ -176,6 +154,15 @@ impl Handler<Withdraw> for TrackerAnnouncer {
 
     fn handle(&mut self, Withdraw { channel, infohash }: Withdraw, ctx: &mut Self::Context) {
         self.input(Input::Stop { channel, infohash }, ctx);
+    }
+}
+
+impl Handler<ViewChanged> for TrackerAnnouncer {
+    type Result = ();
+
+    fn handle(&mut self, ViewChanged { channel, view }: ViewChanged, ctx: &mut Self::Context) {
+        let complete = view == Completeness::Full;
+        self.input(Input::Completeness { channel, complete }, ctx);
     }
 }
 
@@ -241,26 +228,20 @@ impl Drive for TrackerAnnouncer {
 
 impl TrackerAnnouncer {
     fn resolve(&self, host: String, ctx: &mut Context<Self>) {
-        // The machine wants addresses; it knows the ports.
-        let question = FindAddresses { host: host.clone(), port: 0 };
-        let answer = self.resolver.send(question).into_actor(self).map(|answer, actor, ctx| {
-            let result = match answer {
-                Ok(Ok(addresses)) => Ok(addresses.iter().map(SocketAddr::ip).collect()),
-                Ok(Err(error)) => Err(error.to_string()),
-                Err(error) => Err(format!("the resolver does not answer: {error}")),
-            };
+        let answer = resolver::find_ips(&self.resolver, host.clone());
+        ctx.spawn(answer.into_actor(self).map(|result, actor, ctx| {
             actor.input(Input::NamesResolved { host, result }, ctx);
-        });
-        ctx.spawn(answer);
+        }));
     }
 
     fn fetch(&mut self, request: HttpRequest, ctx: &mut Context<Self>) {
         let id = request.id;
-        let fetch = self.fetcher.clone().fetch(request).into_actor(self);
-        let handle = ctx.spawn(fetch.map(move |result, actor, ctx| {
+        let fetch = self.fetcher.fetch(request).into_actor(self);
+        let handle = ctx.spawn(fetch.map(move |fetched, actor, ctx| {
             actor.fetches.remove(&id);
-            let input = match result {
-                Ok(response) => Input::HttpReply { id, response },
+            fetched.connection.into_iter().for_each(|connection| actor.fetcher.keep(connection));
+            let input = match fetched.result {
+                Ok((from, response)) => Input::HttpReply { id, from, response },
                 Err(error) => Input::HttpFailed { id, failure: error.to_string() },
             };
             actor.input(input, ctx);
@@ -271,9 +252,10 @@ impl TrackerAnnouncer {
     fn on_event(&mut self, event: Event, ctx: &mut Context<Self>) {
         match event {
             Event::PeersFound { channel, peers, tracker } => {
-                self.peers.offer(PeersDiscovered { channel, peers, source: tracker });
+                let source = Source::Tracker(tracker);
+                self.peers.offer(PeersDiscovered { channel, peers, source });
             }
-            Event::StatusChanged(status) => log(&status),
+            Event::StatusChanged { status, turned } => log(&status, turned),
             Event::ExternalAddress { ip, told_by } => {
                 tracing::debug!(%ip, %told_by, "a tracker says where we are");
             }
@@ -300,6 +282,17 @@ impl TrackerAnnouncer {
         if self.stops_when_left {
             ctx.stop();
         }
+    }
+}
+
+/// Our global IPv6 address, if we have one: the one from which the system would send to the internet.
+/// Nothing is sent.
+fn own_ipv6() -> Option<Ipv6Addr> {
+    let socket = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)).ok()?;
+    socket.connect(SOMEWHERE).ok()?;
+    match socket.local_addr().ok()?.ip() {
+        IpAddr::V6(ip) if Scope::of(ip.into()) == Scope::Global => Some(ip),
+        IpAddr::V4(_) | IpAddr::V6(_) => None,
     }
 }
 
@@ -341,20 +334,29 @@ fn row(status: TrackerStatus) -> SourceStatus {
     }
 }
 
-/// Logs the host alone: an address may contain a key of the user's.
-fn log(status: &TrackerStatus) {
+/// Logs the host alone: an address may contain a key of the user's. A tracker that goes on as it did
+/// is not worth a line of its own, least of all a dead one.
+fn log(status: &TrackerStatus, turned: bool) {
     let (channel, tracker, family) = (status.channel.short(), &status.host, status.family);
-    match &status.last_error {
-        Some(error) if status.failures == 0 => {
+    let (failures, peers) = (status.failures, status.peers_found);
+    match (&status.last_error, &status.warning) {
+        (Some(error), _) if failures == 0 => {
             tracing::debug!(channel, tracker, ?family, error, "not announced");
         }
-        Some(error) => {
-            let failures = status.failures;
-            tracing::info!(channel, tracker, ?family, failures, error, "announce failed");
+        (Some(error), _) if turned => {
+            tracing::info!(channel, tracker, ?family, error, "announce failed");
         }
-        None => {
-            let peers = status.peers_found;
+        (Some(error), _) => {
+            tracing::debug!(channel, tracker, ?family, failures, error, "announce failed again");
+        }
+        (None, Some(warning)) if turned => {
+            tracing::warn!(channel, tracker, ?family, warning, "announced; the tracker warns");
+        }
+        (None, None) if turned => {
             tracing::info!(channel, tracker, ?family, peers, "announced");
+        }
+        (None, _) => {
+            tracing::debug!(channel, tracker, ?family, peers, "announced again");
         }
     }
 }

@@ -1,8 +1,10 @@
 //! The announcer with a real HTTP tracker on loopback, and with neighbours that the tests play.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use actix::Addr;
+use bitchat_protocol::id::InfoHash;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -40,10 +42,10 @@ impl Handler<SubscribeTracker> for Neighbour {
     }
 }
 
-impl Handler<SubscribeAnnouncer> for Neighbour {
+impl Handler<discovery::Subscribe> for Neighbour {
     type Result = ();
 
-    fn handle(&mut self, _: SubscribeAnnouncer, _: &mut Self::Context) {
+    fn handle(&mut self, _: discovery::Subscribe, _: &mut Self::Context) {
         self.seen.send(Seen::Introduced).unwrap();
     }
 }
@@ -101,6 +103,7 @@ impl Bench {
 
     async fn announce(&self, tracker: &str) {
         let announce = Announce {
+            nodes: Vec::new(),
             channel: CHANNEL,
             infohash: InfoHash([0x80; 20]),
             tiers: vec![vec!["not a tracker".to_owned(), tracker.to_owned()]],
@@ -186,6 +189,26 @@ async fn a_udp_tracker_is_asked_through_the_shared_port() {
     bench.answer("127.0.0.1:6970", &[&[0, 0, 0, 1], tid, &interval, &[0; 8], &[9; 6]]);
     bench.answer("127.0.0.1:6969", &[&[0, 0, 0, 1], tid, &interval, &[0; 8], &PEER]);
     assert_eq!(bench.peers().await, ["127.0.0.1:80".parse().unwrap()]);
+}
+
+#[actix::test]
+async fn a_complete_channel_is_announced_more_rarely() {
+    let mut bench = Bench::start().await;
+    bench.announce("udp://127.0.0.1:6969/announce").await;
+    let connect = bench.datagram().await;
+    bench.answer("127.0.0.1:6969", &[&[0; 4], &connect[12..], &[5; 8]]);
+    let tid = bench.datagram().await[12..16].to_vec();
+    bench.answer("127.0.0.1:6969", &[&[0, 0, 0, 1], &tid, &300_u32.to_be_bytes(), &[0; 8]]);
+    let mut pauses = Vec::new();
+    for view in [Completeness::None, Completeness::Full, Completeness::Partial] {
+        bench.announcer.send(ViewChanged { channel: CHANNEL, view }).await.unwrap();
+        let status = bench.announcer.send(ListSources).await.unwrap().remove(0);
+        let pause = status.next_try.unwrap() - status.last_answer.unwrap();
+        pauses.push(pause.as_secs_f64());
+    }
+    // The beat of the worn client's timer may make each up to a second shorter.
+    let near = |pause: f64, whole: f64| pause > whole - 1.0 && pause <= whole;
+    assert!(near(pauses[0], 300.0) && near(pauses[1], 600.0) && near(pauses[2], 300.0));
 }
 
 #[actix::test]

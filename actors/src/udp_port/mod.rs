@@ -157,6 +157,21 @@ pub struct TrackerDatagram {
     pub bytes: Vec<u8>,
 }
 
+/// A datagram that may be a message of the DHT.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct KrpcDatagram {
+    /// Who sent it, as far as the network says.
+    pub from: SocketAddr,
+    /// The whole datagram.
+    pub bytes: Vec<u8>,
+}
+
+/// The DHT introduces itself.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct SubscribeDht(pub Recipient<KrpcDatagram>);
+
 /// The tracker announcer introduces itself.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
@@ -230,7 +245,7 @@ pub struct Drops {
     pub gate: GateCounters,
     /// Datagrams that are nothing we speak.
     pub unknown: u64,
-    /// DHT messages, which this node does not speak yet.
+    /// DHT messages that nobody took: the DHT is off, or had too many waiting.
     pub krpc: u64,
     /// Batches refused by a full mailbox.
     pub refused: u64,
@@ -246,6 +261,7 @@ pub struct UdpPort {
     links: HashMap<LinkId, Attachment>,
     incoming: Option<Outlet<IncomingLink>>,
     tracker: Option<Outlet<TrackerDatagram>>,
+    dht: Option<Outlet<KrpcDatagram>>,
     unsent: VecDeque<Packet>,
     observed: HashMap<LinkId, (PeerId, SocketAddr)>,
     interfaces: Vec<Interface>,
@@ -296,6 +312,7 @@ impl UdpPort {
             links: HashMap::new(),
             incoming: None,
             tracker: None,
+            dht: None,
             unsent: VecDeque::new(),
             observed: HashMap::new(),
             interfaces: Vec::new(),
@@ -327,9 +344,16 @@ impl UdpPort {
                         tracker.offer(reply);
                     }
                 }
-                Class::Krpc => self.krpc += 1,
+                Class::Krpc => self.hand_to_dht(meta.addr, &datagram),
                 Class::Unknown => self.unknown += 1,
             }
+        }
+    }
+
+    fn hand_to_dht(&mut self, from: SocketAddr, datagram: &[u8]) {
+        let message = || KrpcDatagram { from, bytes: datagram.to_vec() };
+        if !self.dht.as_ref().is_some_and(|dht| dht.offer(message())) {
+            self.krpc += 1;
         }
     }
 
@@ -709,6 +733,14 @@ impl Handler<SubscribeTracker> for UdpPort {
 
     fn handle(&mut self, SubscribeTracker(tracker): SubscribeTracker, _: &mut Self::Context) {
         self.tracker = Some(Outlet::new(tracker));
+    }
+}
+
+impl Handler<SubscribeDht> for UdpPort {
+    type Result = ();
+
+    fn handle(&mut self, SubscribeDht(dht): SubscribeDht, _: &mut Self::Context) {
+        self.dht = Some(Outlet::new(dht));
     }
 }
 

@@ -54,8 +54,11 @@ def schedule(secret):
     signing_seed = derive(secret, "bitchat v1 channel signing seed")
     rendezvous = derive(seed_key, "bitchat v1 channel rendezvous key")
 
-    def infohash(epoch):
-        return derive(rendezvous, "bitchat v1 channel infohash", epoch.to_bytes(8, "big"), size=20)
+    def infohash(label, epoch):
+        return derive(rendezvous, label, epoch.to_bytes(8, "big"), size=20)
+
+    def infohashes(label):
+        return {str(epoch): infohash(label, epoch).hex() for epoch in (0, 1, 20000, 20781)}
 
     values = {
         "secret": secret,
@@ -71,7 +74,8 @@ def schedule(secret):
         "rendezvous_key": rendezvous,
     }
     case = {name: value.hex() for name, value in values.items()}
-    case["infohash"] = {str(epoch): infohash(epoch).hex() for epoch in (0, 1, 20000, 20781)}
+    case["infohash"] = infohashes("bitchat v1 channel infohash")
+    case["lan_infohash"] = infohashes("bitchat v1 channel lan infohash")
     return case
 
 

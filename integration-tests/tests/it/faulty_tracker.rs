@@ -11,8 +11,8 @@ use serde_json::json;
 
 use crate::scene::{PROGRAM, SOON, Scene, must_talk};
 
-/// A node gives a silent tracker ten seconds.
-const SAID_WITHIN: Duration = Duration::from_secs(15);
+/// A node gives a silent tracker 22 seconds at first, as the client does that it looks like.
+const SAID_WITHIN: Duration = Duration::from_secs(30);
 
 /// A silent tracker is waited for at the end, too.
 const ENDED_WITHIN: Duration = Duration::from_secs(10);

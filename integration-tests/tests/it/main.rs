@@ -4,6 +4,7 @@ mod bad_input;
 mod clock;
 mod disk;
 mod faulty_tracker;
+mod lan;
 mod panic;
 mod pipe;
 mod scene;

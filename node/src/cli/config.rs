@@ -16,11 +16,12 @@ pub enum ConfigCommand {
     Check,
 }
 
-/// Does it. That the settings are right has been found out before.
+/// Does it. That the settings are right has been found out before, but for files they name.
 pub(super) fn run(command: &ConfigCommand, context: &Context) -> Result<(), Failure> {
     match command {
         ConfigCommand::Show => show(context),
         ConfigCommand::Check => {
+            crate::disguise::check(&context.loaded.settings)?;
             talk("the settings are right");
             Ok(())
         }

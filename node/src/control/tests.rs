@@ -113,6 +113,7 @@ impl Handler<CountDrops> for Neighbour {
 fn opened(name: &str, seed: u8) -> Arc<OpenedChannel> {
     let secret = ChannelSecret::generate(&mut Rng::from_seed([seed; 32]));
     Arc::new(OpenedChannel {
+        nodes: Vec::new(),
         name: name.into(),
         keys: ChannelKeys::member(secret),
         trackers: Vec::new(),

@@ -129,6 +129,8 @@ fn a_wrong_type_names_key_and_layer() {
     refused(&flags(&["network.listen_port=70000"]), &["--set", "network.listen_port", "70000"]);
     refused(&flags(&["chat.linger=10"]), &["chat.linger", "\"1h30m\""]);
     refused(&flags(&["link.cipher=rot13"]), &["link.cipher", "rot13"]);
+    let unknown = flags(&["trackers.client_profile=qbittorent-5.1.0"]);
+    refused(&unknown, &["trackers.client_profile", "did you mean \"qbittorrent-5.1.0\""]);
     refused(&flags(&["log.format"]), &["--set section.key=value"]);
 }
 

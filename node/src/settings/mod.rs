@@ -3,14 +3,17 @@
 //! `configs/default.toml` is the reference of every key and the built-in layer; a test compares it
 //! with [`Settings`]. The layers are in `layers`.
 
+mod costume;
 mod layers;
 mod span;
 
 use std::time::Duration;
 
+use bitchat_protocol::channel::NodeAddress;
 use bitchat_protocol::limits::DIALS_MAX;
 use serde::{Deserialize, Serialize};
 
+pub use costume::{Costume, CostumeError};
 pub use layers::{Layers, Loaded, Row, SettingsError};
 pub use span::{Span, SpanError};
 
@@ -22,6 +25,10 @@ pub struct Settings {
     pub network: Network,
     /// The trackers.
     pub trackers: Trackers,
+    /// The DHT.
+    pub dht: Dht,
+    /// The local network.
+    pub lan: Lan,
     /// The mesh.
     pub mesh: Mesh,
     /// A link.
@@ -55,15 +62,38 @@ pub struct Trackers {
     /// For channels made without `--tracker`.
     pub default: Vec<String>,
     /// The BitTorrent client to look like.
-    pub client_profile: ClientProfile,
+    pub client_profile: Costume,
 }
 
-/// A BitTorrent client that announces can look like.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum ClientProfile {
-    /// qBittorrent 5.1.0.
-    #[serde(rename = "qbittorrent-5.1.0")]
-    QBittorrent5_1_0,
+/// `[dht]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Dht {
+    /// Whether to be in the DHT at all.
+    pub enabled: bool,
+    /// Where to start from while no node is known.
+    pub routers: Vec<String>,
+}
+
+impl Dht {
+    /// The routers, read; or the first that is none.
+    ///
+    /// # Errors
+    ///
+    /// The text that is no `HOST:PORT`.
+    pub fn router_addresses(&self) -> Result<Vec<NodeAddress>, &String> {
+        self.routers.iter().map(|text| text.parse().map_err(|_| text)).collect()
+    }
+}
+
+/// `[lan]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Lan {
+    /// Whether to look for members on the local network.
+    pub enabled: bool,
+    /// The names of the interfaces to use; none: all.
+    pub interfaces: Vec<String>,
 }
 
 /// `[mesh]`
@@ -170,6 +200,10 @@ impl Settings {
                 let text = format!("{url:?} is not a tracker: it must be a udp, http or https URL");
                 return Err(("trackers.default", text));
             }
+        }
+        if let Err(text) = self.dht.router_addresses() {
+            let text = format!("{text:?} is no node of the DHT: it must be HOST:PORT");
+            return Err(("dht.routers", text));
         }
         Ok(())
     }

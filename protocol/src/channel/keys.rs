@@ -9,7 +9,8 @@
 //!     |-- gate: tag key, initial key, handshake PSK             members and seeders
 //!     |-- proof key                                             members and seeders
 //!     `-- rendezvous key
-//!         `-- infohash(epoch)                                   public
+//!         |-- infohash(epoch)                                   public
+//!         `-- LAN infohash(epoch)                               public
 //! ```
 //!
 //! Every arrow is [`hash::derive`], a keyed one-way function: nothing can be computed upwards or
@@ -28,6 +29,7 @@ const SIGNING_SEED_LABEL: &str = "bitchat v1 channel signing seed";
 const CHANNEL_ID_LABEL: &str = "bitchat v1 channel id";
 const RENDEZVOUS_KEY_LABEL: &str = "bitchat v1 channel rendezvous key";
 const INFOHASH_LABEL: &str = "bitchat v1 channel infohash";
+const LAN_INFOHASH_LABEL: &str = "bitchat v1 channel lan infohash";
 const GATE_TAG_KEY_LABEL: &str = "bitchat v1 gate tag key";
 const GATE_INITIAL_KEY_LABEL: &str = "bitchat v1 gate initial key";
 const GATE_PSK_LABEL: &str = "bitchat v1 gate handshake psk";
@@ -134,8 +136,20 @@ impl ChannelKeys {
     /// What trackers and the DHT know the channel by during `epoch`.
     #[must_use]
     pub fn infohash(&self, epoch: Epoch) -> InfoHash {
+        self.rendezvous(INFOHASH_LABEL, epoch)
+    }
+
+    /// What the local network knows the channel by during `epoch`. Another one than trackers and the
+    /// DHT know: whoever hears it on the LAN cannot look the channel up on the internet, and whoever
+    /// has it from a tracker cannot ask for it on the LAN.
+    #[must_use]
+    pub fn lan_infohash(&self, epoch: Epoch) -> InfoHash {
+        self.rendezvous(LAN_INFOHASH_LABEL, epoch)
+    }
+
+    fn rendezvous(&self, label: &str, epoch: Epoch) -> InfoHash {
         let epoch = epoch.number().to_be_bytes();
-        InfoHash(hash::mac(self.rendezvous.expose(), INFOHASH_LABEL, &[&epoch]))
+        InfoHash(hash::mac(self.rendezvous.expose(), label, &[&epoch]))
     }
 
     /// The keys of the first packets of a link.
@@ -241,6 +255,10 @@ mod tests {
                 let epoch = Epoch::from_number(epoch.parse().unwrap());
                 assert_eq!(infohash.as_str(), Some(keys.infohash(epoch).to_string().as_str()));
             }
+            for (epoch, infohash) in case["lan_infohash"].as_object().unwrap() {
+                let epoch = Epoch::from_number(epoch.parse().unwrap());
+                assert_eq!(infohash.as_str(), Some(keys.lan_infohash(epoch).to_string().as_str()));
+            }
         }
     }
 
@@ -255,6 +273,7 @@ mod tests {
                 assert_ne!(left, right, "{name}");
             }
             assert_ne!(base.infohash(Epoch::FIXED), other.infohash(Epoch::FIXED));
+            assert_ne!(base.lan_infohash(Epoch::FIXED), other.lan_infohash(Epoch::FIXED));
         }
     }
 
@@ -266,8 +285,10 @@ mod tests {
             assert!(beginnings.insert(value[..16].try_into().unwrap()), "{name}");
         }
         for epoch in [0, 1, 20_000] {
-            let infohash = keys.infohash(Epoch::from_number(epoch)).0;
-            assert!(beginnings.insert(infohash[..16].try_into().unwrap()), "epoch {epoch}");
+            let epoch = Epoch::from_number(epoch);
+            for infohash in [keys.infohash(epoch).0, keys.lan_infohash(epoch).0] {
+                assert!(beginnings.insert(infohash[..16].try_into().unwrap()), "{epoch:?}");
+            }
         }
     }
 
@@ -280,6 +301,7 @@ mod tests {
         assert_eq!(shared.len() + 2, derived(&member).len());
         for epoch in [Epoch::FIXED, Epoch::from_unix(Duration::from_secs(1_800_000_000))] {
             assert_eq!(seeder.infohash(epoch), member.infohash(epoch));
+            assert_eq!(seeder.lan_infohash(epoch), member.lan_infohash(epoch));
         }
         assert!(member.is_member() && !seeder.is_member());
         assert!(seeder.secret().is_none());

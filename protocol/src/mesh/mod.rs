@@ -30,7 +30,7 @@ mod links;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, SocketAddrV6};
 use std::time::{Duration, Instant};
 
 pub use self::api::{
@@ -44,8 +44,8 @@ use self::links::{Links, NewLink};
 use crate::crypto::Rng;
 use crate::id::{ChannelId, PeerId};
 use crate::limits::{
-    CHANNELS_MAX, DIALS_MAX, DIALS_PER_CHANNEL_MAX, DIALS_PER_PEER_MAX, DIALS_PER_SOURCE_MAX,
-    LAST_KNOWN_MAX,
+    CHANNELS_MAX, DIALS_MAX, DIALS_NEAR_FIRST_MAX, DIALS_PER_CHANNEL_MAX, DIALS_PER_PEER_MAX,
+    DIALS_PER_SOURCE_MAX, LAST_KNOWN_MAX,
 };
 use crate::machine::Machine;
 use crate::scope::{Scope, believable, dialable};
@@ -89,7 +89,7 @@ impl Wishes for View<'_> {
     }
 
     fn is_free(&self, address: &SocketAddr) -> bool {
-        !self.mesh.own_addresses.contains(address) && !self.mesh.links.goes_to(address)
+        !self.mesh.is_own(address) && !self.mesh.links.goes_to(address)
     }
 
     fn has_link(&self, address: &SocketAddr) -> bool {
@@ -102,6 +102,10 @@ impl Wishes for View<'_> {
 
     fn courtesy(&self, peer: &PeerId) -> Duration {
         if self.mesh.own_peer > *peer { self.mesh.dials.courtesy() } else { Duration::ZERO }
+    }
+
+    fn near_first(&self) -> bool {
+        self.busy.get(&Source::Lan).is_none_or(|dials| *dials < DIALS_NEAR_FIRST_MAX)
     }
 
     fn alone(&self) -> bool {
@@ -153,6 +157,10 @@ impl Mesh {
         met
     }
 
+    fn is_own(&self, address: &SocketAddr) -> bool {
+        self.own_addresses.contains(&without_interface(*address))
+    }
+
     /// Whether `peer` counts as a member: not ourselves, not blocked.
     fn counts(&self, peer: &PeerId) -> bool {
         *peer != self.own_peer && !self.blocked.contains(peer)
@@ -181,9 +189,10 @@ impl Mesh {
     }
 
     fn on_addresses(&mut self, id: ChannelId, addresses: Vec<SocketAddr>, source: Source) {
+        let own_addresses = &self.own_addresses;
         let Some(channel) = self.channels.get_mut(&id) else { return };
         for address in addresses.into_iter().map(canonical) {
-            if dialable(address) && !self.own_addresses.contains(&address) {
+            if dialable(address) && !own_addresses.contains(&without_interface(address)) {
                 channel.candidates.add(self.now, address, source, None);
             }
         }
@@ -307,6 +316,7 @@ impl Mesh {
     fn on_peers(&mut self, from: PeerId, frame: Peers) {
         let links = self.links.of(&from).map(|(_, link)| Scope::of(link.address.ip()));
         let Some(scope) = links.min() else { return };
+        let own_addresses = &self.own_addresses;
         let Some(channel) = self.channels.get_mut(&frame.channel) else { return };
         if !channel.is_member(&from) {
             return;
@@ -326,7 +336,7 @@ impl Mesh {
             let addresses = record.addresses.into_iter().map(|address| canonical(address.0));
             let addresses: Vec<_> = addresses
                 .filter(|address| believable(*address, scope))
-                .filter(|address| !self.own_addresses.contains(address))
+                .filter(|address| !own_addresses.contains(&without_interface(*address)))
                 .collect();
             let Some(before) = channel.name(from, peer, addresses.clone()) else { continue };
             for address in before.iter().filter(|address| !addresses.contains(address)) {
@@ -475,8 +485,19 @@ impl Mesh {
     }
 }
 
-/// An IPv4 address mapped into IPv6 is the IPv4 address.
+/// An IPv4 address mapped into IPv6 is the IPv4 address. Of a link-local address the interface stays,
+/// without which it cannot be dialled.
 fn canonical(address: SocketAddr) -> SocketAddr {
+    match address {
+        SocketAddr::V6(v6) if v6.ip().is_unicast_link_local() => {
+            SocketAddr::V6(SocketAddrV6::new(*v6.ip(), v6.port(), 0, v6.scope_id()))
+        }
+        SocketAddr::V4(_) | SocketAddr::V6(_) => without_interface(address),
+    }
+}
+
+/// As our own addresses are listed.
+fn without_interface(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
@@ -493,7 +514,7 @@ impl Machine for Mesh {
                 self.on_addresses(channel, addresses, source);
             }
             Input::OwnAddresses(addresses) => {
-                self.own_addresses = addresses.into_iter().map(canonical).collect();
+                self.own_addresses = addresses.into_iter().map(without_interface).collect();
             }
             Input::LinkUp { link, peer, incarnation, attempt, address, channels } => {
                 let channels = channels.into_iter().collect();

@@ -1,5 +1,7 @@
 //! What an announce says, whatever carries it.
 
+use std::net::Ipv6Addr;
+
 use crate::id::InfoHash;
 
 use super::disguise::Persona;
@@ -28,4 +30,6 @@ pub struct Announce<'a> {
     pub occasion: Occasion,
     /// The tracker's own word from its last answer (BEP 3, `tracker id`); empty if none.
     pub tracker_id: &'a [u8],
+    /// Our global IPv6 address, for clients that name it.
+    pub ipv6: Option<Ipv6Addr>,
 }

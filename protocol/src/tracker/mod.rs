@@ -11,11 +11,11 @@
 pub mod announce;
 pub mod announcer;
 pub mod disguise;
+#[cfg(test)]
+mod golden;
 pub mod http;
 pub mod peers;
 pub mod reply;
-#[cfg(test)]
-mod testdata;
 pub mod udp;
 pub mod url;
 

@@ -26,6 +26,14 @@ pub enum Scheme {
 }
 
 impl Scheme {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Udp => "udp",
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+
     const fn default_port(self) -> Option<u16> {
         match self {
             Self::Udp => None,
@@ -118,6 +126,12 @@ impl TrackerUrl {
         }
     }
 
+    /// The whole address with another path and query; without a user name.
+    #[must_use]
+    pub fn with_target(&self, target: &str) -> String {
+        format!("{}://{}{target}", self.scheme.name(), self.host_and_port())
+    }
+
     /// Reads the `Location` of a redirect from this address: absolute, or a path on the same host.
     ///
     /// # Errors
@@ -166,17 +180,13 @@ impl FromStr for TrackerUrl {
 
 impl fmt::Display for Scheme {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Udp => "udp",
-            Self::Http => "http",
-            Self::Https => "https",
-        })
+        f.write_str(self.name())
     }
 }
 
 impl fmt::Display for TrackerUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}{}", self.scheme, self.host_and_port(), self.path_and_query)
+        f.write_str(&self.with_target(&self.path_and_query))
     }
 }
 

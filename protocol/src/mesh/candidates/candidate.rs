@@ -56,6 +56,21 @@ impl Candidate {
         self.not_before = now + back_off(self.failures, rng);
     }
 
+    /// Somebody there has just spoken, so what failed before says nothing any more. What we know
+    /// beyond failures holds: that it is ourselves, or has just said goodbye.
+    pub(super) fn revive(&mut self, now: Instant) {
+        if self.failures > 0 && !self.dialling {
+            self.failures = 0;
+            self.not_before = self.not_before.min(now);
+        }
+    }
+
+    /// Whether it is on this network and may well be there: then it is dialled before all others, as
+    /// the way is short and those who speak for themselves are seldom wrong.
+    pub(super) fn is_near(&self) -> bool {
+        self.failures == 0 && self.sources.contains_key(&Source::Lan)
+    }
+
     /// Rests: we ourselves were there.
     pub(super) fn was_ourselves(&mut self, now: Instant) {
         self.not_before = now + OURSELVES_FOR;

@@ -28,6 +28,10 @@ pub enum Source {
     LastKnown,
     /// A tracker; the number tells trackers apart, so that each has its turn.
     Tracker(u32),
+    /// A node of the DHT; the number tells their networks apart.
+    Dht(u32),
+    /// Whoever is there itself, on the local network.
+    Lan,
     /// A member that is linked with whoever is there.
     PeerExchange(PeerId),
 }
@@ -51,6 +55,8 @@ pub(super) trait Wishes {
     fn has_link(&self, address: &SocketAddr) -> bool;
     /// Whether this source may have another dial in flight.
     fn has_room(&self, source: &Source) -> bool;
+    /// Whether who is near may go before all others.
+    fn near_first(&self) -> bool;
     /// How long the first dial is left to this peer.
     fn courtesy(&self, peer: &PeerId) -> Duration;
     /// Whether the channel has no link at all.
@@ -82,6 +88,9 @@ impl Candidates {
     ) {
         if let Some(entry) = self.entries.get_mut(&address) {
             entry.told_at = now;
+            if source == Source::Lan {
+                entry.revive(now);
+            }
             if let Some(before) = entry.sources.get_mut(&source) {
                 *before = claim;
                 return;
@@ -245,8 +254,8 @@ impl Candidates {
         }
     }
 
-    /// Finds what to dial next: of the source whose last turn is longest ago, the least failed
-    /// address; those first that the other side leaves to us, as it dials the rest meanwhile.
+    /// Finds what to dial next: somebody near, as far as that may go first, else of the source whose
+    /// last turn is longest ago, the least failed address; those first that the other side leaves to us, as it dials the rest meanwhile.
     pub(super) fn pick(&mut self, now: Instant, wishes: &impl Wishes) -> Option<Pick> {
         self.drop_expired(now, wishes);
         let due: Vec<_> = self
@@ -259,16 +268,16 @@ impl Candidates {
         if due.is_empty() {
             return None;
         }
-        self.shares.in_turn().into_iter().filter(|source| wishes.has_room(source)).find_map(
-            |source| {
-                let told = due.iter().filter(|(_, entry, _)| entry.sources.contains_key(&source));
-                let (address, _, expect) = told.min_by_key(|(_, entry, expect)| {
-                    let theirs = expect.map(|peer| wishes.courtesy(&peer));
-                    (entry.failures, theirs, entry.told_at)
-                })?;
-                Some(Pick { address: *address, expect: *expect, source })
-            },
-        )
+        let near = wishes.near_first() && due.iter().any(|(_, entry, _)| entry.is_near());
+        let sources = near.then_some(Source::Lan).into_iter().chain(self.shares.in_turn());
+        sources.filter(|source| wishes.has_room(source)).find_map(|source| {
+            let told = due.iter().filter(|(_, entry, _)| entry.sources.contains_key(&source));
+            let (address, _, expect) = told.min_by_key(|(_, entry, expect)| {
+                let theirs = expect.map(|peer| wishes.courtesy(&peer));
+                (entry.failures, theirs, entry.told_at)
+            })?;
+            Some(Pick { address: *address, expect: *expect, source })
+        })
     }
 
     /// Forgets what is too old. An address with a link is in use, however long ago it was told.

@@ -281,6 +281,60 @@ fn sources_take_turns_when_there_is_room_for_one_dial_at_a_time() {
 }
 
 #[test]
+fn a_neighbour_is_dialled_before_whoever_else_waits() {
+    let mut bench = Bench::new();
+    let many: Vec<String> = (1..=100).map(|at| format!("8.0.0.{at}:1")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    let mut open = Vec::new();
+    for tracker in 0..3 {
+        open.extend(dialled(&bench.tell(&many, Source::Tracker(tracker))));
+    }
+    assert_eq!(open.len(), DIALS_PER_CHANNEL_MAX, "no room");
+    bench.tell(&["10.0.0.9:1"], Source::Lan);
+    assert_eq!(dialled(&bench.failed(open[0].0))[0].1, "10.0.0.9:1".parse().unwrap());
+}
+
+#[test]
+fn false_neighbours_do_not_delay_the_true_member_that_a_tracker_names() {
+    let mut bench = Bench::new();
+    let many: Vec<String> = (1..=250).map(|at| format!("10.0.0.{at}:1")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    assert_eq!(dialled(&bench.tell(&many, Source::Lan)).len(), DIALS_PER_SOURCE_MAX);
+    let dials = dialled(&bench.tell(&["9.9.9.9:6881"], Source::Tracker(0)));
+    assert_eq!(dials[0].1, "9.9.9.9:6881".parse().unwrap());
+}
+
+#[test]
+fn a_neighbour_that_speaks_again_is_dialled_without_waiting_for_its_back_off() {
+    let mut bench = Bench::new();
+    let mut attempt = dialled(&bench.tell(&["10.0.0.9:1"], Source::Lan))[0].0;
+    for _ in 0..8 {
+        bench.failed(attempt);
+        attempt = dialled(&bench.wait(secs(400)))[0].0;
+    }
+    bench.failed(attempt);
+    assert_eq!(dialled(&bench.tell(&["10.0.0.9:1"], Source::Tracker(0))), []);
+    assert_eq!(dialled(&bench.tell(&["10.0.0.9:1"], Source::Lan)).len(), 1);
+}
+
+#[test]
+fn a_neighbour_that_is_ourselves_is_not_dialled_again_however_often_it_speaks() {
+    let mut bench = Bench::new();
+    let attempt = dialled(&bench.tell(&["10.0.0.9:1"], Source::Lan))[0].0;
+    bench.input(Input::DialFailed { attempt, why: DialFailure::Ourselves });
+    assert_eq!(dialled(&bench.tell(&["10.0.0.9:1"], Source::Lan)), []);
+}
+
+#[test]
+fn a_link_local_address_is_dialled_on_its_interface() {
+    let mut bench = Bench::new();
+    let dials = dialled(&bench.tell(&["[fe80::9%3]:1"], Source::Lan));
+    assert_eq!(dials[0].1, "[fe80::9%3]:1".parse().unwrap());
+    bench.input(Input::OwnAddresses(vec!["[fe80::8]:1".parse().unwrap()]));
+    assert_eq!(dialled(&bench.tell(&["[fe80::8%3]:1"], Source::Lan)), []);
+}
+
+#[test]
 fn addresses_that_cannot_be_a_nodes_and_our_own_are_not_dialled() {
     let mut bench = Bench::new();
     let own = address(50).to_string();

@@ -6,7 +6,7 @@
 //! ```text
 //!            due                  UDP, no connection id             connected
 //! (waiting) -----> Resolving --+--------------------> Connecting ------------> Announcing --+
-//!     ^                ^       |    UDP, connection id of the last minute           ^       |
+//!     ^                ^       |    UDP, connection id that is still good           ^       |
 //!     |                |       +----------------------------------------------------+       |
 //!     |     redirected |       |    HTTP                                                    |
 //!     |                +-------+--> Fetching -----------------------------------------------+
@@ -15,24 +15,40 @@
 //!     +---- failed or timed out: after the client's back-off, which grows ------------------+
 //! ```
 //!
+//! Where the worn client does so, an attempt that finds another one connecting to its tracker waits for
+//! that one's connection id (Joining) instead of Connecting itself.
+//!
 //! In each tier (BEP 12), and for each IP version on its own, the first tracker that works is used;
 //! those before it are tried again as their back-off allows. One that answers moves to the front of
 //! its tier, one that fails over both IP versions to the end.
 //!
 //! `started` is said to a tracker until it has answered once, `stopped` once on leaving to each that
-//! may know us. The peer id and the key are drawn afresh for each swarm.
+//! may know us. The peer id is drawn afresh for each swarm, and the key unless the worn client has one
+//! for all.
+//!
+//! Announces of two swarms never begin in the same instant, but for those by which we leave and have
+//! five seconds: a burst would show how many channels there are. An announce begins at a multiple of
+//! the worn client's tick after the first one of its swarm, so it may come that much before its time,
+//! as the client's do. While a channel is complete, its pauses are up to twice as long.
 //!
 //! Not here: bytes ([`http`](super::http), [`udp`](super::udp)), sockets and names (the driver).
 
+mod api;
 mod attempt;
+mod by_udp;
+mod endpoint;
+mod families;
+mod outcome;
+mod redirect;
+mod spacing;
 mod swarm;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::crypto::Rng;
 use crate::id::{ChannelId, InfoHash};
@@ -40,232 +56,19 @@ use crate::limits::{ANNOUNCES_MAX, CHANNELS_MAX};
 use crate::machine::Machine;
 
 use super::announce::Occasion;
-use super::disguise::ClientProfile;
-use super::http::Response;
-use super::url::{Scheme, TrackerUrl};
+use super::url::TrackerUrl;
+pub use api::{
+    Config, Event, Family, HttpRequest, Input, Output, RequestId, TrackerState, TrackerStatus,
+};
+use families::Usage;
+use spacing::Spacing;
 use swarm::{Key, Swarm};
 
 /// Swarms at once: every channel may have two infohashes around midnight.
 const SWARMS_MAX: usize = 2 * CHANNELS_MAX;
 
-/// The settings of an [`Announcer`].
-#[derive(Debug, Clone)]
-pub struct Config {
-    /// Which client we look like.
-    pub profile: Arc<ClientProfile>,
-    /// Whether to announce over IPv4.
-    pub ipv4: bool,
-    /// Whether to announce over IPv6.
-    pub ipv6: bool,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self { profile: Arc::new(ClientProfile::qbittorrent_5_1_0()), ipv4: true, ipv6: true }
-    }
-}
-
-/// Names one HTTP request of an announcer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct RequestId(pub u64);
-
-/// A version of the Internet Protocol.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Family {
-    /// IPv4.
-    V4,
-    /// IPv6.
-    V6,
-}
-
-impl Family {
-    /// Finds the version of an address; an IPv4 address mapped into IPv6 counts as IPv4.
-    #[must_use]
-    pub const fn of(ip: IpAddr) -> Self {
-        match ip.to_canonical() {
-            IpAddr::V4(_) => Self::V4,
-            IpAddr::V6(_) => Self::V6,
-        }
-    }
-}
-
-/// What the driver tells an announcer.
-#[derive(Debug, Clone)]
-pub enum Input {
-    /// Begins to announce a channel; once more with the same trackers changes nothing but the port,
-    /// with others it leaves and begins anew.
-    Start {
-        /// The channel; it may have several infohashes.
-        channel: ChannelId,
-        /// What trackers know it by.
-        infohash: InfoHash,
-        /// Trackers in tiers (BEP 12); more than
-        /// [`TRACKERS_PER_CHANNEL_MAX`](crate::limits::TRACKERS_PER_CHANNEL_MAX) are ignored.
-        tiers: Vec<Vec<TrackerUrl>>,
-        /// The UDP port at which we are reached.
-        port: u16,
-    },
-    /// Leaves a channel, politely.
-    Stop {
-        /// The channel.
-        channel: ChannelId,
-        /// One of its infohashes, or all.
-        infohash: Option<InfoHash>,
-    },
-    /// Leaves all channels.
-    StopAll,
-    /// The answer to [`Output::Resolve`].
-    NamesResolved {
-        /// The host asked about.
-        host: String,
-        /// Its addresses, or in words why there are none.
-        result: Result<Vec<IpAddr>, String>,
-    },
-    /// The good answer to [`Output::HttpRequest`].
-    HttpReply {
-        /// Which request.
-        id: RequestId,
-        /// The response.
-        response: Response,
-    },
-    /// The bad answer to [`Output::HttpRequest`].
-    HttpFailed {
-        /// Which request.
-        id: RequestId,
-        /// What went wrong, in words.
-        failure: String,
-    },
-    /// A datagram that may be a tracker's.
-    UdpDatagram {
-        /// Where it came from.
-        from: SocketAddr,
-        /// The whole datagram.
-        bytes: Vec<u8>,
-    },
-}
-
-/// One HTTP request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HttpRequest {
-    /// Names it.
-    pub id: RequestId,
-    /// Where to connect.
-    pub address: SocketAddr,
-    /// The request, whole.
-    pub bytes: Vec<u8>,
-    /// `Some`: under TLS, with a certificate for this host.
-    pub tls: Option<String>,
-    /// Time in all.
-    pub timeout: Duration,
-    /// Time without a byte.
-    pub idle_timeout: Duration,
-}
-
-/// What an announcer wants done, or wants known.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Output {
-    /// Find the addresses of a host; answered by [`Input::NamesResolved`].
-    Resolve {
-        /// The name.
-        host: String,
-    },
-    /// Make a request; answered by [`Input::HttpReply`] or [`Input::HttpFailed`].
-    HttpRequest(HttpRequest),
-    /// Drop a request; no answer is expected any more.
-    HttpCancel {
-        /// Which.
-        id: RequestId,
-    },
-    /// Send a datagram from the shared socket.
-    SendUdp {
-        /// Where to.
-        to: SocketAddr,
-        /// The whole datagram.
-        bytes: Vec<u8>,
-    },
-    /// Something to know.
-    Event(Event),
-}
-
-/// What an announcer makes known.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
-    /// A tracker named peers; never an empty list.
-    PeersFound {
-        /// The channel they are said to be in.
-        channel: ChannelId,
-        /// Where they are said to be.
-        peers: Vec<SocketAddr>,
-        /// Tells trackers of one run apart.
-        tracker: u32,
-    },
-    /// A tracker has answered or failed.
-    StatusChanged(TrackerStatus),
-    /// A tracker says what our address looks like from there: a hint and no proof.
-    ExternalAddress {
-        /// Our address.
-        ip: IpAddr,
-        /// Where the tracker is: several addresses must agree before it is believed.
-        told_by: IpAddr,
-    },
-    /// A channel's infohash is no longer announced; all that could be said has been.
-    Left {
-        /// The channel.
-        channel: ChannelId,
-        /// The infohash.
-        infohash: InfoHash,
-    },
-}
-
-/// What an announcer has with a tracker, over one IP version.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum TrackerState {
-    /// Its turn has not come yet.
-    Due,
-    /// An announce is under way.
-    Asked,
-    /// It took the last announce.
-    Works,
-    /// It failed the last time.
-    Fails,
-    /// It has no address of this IP version.
-    Absent,
-    /// Behind one of its tier that works or is being asked (BEP 12): not asked as long as that lasts.
-    Spare,
-}
-
-/// How a tracker does, over one IP version.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TrackerStatus {
-    /// The channel.
-    pub channel: ChannelId,
-    /// What the tracker knows it by.
-    pub infohash: InfoHash,
-    /// The tracker's address, without a user name; it may contain a key of the user's.
-    pub tracker: String,
-    /// The tracker's host and port: enough for a log.
-    pub host: String,
-    /// How it is spoken to.
-    pub scheme: Scheme,
-    /// Its tier, from 0.
-    pub tier: usize,
-    /// The IP version.
-    pub family: Family,
-    /// What we have with it.
-    pub state: TrackerState,
-    /// When it last took an announce.
-    pub last_answer: Option<Instant>,
-    /// When it will be asked next, at the earliest; means nothing for a [`TrackerState::Spare`].
-    pub next_try: Instant,
-    /// Failures in a row.
-    pub failures: u32,
-    /// Why the last announce failed, in words; `None` after a good one.
-    pub last_error: Option<String>,
-    /// What the tracker warned about in its last answer.
-    pub warning: Option<String>,
-    /// Peers worth dialling in its last answer.
-    pub peers_found: usize,
-}
+/// Both versions of the Internet Protocol.
+const FAMILIES: [Family; 2] = [Family::V4, Family::V6];
 
 /// The machine; see the module's documentation.
 #[derive(Debug)]
@@ -284,6 +87,15 @@ pub struct Announcer {
     names: BTreeMap<String, BTreeSet<Key>>,
     /// Connection ids of UDP trackers, and until when they are good.
     connections: BTreeMap<SocketAddr, (u64, Instant)>,
+    /// Over which IP versions whom.
+    usage: Usage,
+    /// Keeps swarms apart in time.
+    spacing: Spacing,
+    /// Channels whose members are all linked.
+    complete: BTreeSet<ChannelId>,
+    /// For clients whose key is one for all.
+    session_key: u32,
+    own_ipv6: Option<Ipv6Addr>,
     under_way: usize,
     dropped: u64,
     outputs: VecDeque<Output>,
@@ -293,10 +105,18 @@ impl Announcer {
     /// Starts without a channel; `seed` decides every choice, so it must be secret and fresh.
     #[must_use]
     pub fn new(config: Config, now: Instant, seed: [u8; 32]) -> Self {
+        let mut rng = Rng::from_seed(seed);
+        let session_key = config.profile.draw_key(&mut rng);
+        let usage = Usage::new(&config);
         Self {
             config,
-            rng: Rng::from_seed(seed),
+            rng,
             now,
+            usage,
+            spacing: Spacing::default(),
+            complete: BTreeSet::new(),
+            session_key,
+            own_ipv6: None,
             swarms: BTreeMap::new(),
             last_id: 0,
             transactions: BTreeMap::new(),
@@ -316,7 +136,9 @@ impl Announcer {
         self.swarms
             .values()
             .filter(|swarm| !swarm.is_leaving())
-            .flat_map(|swarm| self.families().flat_map(|it| swarm.statuses(it, every_tier)))
+            .flat_map(|swarm| {
+                FAMILIES.into_iter().flat_map(|it| swarm.statuses(it, self.usage, every_tier))
+            })
             .collect()
     }
 
@@ -330,12 +152,6 @@ impl Announcer {
     #[must_use]
     pub const fn dropped(&self) -> u64 {
         self.dropped
-    }
-
-    fn families(&self) -> impl Iterator<Item = Family> + use<> {
-        let v4 = self.config.ipv4.then_some(Family::V4);
-        let v6 = self.config.ipv6.then_some(Family::V6);
-        v4.into_iter().chain(v6)
     }
 
     fn start(
@@ -360,7 +176,7 @@ impl Announcer {
             self.dropped += 1;
             return;
         }
-        let persona = self.config.profile.draw_persona(&mut self.rng);
+        let persona = self.config.profile.draw_persona(&mut self.rng, self.session_key);
         let mut swarm = Swarm::new(channel, infohash, persona, port);
         swarm.add_trackers(tiers, self.now, &mut self.rng);
         self.last_id += 1;
@@ -395,7 +211,26 @@ impl Announcer {
         }
         if let Some(swarm) = self.swarms.remove(&id) {
             let (channel, infohash) = (swarm.channel(), swarm.infohash());
+            if self.swarms.values().all(|it| it.channel() != channel) {
+                self.complete.remove(&channel);
+            }
             self.outputs.push_back(Output::Event(Event::Left { channel, infohash }));
+        }
+    }
+
+    /// Makes the pauses of a channel fit whether it is complete.
+    fn set_completeness(&mut self, channel: ChannelId, complete: bool) {
+        let changed = if complete {
+            self.swarms.values().any(|it| it.channel() == channel) && self.complete.insert(channel)
+        } else {
+            self.complete.remove(&channel)
+        };
+        if !changed {
+            return;
+        }
+        let profile = Arc::clone(&self.config.profile);
+        for swarm in self.swarms.values_mut().filter(|it| it.channel() == channel) {
+            swarm.reschedule(|wished| profile.pause(wished, complete), profile.tick);
         }
     }
 
@@ -404,15 +239,38 @@ impl Announcer {
         while self.under_way < ANNOUNCES_MAX
             && let Some((key, occasion)) = self.next_due()
         {
+            if occasion != Occasion::Stopped {
+                let swarm = self.swarms.get_mut(&key.swarm);
+                swarm.into_iter().for_each(|swarm| swarm.anchor(self.now));
+                let pause = self.config.profile.start_spacing.draw(&mut self.rng);
+                self.spacing.begun(key.swarm, self.swarms.len(), self.now, pause);
+            }
             self.begin(key, occasion);
         }
     }
 
+    /// Farewells first; then the swarm that has waited longest, so that none is forgotten.
     fn next_due(&self) -> Option<(Key, Occasion)> {
-        let every_tier = self.config.profile.every_tier;
-        self.swarms.iter().find_map(|(id, swarm)| {
-            self.families().find_map(|family| swarm.due(*id, family, every_tier, self.now))
+        let (usage, every_tier) = (self.usage, self.config.profile.every_tier);
+        let due = |id: u64, swarm: &Swarm| {
+            FAMILIES.into_iter().find_map(|it| swarm.due(id, it, usage, every_tier, self.now))
+        };
+        let mut leaving = self.swarms.iter().filter(|(_, swarm)| swarm.is_leaving());
+        leaving.find_map(|(id, swarm)| due(*id, swarm)).or_else(|| {
+            let begins = self.swarms.iter().filter_map(|(id, swarm)| {
+                let begin = self.next_begin(*id, swarm).filter(|at| *at <= self.now)?;
+                Some((begin, *id, swarm))
+            });
+            begins.min_by_key(|(begin, id, _)| (*begin, *id)).and_then(|(_, id, it)| due(id, it))
         })
+    }
+
+    /// When a swarm may begin its next announce.
+    fn next_begin(&self, id: u64, swarm: &Swarm) -> Option<Instant> {
+        let every_tier = self.config.profile.every_tier;
+        let next = |family| swarm.next_begin(family, self.usage, every_tier);
+        let next = FAMILIES.into_iter().filter_map(next).min()?;
+        Some(self.spacing.from(id).map_or(next, |from| next.max(from)))
     }
 
     fn expire(&mut self) {
@@ -455,8 +313,10 @@ impl Machine for Announcer {
                 swarm.channel() == channel && infohash.is_none_or(|it| it == swarm.infohash())
             }),
             Input::StopAll => self.stop(|_| true),
+            Input::Completeness { channel, complete } => self.set_completeness(channel, complete),
+            Input::OwnIpv6(ip) => self.own_ipv6 = ip,
             Input::NamesResolved { host, result } => self.on_names_resolved(&host, &result),
-            Input::HttpReply { id, response } => self.on_http_reply(id, &response),
+            Input::HttpReply { id, from, response } => self.on_http_reply(id, from, &response),
             Input::HttpFailed { id, failure } => self.on_http_failed(id, &failure),
             Input::UdpDatagram { from, bytes } => self.on_datagram(from, &bytes),
         }
@@ -476,15 +336,9 @@ impl Machine for Announcer {
     fn poll_timeout(&self) -> Option<Instant> {
         // At the bound nothing can begin before something ends.
         let may_begin = self.under_way < ANNOUNCES_MAX;
-        let every_tier = self.config.profile.every_tier;
         let ends = self.swarms.values().filter_map(Swarm::next_deadline).min();
-        let begins = self
-            .swarms
-            .values()
-            .flat_map(|swarm| self.families().map(move |family| (swarm, family)))
-            .filter_map(|(swarm, family)| swarm.next_begin(family, every_tier))
-            .min()
-            .filter(|_| may_begin);
+        let begins = self.swarms.iter().filter_map(|(id, swarm)| self.next_begin(*id, swarm));
+        let begins = begins.min().filter(|_| may_begin);
         ends.into_iter().chain(begins).min()
     }
 }

@@ -1,9 +1,11 @@
 //! A channel's infohash with its trackers: what is known of each, and which one is due.
 
 use std::collections::BTreeSet;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::attempt::Attempt;
+use super::attempt::{Attempt, Step};
+use super::endpoint::{Endpoint, Tracker};
+use super::families::Usage;
 use super::{Family, TrackerState, TrackerStatus};
 use crate::crypto::Rng;
 use crate::id::{ChannelId, InfoHash};
@@ -48,85 +50,8 @@ pub(super) struct Swarm {
     port: u16,
     tiers: Vec<Vec<Tracker>>,
     life: Life,
-}
-
-#[derive(Debug)]
-struct Tracker {
-    /// Unique in its swarm, and stays when the order changes.
-    id: usize,
-    url: TrackerUrl,
-    v4: Endpoint,
-    v6: Endpoint,
-}
-
-/// A tracker over one IP version.
-#[derive(Debug)]
-pub(super) struct Endpoint {
-    /// The earliest time of the next announce.
-    pub(super) next: Instant,
-    pub(super) failures: u32,
-    /// It has taken an announce: `started` is over.
-    pub(super) answered: bool,
-    /// An announce has left for it: it may have us in its list.
-    pub(super) told: bool,
-    pub(super) tracker_id: Vec<u8>,
-    pub(super) attempt: Option<Attempt>,
-    pub(super) last_answer: Option<Instant>,
-    pub(super) last_error: Option<String>,
-    pub(super) warning: Option<String>,
-    pub(super) peers_found: usize,
-}
-
-impl Endpoint {
-    fn new(now: Instant) -> Self {
-        Self {
-            next: now,
-            failures: 0,
-            answered: false,
-            told: false,
-            tracker_id: Vec::new(),
-            attempt: None,
-            last_answer: None,
-            last_error: None,
-            warning: None,
-            peers_found: 0,
-        }
-    }
-
-    /// Whether the last thing heard was good.
-    const fn works(&self) -> bool {
-        self.answered && self.last_error.is_none()
-    }
-
-    /// What we have with it, when it is waited for.
-    const fn state(&self) -> TrackerState {
-        match (&self.last_error, self.failures) {
-            (Some(_), 0) => TrackerState::Absent,
-            (Some(_), _) => TrackerState::Fails,
-            (None, _) if self.answered => TrackerState::Works,
-            (None, _) => TrackerState::Due,
-        }
-    }
-
-    const fn occasion(&self) -> Occasion {
-        if self.answered { Occasion::Periodic } else { Occasion::Started }
-    }
-}
-
-impl Tracker {
-    const fn endpoint(&self, family: Family) -> &Endpoint {
-        match family {
-            Family::V4 => &self.v4,
-            Family::V6 => &self.v6,
-        }
-    }
-
-    const fn endpoint_mut(&mut self, family: Family) -> &mut Endpoint {
-        match family {
-            Family::V4 => &mut self.v4,
-            Family::V6 => &mut self.v6,
-        }
-    }
+    /// When the first announce began: ticks are counted from there.
+    anchor: Option<Instant>,
 }
 
 impl Swarm {
@@ -137,7 +62,8 @@ impl Swarm {
         port: u16,
     ) -> Self {
         let tiers = Vec::new();
-        Self { channel, infohash, persona, port, tiers, life: Life::Announced }
+        let (life, anchor) = (Life::Announced, None);
+        Self { channel, infohash, persona, port, tiers, life, anchor }
     }
 
     /// Takes the tiers, each in an order of its own (BEP 12: "shuffled when first read").
@@ -183,6 +109,28 @@ impl Swarm {
 
     pub(super) const fn set_port(&mut self, port: u16) {
         self.port = port;
+    }
+
+    /// Counts ticks from now on, unless they are counted already.
+    pub(super) fn anchor(&mut self, now: Instant) {
+        self.anchor.get_or_insert(now);
+    }
+
+    /// The last tick before `at`, or `at` itself.
+    pub(super) fn on_tick(&self, at: Instant, tick: Duration) -> Instant {
+        on_tick(self.anchor, at, tick)
+    }
+
+    /// Makes the pauses after good answers what `pause` makes of what trackers wished.
+    pub(super) fn reschedule(&mut self, pause: impl Fn(Duration) -> Duration, tick: Duration) {
+        let anchor = self.anchor;
+        for tracker in self.tiers.iter_mut().flatten() {
+            for endpoint in [&mut tracker.v4, &mut tracker.v6] {
+                if let Some(last) = endpoint.last_answer.filter(|_| endpoint.works()) {
+                    endpoint.next = on_tick(anchor, last + pause(endpoint.wished), tick);
+                }
+            }
+        }
     }
 
     pub(super) const fn is_leaving(&self) -> bool {
@@ -249,28 +197,34 @@ impl Swarm {
         &self,
         swarm: u64,
         family: Family,
+        usage: Usage,
         every_tier: bool,
         now: Instant,
     ) -> Option<(Key, Occasion)> {
         let key = |it: &Tracker| Key { swarm, tracker: it.id, family };
         if self.is_leaving() {
-            let due = self.trackers().find(|it| owes_goodbye(it.endpoint(family)))?;
+            let due = self.trackers().find(|it| it.endpoint(family).owes_goodbye())?;
             return Some((key(due), Occasion::Stopped));
         }
         let due = self
-            .waiting(family, every_tier)
+            .waiting(family, usage, every_tier)
             .into_iter()
             .find(|it| it.endpoint(family).next <= now)?;
         Some((key(due), due.endpoint(family).occasion()))
     }
 
     /// When the next announce may begin.
-    pub(super) fn next_begin(&self, family: Family, every_tier: bool) -> Option<Instant> {
+    pub(super) fn next_begin(
+        &self,
+        family: Family,
+        usage: Usage,
+        every_tier: bool,
+    ) -> Option<Instant> {
         if self.is_leaving() {
             // What is owed begins at once or, at the bound, when something else ends.
             return None;
         }
-        self.waiting(family, every_tier).into_iter().map(|it| it.endpoint(family).next).min()
+        self.waiting(family, usage, every_tier).into_iter().map(|it| it.endpoint(family).next).min()
     }
 
     /// When something must have ended.
@@ -290,23 +244,38 @@ impl Swarm {
         self.attempts(swarm).filter(|(_, it)| it.deadline <= now).map(|(key, _)| key).collect()
     }
 
-    pub(super) fn statuses(&self, family: Family, every_tier: bool) -> Vec<TrackerStatus> {
-        let waiting = self.waiting_ids(family, every_tier);
-        let tiers = (0..).zip(&self.tiers);
-        let all = tiers.flat_map(|(tier, trackers)| trackers.iter().map(move |it| (it, tier)));
-        all.map(|(tracker, tier)| self.status_of(tracker, tier, family, &waiting)).collect()
+    pub(super) fn at_step(&self, swarm: u64, step: Step) -> Vec<Key> {
+        self.attempts(swarm).filter(|(_, it)| it.step == step).map(|(key, _)| key).collect()
     }
 
-    pub(super) fn status(&self, key: Key, every_tier: bool) -> Option<TrackerStatus> {
-        let waiting = self.waiting_ids(key.family, every_tier);
+    pub(super) fn attempt(&self, key: Key) -> Option<&Attempt> {
+        self.trackers().find(|it| it.id == key.tracker)?.endpoint(key.family).attempt.as_ref()
+    }
+
+    pub(super) fn statuses(
+        &self,
+        family: Family,
+        usage: Usage,
+        every_tier: bool,
+    ) -> Vec<TrackerStatus> {
+        let waiting = self.waiting_ids(family, usage, every_tier);
+        let tiers = (0..).zip(&self.tiers);
+        let all = tiers.flat_map(|(tier, trackers)| trackers.iter().map(move |it| (it, tier)));
+        all.filter(|(it, _)| usage.asks(it.url.scheme(), family))
+            .map(|(it, tier)| self.status_of(it, tier, family, &waiting))
+            .collect()
+    }
+
+    pub(super) fn status(&self, key: Key, usage: Usage, every_tier: bool) -> Option<TrackerStatus> {
+        let waiting = self.waiting_ids(key.family, usage, every_tier);
         (0..).zip(&self.tiers).find_map(|(tier, trackers)| {
             let tracker = trackers.iter().find(|it| it.id == key.tracker)?;
             Some(self.status_of(tracker, tier, key.family, &waiting))
         })
     }
 
-    fn waiting_ids(&self, family: Family, every_tier: bool) -> BTreeSet<usize> {
-        self.waiting(family, every_tier).into_iter().map(|it| it.id).collect()
+    fn waiting_ids(&self, family: Family, usage: Usage, every_tier: bool) -> BTreeSet<usize> {
+        self.waiting(family, usage, every_tier).into_iter().map(|it| it.id).collect()
     }
 
     fn status_of(
@@ -331,7 +300,7 @@ impl Swarm {
             host: tracker.url.host_and_port(),
             scheme: tracker.url.scheme(),
             tier,
-            family,
+            family: endpoint.family.unwrap_or(family),
             state,
             last_answer: endpoint.last_answer,
             next_try: endpoint.next,
@@ -357,11 +326,11 @@ impl Swarm {
 
     /// The trackers whose next announce is waited for: in each tier those that do not work, and the
     /// first that does. Behind one that works or is being asked, nobody is.
-    fn waiting(&self, family: Family, every_tier: bool) -> Vec<&Tracker> {
+    fn waiting(&self, family: Family, usage: Usage, every_tier: bool) -> Vec<&Tracker> {
         let mut waiting = Vec::new();
         for tier in &self.tiers {
             let mut served = false;
-            for tracker in tier {
+            for tracker in tier.iter().filter(|it| usage.asks(it.url.scheme(), family)) {
                 let endpoint = tracker.endpoint(family);
                 if endpoint.attempt.is_none() {
                     waiting.push(tracker);
@@ -379,8 +348,11 @@ impl Swarm {
     }
 }
 
-const fn owes_goodbye(endpoint: &Endpoint) -> bool {
-    endpoint.told && endpoint.attempt.is_none()
+fn on_tick(anchor: Option<Instant>, at: Instant, tick: Duration) -> Instant {
+    let since = anchor.map(|anchor| at.saturating_duration_since(anchor)).unwrap_or_default();
+    let beyond = since.as_nanos().checked_rem(tick.as_nanos()).unwrap_or(0);
+    let beyond = Duration::from_nanos(u64::try_from(beyond).unwrap_or(0));
+    at.checked_sub(beyond).unwrap_or(at)
 }
 
 /// The trackers with their tiers, each once, as many as are allowed.

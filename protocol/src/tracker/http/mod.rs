@@ -3,8 +3,9 @@
 //! Not here: connections, TLS and time-outs (the driver), and what the body says
 //! ([`reply`](super::reply)).
 
+mod headers;
 mod request;
 mod response;
 
-pub use request::{announce_request, redirected_request};
+pub use request::{announce_target, request};
 pub use response::{Progress, Response, ResponseError, ResponseReader};

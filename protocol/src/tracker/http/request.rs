@@ -3,49 +3,47 @@
 use data_encoding::BASE64;
 
 use crate::tracker::announce::{Announce, Occasion};
-use crate::tracker::disguise::{ClientProfile, Placeholder, Template};
+use crate::tracker::disguise::{ClientProfile, Placeholder};
 use crate::tracker::url::TrackerUrl;
 
-/// Writes the request that announces to `url`; a query that the address already has comes first.
+/// The digits of the one escaped value that has no digits of its own.
+const IPV6_DIGITS: &[u8] = b"0123456789ABCDEF";
+
+/// Makes the path and query that announce to `url`; a query that the address already has comes first.
 #[must_use]
-pub fn announce_request(
+pub fn announce_target(
     profile: &ClientProfile,
     url: &TrackerUrl,
     announce: &Announce<'_>,
-) -> Vec<u8> {
+) -> String {
     let fill = |placeholder| query_value(profile, announce, placeholder);
     let pairs: Vec<String> =
-        profile.query.iter().filter_map(|template| filled(template, fill)).collect();
-    let target = url.path_and_query();
-    let joint = if target.contains('?') { '&' } else { '?' };
-    request(profile, url, &format!("{target}{joint}{}", pairs.join("&")))
+        profile.query.iter().filter_map(|template| template.filled(fill)).collect();
+    let path = url.path_and_query();
+    let joint = if path.contains('?') { '&' } else { '?' };
+    format!("{path}{joint}{}", pairs.join("&"))
 }
 
-/// Writes the request that follows a redirect to `url`, which is asked for as it stands.
+/// Writes the request for `target`, which is on the host of `url`. `referer`: where we were
+/// redirected from.
 #[must_use]
-pub fn redirected_request(profile: &ClientProfile, url: &TrackerUrl) -> Vec<u8> {
-    request(profile, url, url.path_and_query())
-}
-
-fn request(profile: &ClientProfile, url: &TrackerUrl, target: &str) -> Vec<u8> {
-    let mut text = format!("GET {target} HTTP/1.1\r\n");
-    for template in &profile.headers {
-        if let Some(header) = filled(template, |placeholder| header_value(url, placeholder)) {
-            text.push_str(&header);
-            text.push_str("\r\n");
-        }
+pub fn request(
+    profile: &ClientProfile,
+    url: &TrackerUrl,
+    target: &str,
+    referer: Option<&str>,
+) -> Vec<u8> {
+    let line = profile.request_line.filled(|_| target.to_owned());
+    let headers = profile.headers.iter();
+    let headers =
+        headers.filter_map(|it| it.filled(|placeholder| header_value(url, referer, placeholder)));
+    let mut text = String::new();
+    for line in line.into_iter().chain(headers) {
+        text.push_str(&line);
+        text.push_str("\r\n");
     }
     text.push_str("\r\n");
     text.into_bytes()
-}
-
-/// Fills a template in; `None` when its placeholder has no value.
-fn filled(template: &Template, fill: impl Fn(Placeholder) -> String) -> Option<String> {
-    let Some(placeholder) = template.placeholder else {
-        return Some(template.before.clone());
-    };
-    let value = fill(placeholder);
-    (!value.is_empty()).then(|| format!("{}{value}{}", template.before, template.after))
 }
 
 fn query_value(
@@ -53,25 +51,34 @@ fn query_value(
     announce: &Announce<'_>,
     placeholder: Placeholder,
 ) -> String {
+    let (literal, digits) = (&profile.escape_literal, &profile.escape_digits);
     match placeholder {
-        Placeholder::InfoHash => escaped(profile, &announce.infohash.0),
-        Placeholder::PeerId => escaped(profile, &announce.persona.peer_id),
-        Placeholder::TrackerId => escaped(profile, announce.tracker_id),
+        Placeholder::InfoHash => escaped(&announce.infohash.0, literal, digits),
+        Placeholder::PeerId => escaped(&announce.persona.peer_id, literal, digits),
+        Placeholder::TrackerId => escaped(announce.tracker_id, &profile.trackerid_literal, digits),
         Placeholder::Port => announce.port.to_string(),
         Placeholder::Left => profile.left.to_string(),
         Placeholder::NumWant => numwant(profile, announce.occasion).to_string(),
-        Placeholder::Key => digits(&profile.key_digits, &announce.persona.key.to_be_bytes()),
+        Placeholder::Key => key(profile, announce.persona.key),
         Placeholder::Event => event(announce.occasion).to_owned(),
-        Placeholder::Host | Placeholder::Authorization => String::new(),
+        Placeholder::Ipv6 => {
+            let text = announce.ipv6.map(|ip| ip.to_string()).unwrap_or_default();
+            escaped(text.as_bytes(), literal, IPV6_DIGITS)
+        }
+        Placeholder::Host
+        | Placeholder::Authorization
+        | Placeholder::Referer
+        | Placeholder::Target => String::new(),
     }
 }
 
-fn header_value(url: &TrackerUrl, placeholder: Placeholder) -> String {
+fn header_value(url: &TrackerUrl, referer: Option<&str>, placeholder: Placeholder) -> String {
     match placeholder {
         Placeholder::Host => url.host_and_port(),
         Placeholder::Authorization => {
             url.userinfo().map(|userinfo| BASE64.encode(userinfo.as_bytes())).unwrap_or_default()
         }
+        Placeholder::Referer => referer.unwrap_or_default().to_owned(),
         Placeholder::InfoHash
         | Placeholder::PeerId
         | Placeholder::TrackerId
@@ -79,7 +86,9 @@ fn header_value(url: &TrackerUrl, placeholder: Placeholder) -> String {
         | Placeholder::Left
         | Placeholder::NumWant
         | Placeholder::Key
-        | Placeholder::Event => String::new(),
+        | Placeholder::Event
+        | Placeholder::Ipv6
+        | Placeholder::Target => String::new(),
     }
 }
 
@@ -98,19 +107,30 @@ const fn event(occasion: Occasion) -> &'static str {
     }
 }
 
-/// Escapes every byte but the profile's literal ones, so that a tracker's own word cannot end the
-/// request line when it is sent back.
-fn escaped(profile: &ClientProfile, bytes: &[u8]) -> String {
+/// Escapes every byte but the literal ones, so that a tracker's own word cannot end the request line
+/// when it is sent back.
+fn escaped(bytes: &[u8], literal: &[u8], alphabet: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len() * 3);
     for byte in bytes {
-        if profile.escape_literal.contains(byte) {
+        if literal.contains(byte) {
             text.push(char::from(*byte));
         } else {
             text.push('%');
-            text.push_str(&digits(&profile.escape_digits, &[*byte]));
+            text.push_str(&digits(alphabet, &[*byte]));
         }
     }
     text
+}
+
+fn key(profile: &ClientProfile, key: u32) -> String {
+    let all = digits(&profile.key_digits, &key.to_be_bytes());
+    if profile.key_padded {
+        return all;
+    }
+    let zero = profile.key_digits.first().map_or('0', |digit| char::from(*digit));
+    // A zero keeps its last digit.
+    let (leading, last) = all.split_at(all.len() - 1);
+    format!("{}{last}", leading.trim_start_matches(zero))
 }
 
 fn digits(alphabet: &[u8], bytes: &[u8]) -> String {
@@ -123,63 +143,6 @@ mod tests {
     use super::*;
     use crate::id::InfoHash;
     use crate::tracker::disguise::Persona;
-    use crate::tracker::testdata::{Captured, captured};
-
-    /// Reads a value back from a captured query.
-    fn pair<'a>(text: &'a str, name: &str) -> &'a str {
-        let start = text.find(&format!("{name}=")).map(|at| at + name.len() + 1).unwrap();
-        text[start..].split(['&', ' ']).next().unwrap()
-    }
-
-    fn unescaped(text: &str) -> Vec<u8> {
-        let mut bytes = text.bytes();
-        let mut out = Vec::new();
-        while let Some(byte) = bytes.next() {
-            if byte == b'%' {
-                let hex = [bytes.next().unwrap(), bytes.next().unwrap()];
-                out.push(u8::from_str_radix(std::str::from_utf8(&hex).unwrap(), 16).unwrap());
-            } else {
-                out.push(byte);
-            }
-        }
-        out
-    }
-
-    fn check_equals_capture(capture: &Captured) {
-        let text = std::str::from_utf8(&capture.bytes).unwrap();
-        let tracker_id = if text.contains("trackerid=") {
-            unescaped(pair(text, "trackerid"))
-        } else {
-            Vec::new()
-        };
-        let announce = Announce {
-            infohash: InfoHash(unescaped(pair(text, "info_hash")).try_into().unwrap()),
-            persona: Persona {
-                peer_id: pair(text, "peer_id").as_bytes().try_into().unwrap(),
-                key: u32::from_str_radix(pair(text, "key"), 16).unwrap(),
-            },
-            port: pair(text, "port").parse().unwrap(),
-            occasion: capture.occasion.unwrap(),
-            tracker_id: &tracker_id,
-        };
-        let url = "http://tracker.test:6969/announce".parse().unwrap();
-        let ours = announce_request(&ClientProfile::qbittorrent_5_1_0(), &url, &announce);
-        assert_eq!(String::from_utf8(ours).unwrap(), text);
-    }
-
-    #[test]
-    fn every_captured_announce_is_written_byte_for_byte() {
-        let captures: Vec<_> = captured().into_iter().filter(|it| it.carrier == "http").collect();
-        for family in [4, 6] {
-            for occasion in [Occasion::Started, Occasion::Periodic, Occasion::Stopped] {
-                assert!(
-                    captures.iter().any(|it| it.family == family && it.occasion == Some(occasion)),
-                    "no capture of {occasion:?} over IPv{family}"
-                );
-            }
-        }
-        captures.iter().for_each(check_equals_capture);
-    }
 
     fn announce(tracker_id: &[u8]) -> Announce<'_> {
         Announce {
@@ -188,14 +151,21 @@ mod tests {
             port: 1,
             occasion: Occasion::Periodic,
             tracker_id,
+            ipv6: None,
         }
     }
 
     #[track_caller]
-    fn first_lines(url: &str, tracker_id: &[u8]) -> Vec<String> {
-        let profile = ClientProfile::qbittorrent_5_1_0();
-        let bytes = announce_request(&profile, &url.parse().unwrap(), &announce(tracker_id));
+    fn lines_of(profile: &str, url: &str, announce: &Announce<'_>) -> Vec<String> {
+        let (profile, url) = (ClientProfile::named(profile).unwrap(), url.parse().unwrap());
+        let target = announce_target(&profile, &url, announce);
+        let bytes = request(&profile, &url, &target, None);
         String::from_utf8(bytes).unwrap().split("\r\n").map(str::to_owned).collect()
+    }
+
+    #[track_caller]
+    fn first_lines(url: &str, tracker_id: &[u8]) -> Vec<String> {
+        lines_of("qbittorrent-5.1.0", url, &announce(tracker_id))
     }
 
     #[test]
@@ -208,16 +178,44 @@ mod tests {
     }
 
     #[test]
-    fn a_trackers_own_word_cannot_add_a_header() {
-        let lines = first_lines("http://t/", b"x HTTP/1.1\r\nEvil: 1\r\n");
-        assert_eq!(lines.len(), first_lines("http://t/", b"").len());
-        assert!(lines[0].ends_with("&trackerid=x%20HTTP%2f1.1%0d%0aEvil%3a%201%0d%0a HTTP/1.1"));
+    fn a_trackers_own_word_cannot_add_a_header_under_any_profile() {
+        for profile in ClientProfile::names() {
+            let lines = |word| lines_of(profile, "http://t/", &announce(word));
+            let evil = lines(b"x HTTP/1.1\r\nEvil: 1\r\n#\0\x7f\xff");
+            assert_eq!(evil.len(), lines(b"").len(), "{profile}");
+            assert_eq!(evil[1..], lines(b"")[1..], "{profile}");
+            assert!(evil[0].ends_with(" HTTP/1.1"), "{profile}");
+            assert_eq!(evil[0].split(' ').count(), 3, "{profile}");
+            let escaped = evil[0].to_lowercase();
+            assert!(escaped.contains("1%0d%0a%23%00%7f%ff"), "{profile}: {escaped}");
+        }
     }
 
     #[test]
-    fn a_redirect_is_followed_as_it_stands() {
-        let profile = ClientProfile::qbittorrent_5_1_0();
-        let bytes = redirected_request(&profile, &"http://t/b?c=d".parse().unwrap());
-        assert!(bytes.starts_with(b"GET /b?c=d HTTP/1.1\r\nHost: t\r\n"));
+    fn a_key_without_leading_zeros_is_shorter() {
+        let said = |profile: &str, key| {
+            let persona = Persona { key, ..announce(b"").persona };
+            let lines = lines_of(profile, "http://t/", &Announce { persona, ..announce(b"") });
+            let rest = lines[0].split("&key=").nth(1).unwrap().to_owned();
+            rest.split('&').next().unwrap().to_owned()
+        };
+        assert_eq!(said("transmission-3.00", 0xabc), "abc");
+        assert_eq!(said("transmission-3.00", 0), "0");
+        assert_eq!(said("transmission-4.1.0-beta2", 0xabc), "00000ABC");
+    }
+
+    #[test]
+    fn a_redirect_is_followed_as_it_stands_and_named_only_by_clients_that_do() {
+        let url = "http://t/b?c=d".parse().unwrap();
+        let from = Some("http://u:1/announce?info_hash=x");
+        let text = |profile| {
+            let profile = ClientProfile::named(profile).unwrap();
+            String::from_utf8(request(&profile, &url, "/b?c=d", from)).unwrap()
+        };
+        let plain = text("qbittorrent-5.1.0");
+        assert!(plain.starts_with("GET /b?c=d HTTP/1.1\r\nHost: t\r\n"));
+        assert!(!plain.contains("Referer"));
+        let named = text("transmission-3.00");
+        assert!(named.ends_with("\r\nReferer: http://u:1/announce?info_hash=x\r\n\r\n"), "{named}");
     }
 }

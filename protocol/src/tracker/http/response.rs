@@ -5,13 +5,14 @@
 //!   \-- any status but 200: complete at once, the body does not matter
 //! ```
 //!
-//! Accepted as the worn client does: HTTP/1.0, bare line feeds, chunks, gzip, no length at all. Every
+//! Accepted as the worn clients do: HTTP/1.0, bare line feeds, chunks, gzip, deflate, no length at all. Every
 //! part has its bound before anything is kept: [`HTTP_HEAD_BYTES_MAX`], [`HTTP_BODY_BYTES_MAX`].
 
 use std::io::Read as _;
 
-use flate2::read::GzDecoder;
+use flate2::read::{GzDecoder, ZlibDecoder};
 
+use super::headers::{Packing, content_length, is_chunked, packing, says_close, text, values};
 use crate::limits::{HTTP_BODY_BYTES_MAX, HTTP_HEAD_BYTES_MAX};
 
 /// Headers of one response.
@@ -82,6 +83,10 @@ pub struct ResponseReader {
     /// Bytes of interim responses (1xx) already skipped.
     skipped: usize,
     body: Option<Body>,
+    /// The other side means to keep the connection open.
+    persistent: bool,
+    /// The response ended where it said it would.
+    clean_end: bool,
 }
 
 /// How the body ends.
@@ -104,7 +109,7 @@ enum Chunks {
 #[derive(Debug)]
 struct Body {
     framing: Framing,
-    gzip: bool,
+    packing: Packing,
     bytes: Vec<u8>,
 }
 
@@ -144,6 +149,12 @@ impl ResponseReader {
         }
     }
 
+    /// Whether another request may follow on the connection, once the response is complete.
+    #[must_use]
+    pub const fn keeps_connection(&self) -> bool {
+        self.persistent && self.clean_end
+    }
+
     fn advance(&mut self) -> Result<Progress, ResponseError> {
         while self.body.is_none() {
             match self.read_head()? {
@@ -178,6 +189,7 @@ impl ResponseReader {
         if status.is_partial() {
             return Ok(Head::Partial);
         }
+        self.persistent = parsed.version == Some(1) && !says_close(parsed.headers);
         let head = Head::read(parsed.code.unwrap_or_default(), parsed.headers)?;
         self.pending.drain(..len);
         self.skipped += len;
@@ -201,6 +213,12 @@ impl ResponseReader {
             }
             Framing::Chunks(state) => body.take_chunks(&mut self.pending, state)?,
         };
+        let rest = match body.framing {
+            Framing::Length(_) => Some(&b""[..]),
+            Framing::Chunks(_) => Some(&b"\r\n"[..]),
+            Framing::ToEnd => None,
+        };
+        self.clean_end = complete && rest == Some(self.pending.as_slice());
         match self.body.take_if(|_| complete) {
             Some(body) => body.into_response().map(Progress::Complete),
             None => Ok(Progress::Unfinished),
@@ -229,7 +247,7 @@ impl Head {
             (false, Some(len)) => Framing::Length(len),
             (false, None) => Framing::ToEnd,
         };
-        Ok(Self::Body(Body { framing, gzip: is_gzip(headers)?, bytes: Vec::new() }))
+        Ok(Self::Body(Body { framing, packing: packing(headers)?, bytes: Vec::new() }))
     }
 }
 
@@ -287,7 +305,11 @@ impl Body {
     }
 
     fn into_response(self) -> Result<Response, ResponseError> {
-        let body = if self.gzip { gunzip(&self.bytes)? } else { self.bytes };
+        let body = match self.packing {
+            Packing::None => self.bytes,
+            Packing::Gzip => unpack(GzDecoder::new(self.bytes.as_slice()))?,
+            Packing::Deflate => unpack(ZlibDecoder::new(self.bytes.as_slice()))?,
+        };
         Ok(Response { status: 200, location: None, body })
     }
 }
@@ -315,73 +337,11 @@ fn chunk_size(line: &[u8]) -> Result<usize, ResponseError> {
 }
 
 /// Unpacks, and stops at the bound whatever the input promises.
-fn gunzip(packed: &[u8]) -> Result<Vec<u8>, ResponseError> {
+fn unpack(packed: impl std::io::Read) -> Result<Vec<u8>, ResponseError> {
     let mut body = Vec::new();
-    let mut decoder = GzDecoder::new(packed).take(HTTP_BODY_BYTES_MAX as u64 + 1);
+    let mut decoder = packed.take(HTTP_BODY_BYTES_MAX as u64 + 1);
     decoder.read_to_end(&mut body).map_err(|_| ResponseError::Damaged)?;
     if body.len() > HTTP_BODY_BYTES_MAX { Err(ResponseError::BodyTooLong) } else { Ok(body) }
-}
-
-fn values<'a>(
-    headers: &'a [httparse::Header<'a>],
-    name: &'static str,
-) -> impl Iterator<Item = &'a [u8]> {
-    headers
-        .iter()
-        .filter(move |header| header.name.eq_ignore_ascii_case(name))
-        .map(|header| header.value.trim_ascii())
-}
-
-fn text(bytes: &[u8]) -> Option<&str> {
-    std::str::from_utf8(bytes).ok()
-}
-
-/// The length, which some trackers follow with blanks; two that differ are a lie.
-fn content_length(headers: &[httparse::Header<'_>]) -> Result<Option<usize>, ResponseError> {
-    let mut found = None;
-    for value in values(headers, "content-length") {
-        if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
-            return Err(ResponseError::Length);
-        }
-        let len = text(value).and_then(|digits| digits.parse::<u64>().ok());
-        let len = len.ok_or(ResponseError::Length)?;
-        if found.is_some_and(|earlier| earlier != len) {
-            return Err(ResponseError::Length);
-        }
-        found = Some(len);
-    }
-    match found.map(usize::try_from) {
-        None => Ok(None),
-        Some(Ok(len)) if len <= HTTP_BODY_BYTES_MAX => Ok(Some(len)),
-        Some(_) => Err(ResponseError::BodyTooLong),
-    }
-}
-
-fn is_chunked(headers: &[httparse::Header<'_>]) -> Result<bool, ResponseError> {
-    coding(headers, "transfer-encoding", &[b"chunked"])
-}
-
-fn is_gzip(headers: &[httparse::Header<'_>]) -> Result<bool, ResponseError> {
-    coding(headers, "content-encoding", &[b"gzip", b"x-gzip"])
-}
-
-/// Whether the one coding we understand is applied, once.
-fn coding(
-    headers: &[httparse::Header<'_>],
-    name: &'static str,
-    understood: &[&[u8]],
-) -> Result<bool, ResponseError> {
-    let mut applied = false;
-    for value in values(headers, name) {
-        if value.is_empty() || value.eq_ignore_ascii_case(b"identity") {
-            continue;
-        }
-        if applied || !understood.iter().any(|coding| value.eq_ignore_ascii_case(coding)) {
-            return Err(ResponseError::Coding);
-        }
-        applied = true;
-    }
-    Ok(applied)
 }
 
 #[cfg(test)]
@@ -389,7 +349,7 @@ mod tests {
     use std::io::Write as _;
 
     use flate2::Compression;
-    use flate2::write::GzEncoder;
+    use flate2::write::{GzEncoder, ZlibEncoder};
 
     use super::*;
 
@@ -434,6 +394,39 @@ mod tests {
     }
 
     #[test]
+    fn a_deflated_body_is_unpacked() {
+        let mut encoder = ZlibEncoder::new(Vec::new(), Compression::best());
+        encoder.write_all(b"d5:peers0:e").unwrap();
+        let body = encoder.finish().unwrap();
+        let head = format!(
+            "HTTP/1.1 200 OK\r\nContent-Encoding: deflate\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        assert_eq!(read(&[head.as_bytes(), &body].concat()).unwrap().body, b"d5:peers0:e");
+    }
+
+    #[track_caller]
+    fn check_keeps(response: &str, expected: bool) {
+        let mut reader = ResponseReader::new();
+        let progress = reader.push(response.as_bytes()).unwrap();
+        assert!(matches!(progress, Progress::Complete(_)), "{response}");
+        assert_eq!(reader.keeps_connection(), expected, "{response}");
+    }
+
+    #[test]
+    fn a_connection_is_used_again_only_after_a_clean_end() {
+        check_keeps("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nde", true);
+        check_keeps("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\ndex", false);
+        check_keeps("HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nde", false);
+        let closing = "HTTP/1.1 200 OK\r\nConnection: x, Close\r\nContent-Length: 2\r\n\r\nde";
+        check_keeps(closing, false);
+        let chunks = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nde\r\n0\r\n";
+        check_keeps(&format!("{chunks}\r\n"), true);
+        check_keeps(chunks, false);
+        check_keeps("HTTP/1.1 500 No\r\nContent-Length: 2\r\n\r\nde", false);
+    }
+
+    #[test]
     fn every_way_to_end_a_body_is_understood() {
         check_body("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\ndeXXX", "de");
         check_body("HTTP/1.1 200 OK\r\nContent-Length: 2      \r\n\r\nde", "de");
@@ -474,7 +467,7 @@ mod tests {
         let packed = gzipped(b"de");
         let short = with_head("Content-Encoding: gzip\r\n", &packed[..packed.len() - 1]);
         assert_eq!(read(&short), Err(ResponseError::Damaged));
-        for coding in ["br", "deflate", "gzip, gzip"] {
+        for coding in ["br", "zstd", "gzip, gzip"] {
             check_refused(
                 &format!("HTTP/1.1 200 OK\r\nContent-Encoding: {coding}\r\n\r\nde"),
                 ResponseError::Coding,

@@ -1,52 +1,88 @@
 # qBittorrent 5.1.0 (libtorrent 2.0.11) as packaged by Debian 13, from a capture of its announces.
-# One `key = value` a line. docs: protocol/src/tracker/disguise/mod.rs
+# One `key = value` a line; protocol/src/tracker/disguise/mod.rs explains each key.
 
 name = qBittorrent 5.1.0
+default-weight = 3
 
-# 20 bytes: this prefix, the rest drawn from this alphabet; nothing in it is ever escaped.
+# 20 bytes; nothing in them is ever escaped.
 peer-id-prefix = -qB5100-
 peer-id-alphabet = 0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!()*-._~
+peer-id-check = none
 
-# The announce key: 32 bits, in HTTP as 8 of these digits.
+# In UDP announces the same number.
+key-bits = 32
 key-digits = 0123456789ABCDEF
+key-padded = yes
+key-scope = channel
 
-# What stands for itself in a query; everything else becomes % and two of these digits.
+request-line = GET {target} HTTP/1.1
+query = info_hash={info_hash}&peer_id={peer_id}&port={port}&uploaded=0&downloaded=0&left={left}&corrupt=0&key={key}&event={event}&numwant={numwant}&compact=1&no_peer_id=1&supportcrypto=1&redundant=0&trackerid={trackerid}
 escape-literal = 0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!()*-._~
 escape-digits = 0123456789abcdef
+trackerid-literal = 0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!()*-._~
 
-# A pair whose placeholder has no value is left out.
-query = info_hash={info_hash}&peer_id={peer_id}&port={port}&uploaded=0&downloaded=0&left={left}&corrupt=0&key={key}&event={event}&numwant={numwant}&compact=1&no_peer_id=1&supportcrypto=1&redundant=0&trackerid={trackerid}
-
-# In this order and case; a line whose placeholder has no value is left out.
+# In this order and case.
 header = Host: {host}
 header = User-Agent: qBittorrent/5.1.0
 header = Accept-Encoding: gzip
 header = Authorization: Basic {authorization}
 header = Connection: close
 
+http-families = both
+http-keep-alive = 0
+http-timeout = 30
+http-idle-timeout = 10
+redirects-max = 5
+
+# One connect request an attempt, never repeated; the first attempt waits longer.
+udp-connect-shared = no
+udp-families = both
+udp-url-option = yes
+udp-timeouts = 22 10
+udp-connection-lifetime = 60
+
 # A magnet link whose metadata never came: not a seed, and never complete.
 left = 16384
 numwant = 200
 numwant-stopped = 0
 
-# UDP trackers: the path and query follow the announce (BEP 41).
-udp-url-option = yes
-
-# A tracker of every tier, the first that works of each.
+# Its own default, as far as known; not measured.
 every-tier = yes
 
-# Seconds.
 interval-default = 1800
 interval-min = 300
-retry-first = 5
-retry-max = 3600
-http-timeout = 30
-http-idle-timeout = 10
+# 5 + 12.5 * n * n, rounded down, at most an hour. A refusal without a time: none seen within 900 s.
+retry = 17 55 117 205 317 455 617 805 1017 1255 1517 1805 2117 2455 2817 3205 3600
+retry-udp = 17 55 117 205 317 455 617 805 1017 1255 1517 1805 2117 2455 2817 3205 3600
+retry-refused = 1800
 stopped-timeout = 5
-udp-timeout = 10
-udp-connection-lifetime = 60
+tick = 1000
+# Torrents of one start were seen 0.6 s apart.
+start-spacing = 400+600
 
-# The n-th failure in a row waits retry-first * (1 + n * n * this / 100) seconds, rounded down.
-retry-growth-percent = 250
+# It draws one at its first start and keeps it.
+ports = 1024-65535
 
-redirects-max = 5
+dht-version = 4c54020b
+dht-transactions = random 2
+# `get_peers` for everything, also to join (marked `bs`) and to keep the table fresh.
+dht-queries = get-peers
+dht-bootstrap-mark = yes
+dht-implied-port = yes
+dht-seed = yes
+dht-token-bytes = 4
+dht-answers-ip = yes
+dht-answers-port = yes
+dht-secure-ids = yes
+dht-one-id = no
+dht-announce-interval = 900
+dht-announce-gap = 4
+dht-announce-nodes = 8
+dht-refresh-interval = 5
+lan-announce = yes
+lan-hex = lower
+lan-cookie = hex
+# Each torrent every 300 s, the others between; three packets, 2 and 4 s apart.
+lan-rhythm = in-turn 300 2 4
+lan-voices = address
+lan-hops = 32

@@ -1,0 +1,222 @@
+//! Look-ups of a node: whom they start from, what they ask, what comes of them.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
+
+use crate::limits::DHT_LOOKUPS_MAX;
+use crate::scope::{Scope, believable};
+use crate::tracker::announcer::Family;
+
+use super::super::lookup::{Lookup, Step};
+use super::super::message::{Contact, Question, Response, Want};
+use super::super::node_id::NodeId;
+use super::super::pending::{Purpose, Tag};
+use super::super::profile::QueryMix;
+use super::super::routing_table::K;
+use super::{
+    AnnouncedPort, Errand, JOIN_PAUSE_FIRST, JOIN_PAUSE_MAX, Job, Node, NodeOutput, Report,
+    SEEDS_MIN, SELF_LOOKUP_INTERVAL, State,
+};
+
+impl Node {
+    /// Begins to look up a swarm; `None` when there is no room for one more look-up.
+    pub(in crate::dht) fn look_up(
+        &mut self,
+        infohash: NodeId,
+        errand: Errand,
+        now: Instant,
+    ) -> Option<u64> {
+        if self.jobs.len() >= DHT_LOOKUPS_MAX {
+            return None;
+        }
+        let mut lookup = Lookup::new(infohash, self.id);
+        for contact in self.table.closest(&infohash, K, true) {
+            lookup.seed(contact);
+        }
+        let few = self.table.len() < SEEDS_MIN;
+        self.last_job += 1;
+        let job = self.last_job;
+        self.jobs.insert(job, Job { lookup, errand });
+        if few {
+            self.seed_from_bootstrap(job);
+        }
+        self.advance(job, now);
+        Some(job)
+    }
+
+    /// Gives up the look-ups of a swarm.
+    pub(in crate::dht) fn forget_swarm(&mut self, swarm: u64) {
+        self.jobs.retain(|_, job| match job.errand {
+            Errand::Join => true,
+            Errand::Swarm { swarm: of, .. } => of != swarm,
+        });
+    }
+
+    pub(super) fn join(&mut self, now: Instant) {
+        let target = self.id.with_random_tail(&mut self.rng);
+        let mut lookup = Lookup::new(target, self.id);
+        for contact in self.table.closest(&target, K, true) {
+            lookup.seed(contact);
+        }
+        self.last_job += 1;
+        let job = self.last_job;
+        self.state = State::Joining { job };
+        self.jobs.insert(job, Job { lookup, errand: Errand::Join });
+        self.seed_from_bootstrap(job);
+        self.advance(job, now);
+    }
+
+    /// Adds those we were given to a look-up: routers only if there are few others.
+    pub(super) fn seed_from_bootstrap(&mut self, job: u64) {
+        let nodes: Vec<_> = self.bootstrap.iter().map(|(address, id)| (*address, *id)).collect();
+        let routers: Vec<_> = self.routers.iter().map(|address| (*address, None)).collect();
+        let few = self.table.len() + nodes.len() < SEEDS_MIN || self.failures > 0;
+        for (address, id) in nodes.into_iter().chain(routers.into_iter().filter(|_| few)) {
+            self.seed(job, address, id);
+        }
+    }
+
+    pub(super) fn seed(&mut self, job: u64, address: SocketAddr, id: Option<NodeId>) {
+        // Somebody without a name is asked early: anywhere is as likely as anywhere else.
+        let id = id.unwrap_or_else(|| NodeId::random(&mut self.rng));
+        if let Some(job) = self.jobs.get_mut(&job) {
+            job.lookup.seed(Contact { id, address });
+        }
+    }
+
+    /// Asks whoever a look-up wants to ask, and ends it when it wants nobody any more.
+    pub(super) fn advance(&mut self, key: u64, now: Instant) {
+        loop {
+            let room = !self.pending.is_full();
+            let Some(job) = self.jobs.get_mut(&key) else { return };
+            match job.lookup.step_if(room) {
+                Step::Ask(contact) => {
+                    let (target, errand) = (job.lookup.target(), job.errand);
+                    self.ask_for_lookup(contact, target, errand, key, now);
+                }
+                Step::Wait => return,
+                Step::Done => break,
+            }
+        }
+        if let Some(job) = self.jobs.remove(&key) {
+            self.finish(key, &job, now);
+        }
+    }
+
+    pub(super) fn finish(&mut self, key: u64, job: &Job, now: Instant) {
+        let (asked, answered) = (job.lookup.asked(), job.lookup.answered());
+        if job.errand == Errand::Join {
+            // The table has room for more than the look-up has asked; the nearest is asked first.
+            job.lookup.unasked().rev().for_each(|contact| self.hear(contact));
+        }
+        match job.errand {
+            Errand::Join if self.state == (State::Joining { job: key }) => {
+                self.state = if self.table.is_empty() {
+                    let pause = JOIN_PAUSE_FIRST * 2_u32.saturating_pow(self.failures.min(10));
+                    self.failures = self.failures.saturating_add(1);
+                    State::Alone { again: now + pause.min(JOIN_PAUSE_MAX) }
+                } else {
+                    self.failures = 0;
+                    self.outputs.push_back(NodeOutput::Joined);
+                    State::Joined { self_lookup: now + SELF_LOOKUP_INTERVAL }
+                };
+            }
+            Errand::Join => {}
+            Errand::Swarm { swarm, announce } => {
+                let announced = announce.map_or(0, |port| self.announce(&job.lookup, port, now));
+                let report = Report { asked, answered, announced };
+                self.outputs.push_back(NodeOutput::LookupDone { swarm, report });
+            }
+        }
+    }
+
+    /// Tells the nearest nodes that gave a token; gives back how many.
+    pub(super) fn announce(&mut self, lookup: &Lookup, port: AnnouncedPort, now: Instant) -> usize {
+        let nearest = lookup.closest_with_token(self.profile.announce_nodes);
+        for (to, token) in &nearest {
+            let question = Question::AnnouncePeer {
+                infohash: lookup.target(),
+                port: port.port,
+                implied_port: self.profile.implied_port.then_some(port.shared),
+                seed: self.profile.seed.then_some(false),
+                token,
+            };
+            self.ask(*to, Tag::AnnouncePeer, &question, Purpose::Announce, now);
+        }
+        nearest.len()
+    }
+
+    pub(super) fn ask_for_lookup(
+        &mut self,
+        to: Contact,
+        target: NodeId,
+        errand: Errand,
+        job: u64,
+        now: Instant,
+    ) {
+        let join = errand == Errand::Join;
+        let (tag, question) = match self.profile.queries {
+            QueryMix::Classic if join => {
+                (Tag::FindNode, Question::FindNode { target, want: Want { v4: true, v6: true } })
+            }
+            QueryMix::Classic | QueryMix::GetPeersOnly => {
+                let bootstrap = join && self.profile.bootstrap_mark;
+                let want = self.want_of(to.address.ip());
+                (Tag::GetPeers, Question::GetPeers { infohash: target, bootstrap, want })
+            }
+        };
+        self.ask(to, tag, &question, Purpose::Lookup(job), now);
+    }
+
+    /// Asked over the other IP version, a node must be told which nodes we want.
+    pub(super) fn want_of(&self, asked: IpAddr) -> Want {
+        let foreign = Family::of(asked) != self.family;
+        match self.family {
+            Family::V4 => Want { v4: foreign, v6: false },
+            Family::V6 => Want { v4: false, v6: foreign },
+        }
+    }
+
+    pub(super) fn on_lookup_answer(
+        &mut self,
+        key: u64,
+        from: SocketAddr,
+        response: &Response<'_>,
+        now: Instant,
+    ) {
+        let named: Vec<Contact> = self.believed(from, &response.nodes).collect();
+        if let Some(job) = self.jobs.get_mut(&key) {
+            job.lookup.on_answer(from, response.id, response.token);
+            named.into_iter().for_each(|contact| job.lookup.offer(contact));
+            if let Errand::Swarm { swarm, .. } = job.errand {
+                self.on_peers(swarm, from, &response.peers);
+            }
+        }
+        self.advance(key, now);
+        self.settle_state(now);
+    }
+
+    pub(super) fn on_peers(&mut self, swarm: u64, told_by: SocketAddr, peers: &[SocketAddr]) {
+        let scope = Scope::of(told_by.ip());
+        let peers: BTreeSet<SocketAddr> =
+            peers.iter().copied().filter(|peer| believable(*peer, scope)).collect();
+        if !peers.is_empty() {
+            let peers = peers.into_iter().collect();
+            self.outputs.push_back(NodeOutput::PeersFound { swarm, peers, told_by });
+        }
+    }
+
+    /// Those of the named nodes that we could ask, and that whoever names them can know.
+    pub(super) fn believed<'a>(
+        &self,
+        told_by: SocketAddr,
+        nodes: &'a [Contact],
+    ) -> impl Iterator<Item = Contact> + use<'a> {
+        let (scope, family) = (Scope::of(told_by.ip()), self.family);
+        let believed = move |it: &Contact| {
+            Family::of(it.address.ip()) == family && believable(it.address, scope)
+        };
+        nodes.iter().copied().filter(believed)
+    }
+}
