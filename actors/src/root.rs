@@ -6,7 +6,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::Recipient;
 use bitchat_protocol::id::ChannelId;
 use bitchat_protocol::mesh;
 
@@ -21,7 +20,7 @@ use crate::mesh_manager::{self, MeshManager};
 use crate::peer_supervisor::{self, PeerSupervisor};
 use crate::resolver::{self, Resolver};
 use crate::source::ListSources;
-use crate::supervision::{ActorSpec, ChildSpec, RestartLimit, Slot, Strategy, Supervisor};
+use crate::supervision::{ActorSpec, ChildSpec, Line, RestartLimit, Slot, Strategy, Supervisor};
 use crate::tracker_announcer::{self, TrackerAnnouncer};
 use crate::udp_port::{self, UdpPort};
 use crate::vault::Profile;
@@ -95,10 +94,10 @@ pub struct Offices {
 }
 
 impl Offices {
-    /// All that finds members and is up now.
+    /// All that may find members: each is restarted without those who ask it.
     #[must_use]
-    pub fn sources(&self) -> Vec<Recipient<ListSources>> {
-        self.tracker_announcer.recipient().into_iter().collect()
+    pub fn sources(&self) -> Vec<Line<ListSources>> {
+        vec![self.tracker_announcer.line(), self.dht.line(), self.lan_discovery.line()]
     }
 }
 

@@ -1,6 +1,6 @@
 //! How a source of members' addresses does: the one question that each of them answers.
 //!
-//! Whoever finds members (trackers today) handles [`ListSources`] and is named in
+//! Whoever finds members (trackers, the DHT, the local network) handles [`ListSources`] and is named in
 //! [`Offices::sources`](crate::root::Offices::sources); whoever shows it needs to know no more.
 
 use std::time::Instant;
@@ -19,6 +19,10 @@ pub struct ListSources;
 pub enum SourceKind {
     /// A BitTorrent tracker.
     Tracker,
+    /// The Mainline DHT.
+    Dht,
+    /// The local network.
+    Lan,
 }
 
 impl SourceKind {
@@ -27,6 +31,8 @@ impl SourceKind {
     pub const fn word(self) -> &'static str {
         match self {
             Self::Tracker => "tracker",
+            Self::Dht => "dht",
+            Self::Lan => "lan",
         }
     }
 }
@@ -38,6 +44,8 @@ pub enum SourceState {
     Due,
     /// It is being asked.
     Asked,
+    /// It was told of us, where nobody needs to answer; no member was heard there yet.
+    Announced,
     /// Its last answer was good.
     Works,
     /// It failed the last time.
@@ -55,6 +63,7 @@ impl SourceState {
         match self {
             Self::Due => "due",
             Self::Asked => "asked",
+            Self::Announced => "announced",
             Self::Works => "works",
             Self::Fails => "fails",
             Self::Absent => "absent",
@@ -80,11 +89,17 @@ pub struct SourceStatus {
     pub state: SourceState,
     /// When it last gave a good answer.
     pub last_answer: Option<Instant>,
+    /// When it last took an announce of ours.
+    pub last_announce: Option<Instant>,
     /// When it will be asked next, at the earliest; `None`: not as long as nothing changes.
     pub next_try: Option<Instant>,
     /// Peers worth dialling in its last answer.
     pub peers_found: usize,
-    /// Failures in a row.
+    /// Of the DHT: nodes that we know.
+    pub nodes: Option<usize>,
+    /// Of the local network: how often others have announced the channel.
+    pub heard: Option<u64>,
+    /// Failures in a row, where they are counted.
     pub failures: u32,
     /// Why it failed the last time, in its own words perhaps; `None` after a good answer.
     pub last_error: Option<String>,

@@ -7,8 +7,10 @@ use std::time::Instant;
 
 use actix::{MailboxError, Recipient};
 use bitchat_actors::clock;
+use bitchat_actors::dht::{DhtReport, ListDht};
 use bitchat_actors::mesh_manager::{ListMembers, Members};
 use bitchat_actors::source::{ListSources, SourceStatus};
+use bitchat_actors::supervision::Line;
 use bitchat_actors::udp_port::{CountDrops, Drops, FindWhereabouts, Whereabouts};
 use bitchat_protocol::id::PeerId;
 use bitchat_protocol::nat::NatKind;
@@ -17,8 +19,8 @@ use serde_json::{Value, json};
 
 use crate::channels::{self, Channel};
 use crate::report::{
-    ChannelReport, ClockReport, DropReport, NatReport, PeersReport, Sighting, SourceReport,
-    StatusReport, mesh,
+    ChannelReport, ClockReport, DhtNodeReport, DropReport, NatReport, PeersReport, Sighting,
+    SourceReport, StatusReport, mesh,
 };
 use crate::rpc::{self, INVALID_PARAMS, REFUSED, Refusal};
 
@@ -35,12 +37,14 @@ pub(crate) struct About {
     pub(crate) started: Instant,
 }
 
-/// Whom to ask; all are started before who asks.
+/// Whom to ask; all are started before who asks, and those at the end of a line are started again
+/// without who asks.
 #[derive(Debug, Clone)]
 pub(crate) struct Queries {
     pub(crate) about: Arc<About>,
     pub(crate) members: Recipient<ListMembers>,
-    pub(crate) sources: Vec<Recipient<ListSources>>,
+    pub(crate) sources: Vec<Line<ListSources>>,
+    pub(crate) dht: Line<ListDht>,
     pub(crate) whereabouts: Recipient<FindWhereabouts>,
     pub(crate) drops: Recipient<CountDrops>,
 }
@@ -116,7 +120,12 @@ impl Queries {
         let meant = channels.meant(params)?;
         let whereabouts = self.whereabouts.send(FindWhereabouts).await.map_err(restarting)?;
         let drops = self.drops.send(CountDrops).await.map_err(restarting)?;
-        let sources = join_all(self.sources.iter().map(|it| it.send(ListSources))).await;
+        let dht = match self.dht.recipient() {
+            Some(dht) => dht.send(ListDht).await.map_err(restarting)?,
+            None => DhtReport::default(),
+        };
+        let present: Vec<_> = self.sources.iter().filter_map(Line::recipient).collect();
+        let sources = join_all(present.iter().map(|it| it.send(ListSources))).await;
         let sources: Vec<SourceStatus> =
             sources.into_iter().collect::<Result<Vec<_>, _>>().map_err(restarting)?.concat();
         let members = meant.iter().map(|it| self.members.send(ListMembers { channel: it.id }));
@@ -125,7 +134,8 @@ impl Queries {
         let channels = meant.into_iter().zip(&members);
         Ok(StatusReport {
             channels: channels.map(|(it, members)| channel(it, members, &sources, now)).collect(),
-            dropped: dropped(&drops),
+            dht: dht.nodes.iter().map(|node| DhtNodeReport::new(node, now)).collect(),
+            dropped: dropped(&drops, &dht),
             ..self.node(&whereabouts, now)
         })
     }
@@ -152,8 +162,7 @@ impl Queries {
             clock: whereabouts
                 .clock
                 .map(|(minutes_ahead, at)| ClockReport { minutes_ahead, ms_ago: since(at, now) }),
-            channels: Vec::new(),
-            dropped: Vec::new(),
+            ..StatusReport::default()
         }
     }
 }
@@ -179,7 +188,10 @@ fn channel(
     let own = || sources.iter().filter(|source| source.channel == channel.id);
     let mut sources: Vec<&SourceStatus> = own().collect();
     // Each place where it comes first, with all its IP versions.
-    sources.sort_by_key(|source| own().position(|other| other.place == source.place));
+    let is_same = |one: &SourceStatus, other: &SourceStatus| {
+        (one.kind, &one.place) == (other.kind, &other.place)
+    };
+    sources.sort_by_key(|source| own().position(|other| is_same(source, other)));
     ChannelReport {
         id: channel.id.to_string(),
         name: channel.name.to_string(),
@@ -209,7 +221,7 @@ const fn nat_word(kind: NatKind) -> &'static str {
     }
 }
 
-fn dropped(drops: &Drops) -> Vec<DropReport> {
+fn dropped(drops: &Drops, dht: &DhtReport) -> Vec<DropReport> {
     let gate = &drops.gate;
     let all = [
         ("foreign", gate.foreign, "datagrams of QUIC that is not ours"),
@@ -221,7 +233,8 @@ fn dropped(drops: &Drops) -> Vec<DropReport> {
         ("no_room", gate.no_room, "first packets while there were too many links"),
         ("no_link", gate.no_link, "packets for a link that is gone"),
         ("unknown", drops.unknown, "datagrams that are nothing this node speaks"),
-        ("krpc", drops.krpc, "messages of the DHT, which this node does not speak"),
+        ("krpc", drops.krpc, "messages of the DHT while it was off or busy"),
+        ("dht", dht.dropped, "messages of the DHT that were of no use, or too many"),
         ("refused", drops.refused, "batches that a busy part of the node had no room for"),
         ("unsent", drops.unsent, "packets that the socket had no room for"),
     ];

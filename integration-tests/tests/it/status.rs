@@ -12,7 +12,7 @@ use bitchat_integration_tests::faulty_tracker::{FaultyTracker, HttpFault};
 use bitchat_integration_tests::node::Home;
 use serde_json::{Value, json};
 
-use crate::scene::{MESH_WITHIN, PROGRAM, SOON, Scene, must_talk};
+use crate::scene::{MESH_WITHIN, PROGRAM, SOON, Scene, must_have_links, must_talk};
 
 /// The address of a tracker that is not there.
 fn dead_tracker() -> String {
@@ -106,6 +106,58 @@ fn a_node_with_a_good_a_dead_and_a_faulty_tracker_says_how_each_does() {
         &["in use by a node", "warning  source", "1 of 3 work", "1 of 1 members linked"],
     );
     must_talk(&mut chats, 0, 1, "still here");
+}
+
+/// The row of a kind, over an IP version or over none that matters.
+fn row_of<'a>(status: &'a Value, kind: &str, ip: &Value) -> &'a Value {
+    let rows = status["channels"][0]["sources"].as_array().expect("a list");
+    let found = rows.iter().find(|row| row["kind"] == kind && row["ip"] == *ip);
+    found.unwrap_or_else(|| panic!("{kind} is not in {status}"))
+}
+
+#[test]
+fn the_dht_and_the_local_network_have_their_rows() {
+    let mut scene = Scene::new(2);
+    for home in &mut scene.homes {
+        for (key, value) in [
+            ("trackers.enabled", "false"),
+            ("lan.enabled", "true"),
+            ("lan.interfaces", "lo,lo0"),
+            ("dht.enabled", "true"),
+            // Nobody is there; a public one must not be asked.
+            ("dht.routers", "127.0.0.1:9"),
+        ] {
+            home.set(key, value);
+        }
+    }
+    let mut alone = scene.chat(0);
+    let (home, none) = (&scene.homes[0], Value::Null);
+    let status = status_until(home, MESH_WITHIN, |status| {
+        row_of(status, "dht", &json!("ipv4"))["state"] == "fails"
+            && row_of(status, "lan", &none)["state"] == "announced"
+    });
+    let is_time = |value: &Value| value.as_u64().is_some();
+    let dht = row_of(&status, "dht", &json!("ipv4"));
+    assert_eq!(dht["last_error"], "none of the nodes to start from has answered");
+    assert_eq!((&dht["nodes"], &dht["peers_found"]), (&json!(0), &json!(0)));
+    assert!(is_time(&dht["next_try_in_ms"]) && dht["last_answer_ms_ago"].is_null(), "{dht}");
+    assert_eq!(status["dht"][0]["joined"], false);
+    let lan = row_of(&status, "lan", &none);
+    assert!(is_time(&lan["last_announce_ms_ago"]) && is_time(&lan["next_try_in_ms"]), "{lan}");
+    assert_eq!((&lan["heard"], &lan["peers_found"]), (&json!(0), &json!(0)));
+    // A source on the local network alone is neither good news nor bad.
+    let said = examine(home, &[], 3);
+    must_hold(&said, &["not joined over IPv4, 0 nodes known", "no member heard yet", "none works"]);
+
+    let mut other = scene.chat(1);
+    must_have_links(&mut alone, 1, MESH_WITHIN);
+    must_have_links(&mut other, 1, MESH_WITHIN);
+    let status = status_until(home, SOON, |it| row_of(it, "lan", &none)["state"] == "works");
+    let lan = row_of(&status, "lan", &none);
+    assert!(lan["heard"].as_u64() >= Some(1) && lan["peers_found"].as_u64() >= Some(1), "{lan}");
+    let shown = home.must_run(&["status"]);
+    must_hold(&shown, &["local network", "others heard", "DHT", "0 nodes known", "IPv4", "works"]);
+    must_hold(&examine(home, &[], 0), &["local network answered", "1 of 1 members linked"]);
 }
 
 fn start_run(home: &Home) -> Child {

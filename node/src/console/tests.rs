@@ -293,6 +293,7 @@ fn queries(neighbour: &actix::Addr<Neighbour>) -> Queries {
         about: Arc::new(about),
         members: neighbour.clone().recipient(),
         sources: Vec::new(),
+        dht: bitchat_actors::supervision::Line::to_nobody(),
         whereabouts: neighbour.clone().recipient(),
         drops: neighbour.clone().recipient(),
     }

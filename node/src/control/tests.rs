@@ -6,8 +6,10 @@ use std::time::Instant;
 
 use actix::{Addr, Handler, MessageResult};
 use bitchat_actors::channel_book::OpenedChannel;
+use bitchat_actors::dht::{DhtReport, ListDht};
 use bitchat_actors::mesh_manager::{Completeness, ListMembers, Member, Members};
 use bitchat_actors::source::{ListSources, SourceKind, SourceState, SourceStatus};
+use bitchat_actors::supervision::Line;
 use bitchat_actors::udp_port::{CountDrops, Drops, FindWhereabouts, Whereabouts};
 use bitchat_protocol::channel::{ChannelKeys, ChannelSecret, Rotation};
 use bitchat_protocol::crypto::Rng;
@@ -78,13 +80,24 @@ impl Handler<ListSources> for Neighbour {
             infohash: None,
             state: SourceState::Fails,
             last_answer: None,
+            last_announce: None,
             next_try: Some(now + Duration::from_secs(60)),
             peers_found: 0,
+            nodes: None,
+            heard: None,
             failures: 2,
             last_error: Some("it did not answer in time".into()),
             warning: None,
         };
         MessageResult(self.channels.iter().map(|it| status(it.keys.id())).collect())
+    }
+}
+
+impl Handler<ListDht> for Neighbour {
+    type Result = MessageResult<ListDht>;
+
+    fn handle(&mut self, _: ListDht, _: &mut Self::Context) -> Self::Result {
+        MessageResult(DhtReport { nodes: Vec::new(), dropped: 5 })
     }
 }
 
@@ -135,7 +148,8 @@ fn desk(is_mute: bool) -> Desk {
     let queries = Queries {
         about: Arc::new(about),
         members: node.clone().recipient(),
-        sources: vec![node.clone().recipient()],
+        sources: vec![Line::to(node.clone().recipient())],
+        dht: Line::to(node.clone().recipient()),
         whereabouts: node.clone().recipient(),
         drops: node.clone().recipient(),
     };
@@ -184,6 +198,7 @@ async fn a_status_has_the_node_its_channels_their_sources_and_what_was_dropped()
     assert!(source["next_try_in_ms"].as_u64().is_some_and(|ms| (59_000..=60_000).contains(&ms)));
     let dropped = status["dropped"].as_array().unwrap();
     assert!(dropped.iter().any(|it| it["what"] == "unknown" && it["count"] == 7), "{dropped:?}");
+    assert!(dropped.iter().any(|it| it["what"] == "dht" && it["count"] == 5), "{dropped:?}");
 
     write(&mut client, &request(2, "status", &json!({"channel": "other"}))).await;
     let status = &answer(&mut client).await["result"];

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use super::Check;
 use crate::exit::Exit;
-use crate::report::{ChannelReport, SourceReport, StatusReport, nat_words, safe_name, span};
+use crate::report::{
+    ChannelReport, DhtNodeReport, SourceReport, StatusReport, counted, nat_words, safe_name, span,
+};
 
 /// The checks, and whether anybody answers the node.
 pub(super) fn checks(status: &StatusReport) -> (Vec<Check>, bool) {
@@ -16,6 +18,7 @@ pub(super) fn checks(status: &StatusReport) -> (Vec<Check>, bool) {
     ];
     checks.extend(clock(status));
     checks.extend(nat(status));
+    checks.extend(dht(&status.dht));
     checks.append(&mut sources);
     checks.extend(status.channels.iter().map(members));
     (checks, works || linked > 0)
@@ -35,14 +38,39 @@ fn nat(status: &StatusReport) -> Vec<Check> {
     let check = |(over, kind): (&str, &String)| {
         let what = format!("{over}: {}", nat_words(kind));
         if kind == "endpoint-dependent" {
-            let todo = "forward this node's UDP port in the router, or let members be reached who \
-                        are behind no such router: two of its kind do not reach each other";
-            Check::warning("NAT", what, todo)
+            Check::warning("NAT", what, FORWARD)
         } else {
             Check::ok("NAT", what)
         }
     };
     known.map(check).collect()
+}
+
+/// What to do where each sees us at another port.
+const FORWARD: &str = "forward this node's UDP port in the router, or let members be reached who are \
+                       behind no such router: two of its kind do not reach each other";
+
+/// Nothing where the DHT is off.
+fn dht(nodes: &[DhtNodeReport]) -> Vec<Check> {
+    if nodes.is_empty() {
+        return Vec::new();
+    }
+    let memberships: Vec<String> = nodes.iter().map(DhtNodeReport::membership).collect();
+    let what = memberships.join("; ");
+    let mut checks = vec![if nodes.iter().any(|node| node.joined) {
+        Check::ok("DHT", what)
+    } else {
+        let todo = "wait a minute; then see that the firewall lets UDP out, or name nodes that can \
+                    be reached in dht.routers";
+        Check::warning("DHT", what, todo)
+    }];
+    for node in nodes {
+        checks.extend(node.seen().map(|seen| match node.port {
+            Some(_) => Check::ok("DHT", seen),
+            None => Check::warning("DHT", seen, FORWARD),
+        }));
+    }
+    checks
 }
 
 /// Each place once, over whatever IP version and for whatever channel.
@@ -53,21 +81,28 @@ fn sources(status: &StatusReport, has_links: bool) -> (Vec<Check>, bool) {
     }
     let mut checks = Vec::new();
     let (mut working, mut failing) = (0, 0);
-    for ((kind, place), rows) in &places {
-        let label = format!("{kind} {place}");
-        let failed = rows.iter().find(|row| row.failures > 0);
+    for rows in places.values() {
+        let label = rows.first().map(|row| row.label()).unwrap_or_default();
+        let failed = rows.iter().find(|row| row.failures > 0 || row.state == "fails");
+        let pending = rows.iter().find(|row| row.may_work());
         if let Some(works) = rows.iter().find(|row| row.works()) {
             working += 1;
             let ago = works.last_answer_ms_ago.map(span).unwrap_or_default();
             let peers = rows.iter().map(|row| row.peers_found).max().unwrap_or(0);
-            let peers = if peers == 1 { "1 peer".to_owned() } else { format!("{peers} peers") };
-            let what = format!("{} answered {ago} ago and named {peers}", label.trim_end());
+            let peers = counted(peers, "peer", "");
+            let what = format!("{label} answered {ago} ago and named {peers}");
             checks.push(Check::ok("source", what));
+        } else if let Some(pending) = pending {
+            let announced = pending.last_announce_ms_ago;
+            checks.extend(announced.map(|ms| {
+                let what = format!("{label}: announced {} ago, no member heard yet", span(ms));
+                Check::ok("source", what)
+            }));
         } else if let Some(failed) = failed {
             failing += 1;
             let error = failed.last_error.as_deref().unwrap_or("it failed");
             let next = failed.next_try_in_ms.map(|ms| format!("; tried again in {}", span(ms)));
-            let what = format!("{}: {error}{}", label.trim_end(), next.unwrap_or_default());
+            let what = format!("{label}: {error}{}", next.unwrap_or_default());
             let todo = "nothing, as long as another source works";
             checks.push(Check::warning("source", what, todo));
         }
@@ -82,10 +117,11 @@ fn sum(working: usize, failing: usize, all: usize, has_links: bool) -> Check {
     match (working, failing) {
         (0, 0) if all == 0 => Check::warning(
             "sources",
-            "nobody is asked for members: trackers.enabled is false, or no channel names a tracker",
+            "nobody is asked for members: trackers.enabled, dht.enabled and lan.enabled are false, or \
+             no channel is open",
             "nothing, if you want it so: only addresses that are known already are tried",
         ),
-        (0, 0) => Check::ok("sources", "none has answered yet; ask again in a minute"),
+        (0, 0) => Check::ok("sources", "none has answered yet; ask again in a few minutes"),
         (0, _) if has_links => {
             Check::warning("sources", "none works, but members are linked", todo)
         }
@@ -152,6 +188,50 @@ mod tests {
         assert_eq!(verdict(0, vec![tracker("udp://a:1", "asked", 0)]), Some(Verdict::Ok));
         let rows = checks(&status(0, vec![good, bad])).0;
         assert!(rows.iter().any(|row| row.what.contains("udp://b:1: it did not answer in time")));
+    }
+
+    #[test]
+    fn a_source_that_may_work_is_no_failure_and_no_success() {
+        let lan = SourceReport {
+            kind: "lan".into(),
+            state: "announced".into(),
+            last_announce_ms_ago: Some(3000),
+            ..SourceReport::default()
+        };
+        let dht = |state: &str, error: Option<&str>| SourceReport {
+            kind: "dht".into(),
+            state: state.into(),
+            last_answer_ms_ago: Some(9000).filter(|_| error.is_none()),
+            last_error: error.map(Into::into),
+            ..SourceReport::default()
+        };
+        let rows = checks(&status(0, vec![lan.clone()])).0;
+        let announced = "local network: announced 3s ago, no member heard yet";
+        assert!(rows.iter().any(|row| row.what == announced), "{rows:?}");
+        let verdict = |sources| verdict_of("sources", &status(0, sources));
+        assert_eq!(verdict(vec![lan.clone()]), Some(Verdict::Ok));
+        let dead = dht("fails", Some("no node of the DHT is known"));
+        assert_eq!(verdict(vec![lan, dead]), Some(Verdict::Problem(Exit::NotDelivered)));
+        let (again, told) = checks(&status(0, vec![dht("asked", None)]));
+        assert!(told, "one that is asked again has answered: {again:?}");
+    }
+
+    #[test]
+    fn the_dht_is_joined_or_not_and_says_where_it_sees_us() {
+        let mut status = status(0, Vec::new());
+        assert_eq!(verdict_of("DHT", &status), None);
+        let v6 = DhtNodeReport { ip: "ipv6".into(), ..DhtNodeReport::default() };
+        status.dht = vec![v6.clone()];
+        let todo = checks(&status).0.into_iter().find(|it| it.name == "DHT").and_then(|it| it.todo);
+        assert!(todo.is_some_and(|todo| todo.contains("dht.routers")));
+        let v4 = DhtNodeReport { ip: "ipv4".into(), joined: true, nodes: 412, ..v6.clone() };
+        status.dht = vec![v4.clone(), v6.clone()];
+        assert_eq!(verdict_of("DHT", &status), Some(Verdict::Ok));
+        let rows = checks(&status).0;
+        let words = "joined over IPv4, 412 nodes known; not joined over IPv6, 0 nodes known";
+        assert!(rows.iter().any(|row| row.what == words), "{rows:?}");
+        status.dht = vec![DhtNodeReport { address: Some([9, 9, 9, 9].into()), ..v4 }, v6];
+        assert_eq!(verdict_of("DHT", &status), Some(Verdict::Warning), "each at another port");
     }
 
     #[test]

@@ -16,6 +16,7 @@ use futures_util::future::join_all;
 
 use super::{Check, Patient};
 use crate::exit::{Exit, Failure};
+use crate::settings::Settings;
 
 /// Trackers that are knocked at, the first of each channel before the second of any.
 const TRACKERS_MAX: usize = 24;
@@ -29,7 +30,7 @@ pub(super) fn checks(
     profile: &Profile,
 ) -> Result<(Vec<Check>, bool), Failure> {
     if !patient.settings.trackers.enabled {
-        let todo = "nothing, if you want it so: only addresses that are known already are tried";
+        let todo = otherwise(patient.settings);
         let what = "off in the settings (trackers.enabled)";
         return Ok((vec![Check::warning("trackers", what, todo)], false));
     }
@@ -45,10 +46,14 @@ pub(super) fn checks(
             None => book.send(ListChannels).await.map_err(failed)?,
         };
         let urls = choose(&channels);
+        if urls.is_empty() && !channels.is_empty() {
+            let todo = otherwise(patient.settings);
+            return Ok((vec![Check::warning("trackers", "no channel names one", todo)], false));
+        }
         if urls.is_empty() {
             let todo = "make a channel with `bitchat channel new NAME`, or join one with `bitchat \
                         channel join FILE`";
-            return Ok((vec![Check::warning("trackers", "no channel names one", todo)], false));
+            return Ok((vec![Check::warning("trackers", "there is no channel", todo)], false));
         }
         let resolver = Resolver::new(resolver::Config::default()).start().recipient();
         let probe = TrackerProbe::new(resolver, Fetcher::new(), PATIENCE).start();
@@ -56,6 +61,18 @@ pub(super) fn checks(
         let probed: Result<Vec<Probed>, _> = join_all(knocks).await.into_iter().collect();
         Ok(judge(&probed.map_err(failed)?))
     })
+}
+
+/// How members are found without a tracker.
+fn otherwise(settings: &Settings) -> &'static str {
+    match (settings.dht.enabled, settings.lan.enabled) {
+        (true, true) => "nothing, if you want it so: there are the DHT and the local network",
+        (true, false) => "nothing, if you want it so: there is the DHT",
+        (false, true) => "nothing, if you want it so: there is the local network, and nothing else",
+        (false, false) => {
+            "nothing, if you want it so: only addresses that are known already are tried"
+        }
+    }
 }
 
 /// Each tracker once, the best of all channels first.

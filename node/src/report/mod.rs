@@ -4,16 +4,20 @@
 //! Words of a later version that this one does not know (a kind of source, a state) are shown as
 //! they are.
 
+mod dht;
 mod peers;
+mod source;
 mod status;
 mod words;
 
+pub(crate) use dht::DhtNodeReport;
 pub(crate) use peers::PeersReport;
+pub(crate) use source::SourceReport;
 pub(crate) use status::nat_words;
 pub(crate) use status::{
-    ChannelReport, ClockReport, DropReport, NatReport, Sighting, SourceReport, StatusReport,
+    ChannelReport, ClockReport, DropReport, NatReport, Sighting, StatusReport,
 };
-pub(crate) use words::{mesh, safe_name, span};
+pub(crate) use words::{counted, mesh, safe_name, span};
 
 /// An answer of a node that cannot be read.
 pub(crate) const OTHER_VERSION: &str =

@@ -3,11 +3,11 @@
 
 use std::net::SocketAddr;
 
-use bitchat_actors::source::{SourceState, SourceStatus};
 use bitchat_protocol::text::escape_for_terminal;
-use bitchat_protocol::tracker::announcer::Family;
 use serde::{Deserialize, Serialize};
 
+use super::dht::DhtNodeReport;
+use super::source::SourceReport;
 use super::words::{safe_name, span};
 
 /// How a node does.
@@ -27,6 +27,8 @@ pub(crate) struct StatusReport {
     pub(crate) observed: Vec<Sighting>,
     pub(crate) nat: NatReport,
     pub(crate) clock: Option<ClockReport>,
+    /// Over each IP version; empty while there is none.
+    pub(crate) dht: Vec<DhtNodeReport>,
     pub(crate) channels: Vec<ChannelReport>,
     pub(crate) dropped: Vec<DropReport>,
 }
@@ -66,151 +68,12 @@ pub(crate) struct ChannelReport {
     pub(crate) sources: Vec<SourceReport>,
 }
 
-/// How a source of addresses does for one channel.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct SourceReport {
-    pub(crate) kind: String,
-    pub(crate) place: String,
-    /// `ipv4` or `ipv6`, where it matters.
-    pub(crate) ip: Option<String>,
-    pub(crate) infohash: Option<String>,
-    pub(crate) state: String,
-    pub(crate) last_answer_ms_ago: Option<u64>,
-    pub(crate) next_try_in_ms: Option<u64>,
-    pub(crate) peers_found: usize,
-    pub(crate) failures: u32,
-    pub(crate) last_error: Option<String>,
-    pub(crate) warning: Option<String>,
-}
-
 /// Something that was dropped, counted since the start.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct DropReport {
     pub(crate) what: String,
     pub(crate) words: String,
     pub(crate) count: u64,
-}
-
-impl SourceReport {
-    /// A row as it stands at `now`.
-    pub(crate) fn new(source: SourceStatus, now: std::time::Instant) -> Self {
-        Self {
-            kind: source.kind.word().into(),
-            place: source.place,
-            ip: source.family.map(|family| ip_word(family).into()),
-            infohash: source.infohash.map(|infohash| infohash.to_string()),
-            state: source.state.word().into(),
-            last_answer_ms_ago: source.last_answer.map(|at| milliseconds(now, at)),
-            next_try_in_ms: source.next_try.map(|at| milliseconds(at, now)),
-            peers_found: source.peers_found,
-            failures: source.failures,
-            last_error: source.last_error,
-            warning: source.warning,
-        }
-    }
-
-    /// Whether its last answer was good.
-    pub(crate) fn works(&self) -> bool {
-        self.state == SourceState::Works.word()
-    }
-
-    fn row(&self) -> [String; 6] {
-        let state = match (self.failures, &*self.state) {
-            (2.., state) if state == SourceState::Fails.word() => {
-                format!("{state} ({} times)", self.failures)
-            }
-            (_, state) => escape_for_terminal(state).into_owned(),
-        };
-        let ago = |ms| format!("{} ago", span(ms));
-        let next = |ms| if ms == 0 { "now".to_owned() } else { format!("in {}", span(ms)) };
-        [
-            escape_for_terminal(&format!("{} {}", self.kind, self.place)).trim_end().to_owned(),
-            self.ip.as_deref().map_or_else(|| "-".to_owned(), |ip| shown_ip(ip).into_owned()),
-            state,
-            self.last_answer_ms_ago.map_or_else(|| "never".to_owned(), ago),
-            self.next_try_in_ms.map_or_else(|| "-".to_owned(), next),
-            self.peers_found.to_string(),
-        ]
-    }
-
-    /// What it says beside its row.
-    fn remarks(&self) -> Vec<String> {
-        let one = |what: &str, text: &Option<String>| {
-            text.as_ref().map(|text| format!("{what}: {}", escape_for_terminal(text)))
-        };
-        let is_absent = self.state == SourceState::Absent.word();
-        let error = if is_absent { "not there" } else { "last error" };
-        [one(error, &self.last_error), one("it warns", &self.warning)]
-            .into_iter()
-            .flatten()
-            .collect()
-    }
-}
-
-/// Milliseconds from `earlier` to `later`; 0 when it is the other way round.
-fn milliseconds(later: std::time::Instant, earlier: std::time::Instant) -> u64 {
-    let span = later.saturating_duration_since(earlier).as_millis();
-    u64::try_from(span).unwrap_or(u64::MAX)
-}
-
-const fn ip_word(family: Family) -> &'static str {
-    match family {
-        Family::V4 => "ipv4",
-        Family::V6 => "ipv6",
-    }
-}
-
-fn shown_ip(ip: &str) -> std::borrow::Cow<'_, str> {
-    match ip {
-        "ipv4" => "IPv4".into(),
-        "ipv6" => "IPv6".into(),
-        other => escape_for_terminal(other),
-    }
-}
-
-const HEADINGS: [&str; 6] = ["source", "over", "state", "last answer", "next try", "peers"];
-
-impl ChannelReport {
-    fn describe(&self) -> String {
-        let mut text = format!(
-            "{} ({}): mesh {}, {} of {} linked",
-            safe_name(&self.name),
-            self.id.chars().take(8).filter(char::is_ascii_hexdigit).collect::<String>(),
-            escape_for_terminal(&self.mesh),
-            self.linked,
-            self.members,
-        );
-        if self.sources.is_empty() {
-            text += "\n  nothing is asked for members: trackers.enabled is false, or the channel \
-                     names no tracker";
-            return text;
-        }
-        let mut rows = vec![HEADINGS.map(str::to_owned)];
-        rows.extend(self.sources.iter().map(SourceReport::row));
-        let widths: [usize; 6] = std::array::from_fn(|column| {
-            rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0)
-        });
-        let remarks =
-            std::iter::once(Vec::new()).chain(self.sources.iter().map(|it| self.remarks(it)));
-        for (row, remarks) in rows.iter().zip(remarks) {
-            let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
-            text += &format!("\n  {}", cells.collect::<Vec<_>>().join("  ").trim_end());
-            for remark in remarks {
-                text += &format!("\n    {remark}");
-            }
-        }
-        text
-    }
-
-    /// Around midnight a channel has two infohashes, and each source a row for each.
-    fn remarks(&self, source: &SourceReport) -> Vec<String> {
-        let mut remarks = source.remarks();
-        let has_several = self.sources.iter().any(|other| other.infohash != source.infohash);
-        if let (true, Some(infohash)) = (has_several, &source.infohash) {
-            remarks.insert(0, format!("infohash: {}", escape_for_terminal(infohash)));
-        }
-        remarks
-    }
 }
 
 impl StatusReport {
@@ -259,6 +122,7 @@ impl StatusReport {
         }
         facts.push(("IPv4", nat_words(&self.nat.ipv4).into_owned()));
         facts.push(("IPv6", nat_words(&self.nat.ipv6).into_owned()));
+        facts.extend(self.dht.iter().map(|node| ("DHT", node.describe())));
         if let Some(clock) = &self.clock {
             facts.push(("clock", clock.describe()));
         }
@@ -378,6 +242,24 @@ mod tests {
     }
 
     #[test]
+    fn the_dht_and_the_local_network_say_what_they_have_beside_the_table() {
+        let of = |kind: &str, state| SourceReport {
+            kind: kind.into(),
+            ip: None,
+            last_announce_ms_ago: Some(61_000),
+            ..source("", state)
+        };
+        let dht = SourceReport { nodes: Some(412), ..of("dht", "works") };
+        let lan = SourceReport { heard: Some(3), ..of("lan", "announced") };
+        let mut report = report();
+        report.channels[0].sources = vec![dht, lan];
+        let text = report.describe();
+        assert!(text.contains("\n    412 nodes known; announced 1m 1s ago\n"), "{text}");
+        assert!(text.contains("\n  local network  -     announced  never"), "{text}");
+        assert!(text.contains("\n    announced 1m 1s ago; others heard 3 times"), "{text}");
+    }
+
+    #[test]
     fn two_infohashes_are_told_apart_and_one_is_not_shown() {
         let mut report = report();
         assert!(!report.describe().contains("infohash"));
@@ -389,7 +271,7 @@ mod tests {
     fn a_channel_without_a_source_says_why() {
         let mut report = report();
         report.channels[0].sources.clear();
-        assert!(report.describe().contains("trackers.enabled is false"));
+        assert!(report.describe().contains("dht.enabled and lan.enabled are false"));
     }
 
     #[test]

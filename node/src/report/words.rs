@@ -1,9 +1,11 @@
 //! Words and numbers that several reports share.
 
-use std::time::Duration;
+use std::borrow::Cow;
+use std::time::{Duration, Instant};
 
 use bitchat_actors::mesh_manager::Completeness;
 use bitchat_protocol::text::escape_for_terminal;
+use bitchat_protocol::tracker::announcer::Family;
 
 /// How much of a mesh stands, in a word.
 pub(crate) const fn mesh(mesh: Completeness) -> &'static str {
@@ -18,6 +20,35 @@ pub(crate) const fn mesh(mesh: Completeness) -> &'static str {
 /// as `alice: yes`.
 pub(crate) fn safe_name(name: &str) -> String {
     escape_for_terminal(name).replace(':', "\u{a789}")
+}
+
+/// Milliseconds from `earlier` to `later`; 0 when it is the other way round.
+pub(super) fn milliseconds(later: Instant, earlier: Instant) -> u64 {
+    let span = later.saturating_duration_since(earlier).as_millis();
+    u64::try_from(span).unwrap_or(u64::MAX)
+}
+
+/// An IP version, for programs.
+pub(super) const fn ip_word(family: Family) -> &'static str {
+    match family {
+        Family::V4 => "ipv4",
+        Family::V6 => "ipv6",
+    }
+}
+
+/// An IP version, for people.
+pub(crate) fn shown_ip(ip: &str) -> Cow<'_, str> {
+    match ip {
+        "ipv4" => "IPv4".into(),
+        "ipv6" => "IPv6".into(),
+        other => escape_for_terminal(other),
+    }
+}
+
+/// How many of something there are, for people.
+pub(crate) fn counted(count: usize, what: &str, rest: &str) -> String {
+    let ending = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{ending} {rest}").trim_end().to_owned()
 }
 
 /// A time in at most two units, the largest that say something.

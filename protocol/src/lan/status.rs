@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Lan, Rhythm};
+use super::{Interface, Lan, Rhythm};
 use crate::id::{ChannelId, InfoHash};
 
 /// How an infohash does on the local network.
@@ -25,6 +25,12 @@ pub struct Status {
 }
 
 impl Lan {
+    /// Those of our addresses that announce.
+    #[must_use]
+    pub fn voices(&self) -> Vec<Interface> {
+        self.voices.iter().map(|voice| voice.interface).collect()
+    }
+
     /// How each infohash does at `now`.
     #[must_use]
     pub fn statuses(&self, now: Instant) -> Vec<Status> {
