@@ -27,6 +27,7 @@ pub mod message;
 mod status;
 #[cfg(test)]
 mod tests;
+mod torrent;
 mod voice;
 
 use std::collections::VecDeque;
@@ -38,6 +39,7 @@ pub use self::habit::{Cookie, HexCase, LanHabit, Rhythm, Voices};
 use self::heard::{Heard, address_of, is_near};
 pub use self::message::Family;
 pub use self::status::Status;
+use self::torrent::Torrent;
 use self::voice::{Voice, repeat, speaking};
 use crate::crypto::Rng;
 use crate::id::{ChannelId, InfoHash};
@@ -70,19 +72,6 @@ pub struct Lan {
     heard: Heard,
     counters: Counters,
     outputs: VecDeque<Output>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Torrent {
-    channel: ChannelId,
-    infohash: InfoHash,
-    port: u16,
-    announced_at: Option<Instant>,
-    /// Before its turn.
-    hurry_at: Option<Instant>,
-    /// How often another has announced it, and when last.
-    heard: u64,
-    heard_at: Option<Instant>,
 }
 
 impl Lan {
@@ -346,18 +335,6 @@ impl Lan {
         });
         let ours = self.interfaces.iter().any(|interface| interface.address == source);
         cookie || ours && self.torrents.iter().any(|torrent| torrent.port == search.port)
-    }
-}
-
-impl Torrent {
-    const fn new(channel: ChannelId, infohash: InfoHash, port: u16) -> Self {
-        let (announced_at, hurry_at, heard_at) = (None, None, None);
-        Self { channel, infohash, port, announced_at, hurry_at, heard: 0, heard_at }
-    }
-
-    fn is_due(&self, now: Instant, interval: Duration) -> bool {
-        let hurry = self.hurry_at.is_some_and(|hurry_at| hurry_at <= now);
-        hurry || self.announced_at.is_none_or(|at| now.duration_since(at) >= interval)
     }
 }
 

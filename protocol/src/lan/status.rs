@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use super::torrent::Torrent;
 use super::{Interface, Lan, Rhythm};
 use crate::id::{ChannelId, InfoHash};
 
@@ -34,7 +35,7 @@ impl Lan {
     /// How each infohash does at `now`.
     #[must_use]
     pub fn statuses(&self, now: Instant) -> Vec<Status> {
-        let status = |(at, torrent): (usize, &super::Torrent)| Status {
+        let status = |(at, torrent): (usize, &Torrent)| Status {
             channel: torrent.channel,
             infohash: torrent.infohash,
             last_announce: torrent.announced_at,
@@ -46,7 +47,7 @@ impl Lan {
         self.torrents.iter().enumerate().map(status).collect()
     }
 
-    fn next_announce(&self, at: usize, torrent: &super::Torrent) -> Option<Instant> {
+    fn next_announce(&self, at: usize, torrent: &Torrent) -> Option<Instant> {
         if self.is_idle() {
             return None;
         }

@@ -9,7 +9,7 @@ use crate::tracker::disguise::ClientProfile;
 use crate::tracker::http::Response;
 use crate::tracker::url::{Scheme, TrackerUrl};
 
-/// The settings of an [`Announcer`].
+/// The settings of an [`Announcer`](super::Announcer).
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Which client we look like.
