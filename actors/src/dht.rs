@@ -6,7 +6,8 @@
 //! | [`Withdraw`] | mesh manager | looks no longer |
 //! | [`ViewChanged`] | mesh manager | how urgent it is |
 //! | [`KrpcDatagram`] | UDP port | a message of the DHT, perhaps |
-//! | [`ListDht`] | console, control | how it does |
+//! | [`ListSources`] | console, control | how each channel does, over each IP version |
+//! | [`ListDht`] | console, control | how it does as a whole |
 //! | [`Shutdown`] | supervisor | saves the nodes that worked, then stops |
 //!
 //! Sends [`PeersDiscovered`] to the mesh manager, and introduces itself to it and to the UDP port.
@@ -22,13 +23,16 @@ use actix::{
     Actor, ActorContext as _, ActorFutureExt as _, AsyncContext as _, Context, Handler, Message,
     MessageResult, Recipient, WrapFuture as _,
 };
-use bitchat_protocol::dht::{self as machine, Event, Input, NodeStatus, Output, Pace, Status};
+use bitchat_protocol::dht::{
+    self as machine, Activity, Event, Input, NodeStatus, Output, Pace, Status,
+};
 use bitchat_protocol::mesh::{Completeness, Source};
 
 use crate::directory::Directory;
 use crate::discovery::{self, Announce, PeersDiscovered, Place, ViewChanged, Withdraw};
 use crate::driver::{Drive, Driver};
 use crate::resolver::{self, FindAddresses};
+use crate::source::{ListSources, SourceKind, SourceState, SourceStatus};
 use crate::supervision::{Outlet, Shutdown};
 use crate::udp_port::{KrpcDatagram, SendDatagram, SubscribeDht};
 use crate::vault::{RefusalLog, SealedFile};
@@ -74,7 +78,7 @@ pub struct Neighbours {
     pub directory: Directory,
 }
 
-/// Asks how the DHT does.
+/// Asks how the DHT does as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
 #[rtype(result = "DhtReport")]
 pub struct ListDht;
@@ -82,10 +86,8 @@ pub struct ListDht;
 /// The answer to [`ListDht`].
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct DhtReport {
-    /// The DHT as a whole, over each IP version.
+    /// Over each IP version.
     pub nodes: Vec<NodeStatus>,
-    /// Each infohash, over each IP version.
-    pub searches: Vec<Status>,
     /// Datagrams that were of no use, and answers not given, so far.
     pub dropped: u64,
 }
@@ -183,6 +185,37 @@ fn read(file: &SealedFile) -> machine::Saved {
     }
 }
 
+/// The DHT as a source for one infohash.
+fn row(status: Status) -> SourceStatus {
+    let is_stuck = status.activity == Activity::NoNodes && status.next_try.is_none();
+    let state = match (status.activity, status.last_error) {
+        (Activity::Joining | Activity::LookingUp, _) => SourceState::Asked,
+        (Activity::NoNodes | Activity::Resting, Some(_)) => SourceState::Fails,
+        (Activity::NoNodes, None) if is_stuck => SourceState::Fails,
+        (Activity::NoNodes, None) => SourceState::Due,
+        (Activity::Resting, None) if status.last_answer.is_some() => SourceState::Works,
+        (Activity::Resting, None) => SourceState::Due,
+    };
+    let last_error = status.last_error.map(|error| error.to_string());
+    SourceStatus {
+        channel: status.channel,
+        kind: SourceKind::Dht,
+        place: String::new(),
+        family: Some(status.family),
+        infohash: Some(status.infohash),
+        state,
+        last_answer: status.last_answer,
+        last_announce: status.last_announce,
+        next_try: status.next_try,
+        peers_found: status.peers_found,
+        nodes: Some(status.nodes),
+        heard: None,
+        failures: status.failures,
+        last_error: last_error.or_else(|| is_stuck.then(|| status.activity.to_string())),
+        warning: None,
+    }
+}
+
 fn log(status: &Status) {
     let (channel, family) = (status.channel.short(), status.family);
     let (peers, nodes) = (status.peers_found, status.nodes);
@@ -273,16 +306,20 @@ impl Handler<KrpcDatagram> for Dht {
     }
 }
 
+impl Handler<ListSources> for Dht {
+    type Result = MessageResult<ListSources>;
+
+    fn handle(&mut self, _: ListSources, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.driver.machine().statuses().into_iter().map(row).collect())
+    }
+}
+
 impl Handler<ListDht> for Dht {
     type Result = MessageResult<ListDht>;
 
     fn handle(&mut self, _: ListDht, _: &mut Self::Context) -> Self::Result {
         let machine = self.driver.machine();
-        MessageResult(DhtReport {
-            nodes: machine.node_statuses(),
-            searches: machine.statuses(),
-            dropped: machine.dropped(),
-        })
+        MessageResult(DhtReport { nodes: machine.node_statuses(), dropped: machine.dropped() })
     }
 }
 

@@ -8,8 +8,9 @@
 //! 4. [`vault`], [`contact_book`], [`channel_book`]: what is kept on disk.
 //! 5. [`udp_port`], [`resolver`], [`http_fetch`]: sockets, names, HTTP.
 //! 6. [`peer_supervisor`], [`crypto_session`], [`peer_transport`], [`directory`]: links.
-//! 7. [`mesh_manager`], [`discovery`], [`tracker_announcer`], [`dht`], [`lan_discovery`],
+//! 7. [`source`], [`mesh_manager`], [`discovery`], [`tracker_announcer`], [`dht`], [`lan_discovery`],
 //!    [`chat_desk`]: members, finding them, talking to them.
+//! 8. [`tracker_probe`]: for a person who asks what is wrong; not part of the tree.
 //!
 //! The tree is drawn in `ARCHITECTURE.md`; who sends what to whom stands at the top of each file.
 
@@ -30,7 +31,9 @@ pub mod peer_supervisor;
 pub mod peer_transport;
 pub mod resolver;
 pub mod root;
+pub mod source;
 pub mod supervision;
 pub mod tracker_announcer;
+pub mod tracker_probe;
 pub mod udp_port;
 pub mod vault;

@@ -19,7 +19,8 @@ use crate::lan_discovery::{self, LanDiscovery};
 use crate::mesh_manager::{self, MeshManager};
 use crate::peer_supervisor::{self, PeerSupervisor};
 use crate::resolver::{self, Resolver};
-use crate::supervision::{ActorSpec, ChildSpec, RestartLimit, Slot, Strategy, Supervisor};
+use crate::source::ListSources;
+use crate::supervision::{ActorSpec, ChildSpec, Line, RestartLimit, Slot, Strategy, Supervisor};
 use crate::tracker_announcer::{self, TrackerAnnouncer};
 use crate::udp_port::{self, UdpPort};
 use crate::vault::Profile;
@@ -90,6 +91,14 @@ pub struct Offices {
     pub chat_desk: Slot<ChatDesk>,
     /// Who is linked.
     pub directory: Directory,
+}
+
+impl Offices {
+    /// All that may find members: each is restarted without those who ask it.
+    #[must_use]
+    pub fn sources(&self) -> Vec<Line<ListSources>> {
+        vec![self.tracker_announcer.line(), self.dht.line(), self.lan_discovery.line()]
+    }
 }
 
 /// The tree of a node, not yet running; a console may be added as its last child.

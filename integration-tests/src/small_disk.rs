@@ -75,6 +75,7 @@ impl SmallDisk {
     }
 
     /// Every file with its content, but for what fills the disk and the lock, which is no data.
+    /// A socket is no file.
     ///
     /// # Panics
     ///
@@ -88,7 +89,7 @@ impl SmallDisk {
                 let path = entry.expect("an entry").path();
                 if path.is_dir() {
                     directories.push(path);
-                } else if !path.ends_with(FILLER) && !path.ends_with("lock") {
+                } else if path.is_file() && !path.ends_with(FILLER) && !path.ends_with("lock") {
                     let bytes = std::fs::read(&path).expect("a file");
                     files.push((path, bytes));
                 }

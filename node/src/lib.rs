@@ -4,9 +4,12 @@
 //! Crate map, in reading order:
 //!
 //! 1. [`cli`]: the command line, one file per noun.
-//! 2. `run`, `console`: a node until it ends, and what a person has in front of it; `disguise`: what it
-//!    looks like from outside.
-//! 3. [`profile`], [`settings`], [`paths`], [`logging`], [`output`], [`exit`]: what holds for every command.
+//! 2. `run`, `console`, `control`: a node until it ends, what a person has in front of it, and the
+//!    socket at which it is asked; `disguise`: what it looks like from outside.
+//! 3. `rpc`, `queries`, `report`, `lines`, `channels`: what both share: requests, the methods that
+//!    only ask, their results for programs and people.
+//! 4. `doctor`: what works and what does not.
+//! 5. [`profile`], [`settings`], [`paths`], [`logging`], [`output`], [`exit`]: what holds for every command.
 
 pub mod cli;
 pub mod exit;
@@ -16,8 +19,14 @@ pub mod paths;
 pub mod profile;
 pub mod settings;
 
+mod channels;
 mod console;
+mod control;
 mod disguise;
+mod doctor;
+mod lines;
+mod queries;
+mod report;
+mod rpc;
 mod run;
-
 mod suggest;

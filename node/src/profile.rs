@@ -73,7 +73,12 @@ pub fn open(global: &Global) -> Result<Profile, Failure> {
     }
 }
 
-fn data_dir(global: &Global) -> Result<PathBuf, Failure> {
+/// The directory that profiles are in.
+///
+/// # Errors
+///
+/// A [`Failure`] when no flag names it and there is no home directory.
+pub fn data_dir(global: &Global) -> Result<PathBuf, Failure> {
     global.data_dir.clone().or_else(paths::data_dir).ok_or_else(|| {
         let text = "there is no home directory; say where profiles are with --data-dir DIR";
         Failure::new(Exit::Configuration, text)

@@ -1,6 +1,7 @@
 //! Starts a node and keeps it until it is ended: by a signal, by its console or by its failure.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,16 +9,19 @@ use actix_rt::System;
 use bitchat_actors::root::{self, Open};
 use bitchat_actors::supervision::{ChildSpec, Exit as TreeExit, RestartLimit, Stopper};
 use bitchat_actors::vault::Profile;
-use bitchat_actors::{lan_discovery, supervision, tracker_announcer, udp_port};
+use bitchat_actors::{clock, lan_discovery, supervision, tracker_announcer, udp_port};
 use bitchat_protocol::quic::{EndpointConfig, SuitePreference};
 use bitchat_protocol::tracker::ClientProfile;
 use bitchat_protocol::{dht, lan};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::console::{self, Channel, Console, Ending, Front};
+use crate::channels::Channel;
+use crate::console::{self, Console, Ending, Front};
+use crate::control::{Control, Desk, Place};
 use crate::disguise;
 use crate::exit::{Exit, Failure};
 use crate::output::talk;
+use crate::queries::{About, Queries};
 use crate::settings::{Cipher, Settings};
 
 /// How often actors may fail before the node gives up.
@@ -45,17 +49,19 @@ pub(crate) fn run(
     supervision::install_panic_hook();
     let worn = disguise::worn(settings, &mut profile)?;
     let port = disguise::listen_port(settings, &worn, &mut profile)?;
+    let about = about(&profile);
     let (profile, worn) = (Arc::new(profile), Arc::new(worn));
     let config = root_config(settings, profile, open, worn, port, talk.is_some());
     let front = talk.as_ref().map(|talk| talk.front.clone());
     let result = System::new().block_on(async {
         let ending = Arc::new(Ending::default());
-        let own_peer = config.profile.peer_id();
+        let place = control_place(&config.profile);
         let (mut tree, offices) = root::supervisor(config);
         let has_console = talk.is_some();
         if let Some(talk) = talk {
-            tree = tree.child(console_spec(talk, own_peer, &offices, &ending));
+            tree = tree.child(console_spec(talk, &about, &offices, &ending));
         }
+        tree = tree.child(control_spec(place, &about, &offices));
         let (stopper, ended) = tree.spawn();
         ending.attach(stopper.clone());
         let console = has_console.then(|| Arc::clone(&ending));
@@ -83,13 +89,13 @@ fn finish(exit: &TreeExit, ending: &Ending) -> Result<Exit, Failure> {
 
 fn console_spec(
     talk: Talk,
-    own_peer: bitchat_protocol::id::PeerId,
+    about: &Arc<About>,
     offices: &root::Offices,
     ending: &Arc<Ending>,
 ) -> ChildSpec {
-    let (slots, ending) = (offices.clone(), Arc::clone(ending));
+    let (slots, ending, about) = (offices.clone(), Arc::clone(ending), Arc::clone(about));
     let Talk { channels, front, linger, receipts } = talk;
-    let config = console::Config { own_peer, channels, linger, receipts };
+    let config = console::Config { channels, linger, receipts };
     let events = console::read_input(&front);
     let make = move || {
         let offices = console::Offices {
@@ -99,11 +105,48 @@ fn console_spec(
             notices: slots.chat_desk.need()?,
             members: slots.mesh_manager.need()?,
             contacts: slots.contact_book.need()?,
+            queries: queries(&about, &slots)?,
         };
         let (config, front) = (config.clone(), front.clone());
         Ok(Console::new(config, offices, front, events.clone(), Arc::clone(&ending)))
     };
     ChildSpec::try_actor("console", make).into()
+}
+
+/// Last, as nobody depends on it and it asks all others.
+fn control_spec(place: Place, about: &Arc<About>, offices: &root::Offices) -> ChildSpec {
+    let (slots, about) = (offices.clone(), Arc::clone(about));
+    let make = move || {
+        let desk = Desk { queries: queries(&about, &slots)?, open: slots.channel_book.need()? };
+        Ok(Control::new(place.clone(), desk))
+    };
+    ChildSpec::try_actor("control", make).into()
+}
+
+fn queries(about: &Arc<About>, slots: &root::Offices) -> Result<Queries, String> {
+    Ok(Queries {
+        about: Arc::clone(about),
+        members: slots.mesh_manager.need()?,
+        sources: slots.sources(),
+        dht: slots.dht.line(),
+        whereabouts: slots.udp_port.need()?,
+        drops: slots.udp_port.need()?,
+    })
+}
+
+fn about(profile: &Profile) -> Arc<About> {
+    Arc::new(About {
+        peer: profile.peer_id(),
+        name: profile.display_name().map_or_else(String::new, ToString::to_string),
+        profile: profile.name().to_owned(),
+        directory: profile.dir().display().to_string(),
+        started: clock::now(),
+    })
+}
+
+fn control_place(profile: &Profile) -> Place {
+    let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+    Place::choose(profile.dir(), runtime.as_deref())
 }
 
 /// The first signal asks the node to leave politely, the second ends the process. A console is asked

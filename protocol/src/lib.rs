@@ -6,8 +6,8 @@
 //! 2. [`bencode`], [`uri`], `host`, [`identity`], [`channel`]: who we are and what a channel is.
 //! 3. [`noise`], [`quic`]: how two nodes prove that they know the channel's key, and the link that follows.
 //! 4. [`wire`], [`session`]: what two peers say to each other on a link, and its first words.
-//! 5. [`scope`], [`tracker`], [`dht`], [`lan`],
-//!    [`mesh`], [`chat`]: finding peers, wanting peers, talking to them.
+//! 5. [`scope`], [`nat`], [`tracker`], [`dht`], [`lan`],
+//!    [`mesh`], [`chat`]: where we are, finding peers, wanting peers, talking to them.
 //! 6. [`contact`], [`at_rest`]: whom we trust, and what lies on disk in a profile.
 //!
 //! The contract of a machine is in [`machine`].
@@ -26,6 +26,7 @@ pub mod lan;
 pub mod limits;
 pub mod machine;
 pub mod mesh;
+pub mod nat;
 pub mod noise;
 pub mod quic;
 pub mod scope;

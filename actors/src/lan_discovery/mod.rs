@@ -5,6 +5,7 @@
 //! | [`Announce`] | mesh manager | begins to announce a channel, or goes on with another port |
 //! | [`Withdraw`] | mesh manager | announces a channel no longer, or one infohash of it |
 //! | [`ViewChanged`] | mesh manager | whether we are alone in a channel |
+//! | [`ListSources`] | console, control | how each channel does |
 //! | [`CountHeard`] | anybody | what was heard so far |
 //!
 //! Sends [`PeersDiscovered`] to the mesh manager, and introduces itself to it.
@@ -33,6 +34,7 @@ use bitchat_protocol::mesh::{Completeness, Source};
 
 use crate::discovery::{self, Announce, PeersDiscovered, Place, ViewChanged, Withdraw};
 use crate::driver::{Drive, Driver};
+use crate::source::{ListSources, SourceKind, SourceState, SourceStatus};
 use crate::supervision::Outlet;
 use crate::{clock, entropy};
 
@@ -106,6 +108,48 @@ impl LanDiscovery {
             peers: Outlet::new(neighbours.peers),
             mesh: neighbours.mesh,
             failing: BTreeSet::new(),
+        }
+    }
+
+    /// Why nothing is announced or heard; `None`: both work, as far as we know.
+    fn trouble(&self) -> Option<&'static str> {
+        let voices = self.driver.machine().voices();
+        if self.v4.is_none() && self.v6.is_none() {
+            Some("the sockets for the local network cannot be opened")
+        } else if voices.is_empty() {
+            Some("this machine has no address on a network that is used")
+        } else if voices.iter().all(|via| self.failing.contains(&Failing::Send(*via))) {
+            Some("announces cannot be sent on any network")
+        } else {
+            None
+        }
+    }
+
+    /// The local network as a source for one infohash.
+    fn row(&self, status: lan::Status) -> SourceStatus {
+        let trouble = self.trouble();
+        let state = match (trouble, status.last_heard, status.last_announce) {
+            (Some(_), _, _) => SourceState::Fails,
+            (None, Some(_), _) => SourceState::Works,
+            (None, None, Some(_)) => SourceState::Announced,
+            (None, None, None) => SourceState::Due,
+        };
+        SourceStatus {
+            channel: status.channel,
+            kind: SourceKind::Lan,
+            place: String::new(),
+            family: None,
+            infohash: Some(status.infohash),
+            state,
+            last_answer: status.last_heard,
+            last_announce: status.last_announce,
+            next_try: status.next_announce,
+            peers_found: status.peers_found,
+            nodes: None,
+            heard: Some(status.heard),
+            failures: 0,
+            last_error: trouble.map(str::to_owned),
+            warning: None,
         }
     }
 
@@ -224,6 +268,15 @@ impl Handler<ViewChanged> for LanDiscovery {
         if view == Completeness::None {
             self.input(Input::Hurry(channel), ctx);
         }
+    }
+}
+
+impl Handler<ListSources> for LanDiscovery {
+    type Result = MessageResult<ListSources>;
+
+    fn handle(&mut self, _: ListSources, _: &mut Self::Context) -> Self::Result {
+        let statuses = self.driver.machine().statuses(clock::now());
+        MessageResult(statuses.into_iter().map(|status| self.row(status)).collect())
     }
 }
 

@@ -89,6 +89,9 @@ async fn two_on_one_host_hear_each_other() {
     let found = first.found().await;
     assert_eq!((found.channel, found.source), (CHANNEL, Source::Lan));
     assert_eq!(found.peers, ["127.0.0.1:4002".parse().unwrap()]);
+    let row = first.lan.send(ListSources).await.unwrap().remove(0);
+    assert_eq!((row.state, row.peers_found), (SourceState::Works, 1), "{row:?}");
+    assert!(row.last_answer.is_some() && row.last_announce.is_some() && row.next_try.is_some());
     let heard = first.lan.send(CountHeard).await.unwrap();
     assert_eq!(heard.found, 1);
     assert!(heard.own >= 1, "its own announce came back: {heard:?}");
@@ -142,6 +145,9 @@ async fn without_any_interface_it_lives_on() {
     node.lan.send(ViewChanged { channel: CHANNEL, view: Completeness::None }).await.unwrap();
     let heard = node.lan.send(CountHeard).await.unwrap();
     assert_eq!((heard.own, heard.found), (0, 0));
+    let row = node.lan.send(ListSources).await.unwrap().remove(0);
+    assert_eq!((row.state, row.next_try), (SourceState::Fails, None));
+    assert_eq!(row.last_error.unwrap(), "this machine has no address on a network that is used");
 }
 
 #[actix::test]

@@ -30,7 +30,7 @@ pub use control::StopHandle;
 pub use current::{fail, install_panic_hook};
 pub use outlet::Outlet;
 pub use policy::{Backoff, Exit, Restart, RestartLimit, Strategy};
-pub use slot::Slot;
+pub use slot::{Line, Slot};
 pub use spec::{ActorSpec, ChildSpec, GRACE};
 pub use supervisor::{Stopper, Supervisor};
 pub use watch::{watch, watch_in, watch_with};

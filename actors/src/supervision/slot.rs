@@ -53,6 +53,19 @@ impl<A: Actor<Context = Context<A>>> Slot<A> {
         self.recipient().ok_or_else(|| format!("{} is not up", short_name::<A>()))
     }
 
+    /// The way to whatever child is in the slot at the time, for those who are not restarted with it.
+    #[must_use]
+    pub fn line<M>(&self) -> Line<M>
+    where
+        A: Handler<M>,
+        A::Context: ToEnvelope<A, M>,
+        M: Message + Send + 'static,
+        M::Result: Send,
+    {
+        let slot = self.clone();
+        Line(Arc::new(move || slot.recipient()))
+    }
+
     pub(super) fn fill(&self, addr: Addr<A>) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(addr);
     }
@@ -63,6 +76,52 @@ impl<A: Actor<Context = Context<A>>> Slot<A> {
         if slot.as_ref() == Some(of) {
             *slot = None;
         }
+    }
+}
+
+/// The way to whoever is in a slot at present, for one that does not end with them; clones lead to the same.
+pub struct Line<M: Message + Send>(Arc<dyn Fn() -> Option<Recipient<M>> + Send + Sync>)
+where
+    M::Result: Send;
+
+impl<M: Message + Send + 'static> Line<M>
+where
+    M::Result: Send,
+{
+    /// Always leads to the same.
+    #[must_use]
+    pub fn to(recipient: Recipient<M>) -> Self {
+        Self(Arc::new(move || Some(recipient.clone())))
+    }
+
+    /// Leads to nobody.
+    #[must_use]
+    pub fn to_nobody() -> Self {
+        Self(Arc::new(|| None))
+    }
+
+    /// Who is there now. It may end before it is asked.
+    #[must_use]
+    pub fn recipient(&self) -> Option<Recipient<M>> {
+        (self.0)()
+    }
+}
+
+impl<M: Message + Send> Clone for Line<M>
+where
+    M::Result: Send,
+{
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<M: Message + Send> fmt::Debug for Line<M>
+where
+    M::Result: Send,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Line<{}>", short_name::<M>())
     }
 }
 

@@ -7,7 +7,7 @@
 //! | [`ViewChanged`] | mesh manager | whether all members of a channel are linked: then announces are rarer |
 //! | [`WithdrawAll`] | whoever shuts the node down | leaves all, answers when the trackers know |
 //! | [`TrackerDatagram`] | UDP port | an answer of a UDP tracker, perhaps |
-//! | [`ListTrackers`] | console | how each tracker does |
+//! | [`ListSources`] | console, control | how each tracker does, over each IP version |
 //! | [`Shutdown`] | supervisor | leaves all, then stops |
 //!
 //! Sends [`PeersDiscovered`] to the mesh manager, and introduces itself to it and to the UDP port.
@@ -31,7 +31,7 @@ use bitchat_protocol::mesh::{Completeness, Source};
 use bitchat_protocol::scope::Scope;
 use bitchat_protocol::tracker::TrackerUrl;
 use bitchat_protocol::tracker::announcer::{
-    self, Announcer, Event, HttpRequest, Input, Output, RequestId, TrackerStatus,
+    self, Announcer, Event, HttpRequest, Input, Output, RequestId, TrackerState, TrackerStatus,
 };
 use tokio::sync::oneshot;
 
@@ -39,6 +39,7 @@ use crate::discovery::{self, Announce, PeersDiscovered, Place, ViewChanged, With
 use crate::driver::{Drive, Driver};
 use crate::http_fetch::Fetcher;
 use crate::resolver::{self, FindAddresses};
+use crate::source::{ListSources, SourceKind, SourceState, SourceStatus};
 use crate::supervision::{Outlet, Shutdown};
 use crate::udp_port::{SendDatagram, SubscribeTracker, TrackerDatagram};
 use crate::{clock, entropy};
@@ -79,11 +80,6 @@ pub struct Neighbours {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
 #[rtype(result = "()")]
 pub struct WithdrawAll;
-
-/// Asks how each tracker does, over each IP version.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
-#[rtype(result = "Vec<TrackerStatus>")]
-pub struct ListTrackers;
 
 /// The actor; see the module's documentation.
 #[derive(Debug)]
@@ -191,11 +187,11 @@ impl Handler<TrackerDatagram> for TrackerAnnouncer {
     }
 }
 
-impl Handler<ListTrackers> for TrackerAnnouncer {
-    type Result = MessageResult<ListTrackers>;
+impl Handler<ListSources> for TrackerAnnouncer {
+    type Result = MessageResult<ListSources>;
 
-    fn handle(&mut self, _: ListTrackers, _: &mut Self::Context) -> Self::Result {
-        MessageResult(self.driver.machine().statuses())
+    fn handle(&mut self, _: ListSources, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.driver.machine().statuses().into_iter().map(row).collect())
     }
 }
 
@@ -310,6 +306,35 @@ fn parse_tier(channel: ChannelId, tier: &[String]) -> Vec<TrackerUrl> {
             .ok()
     };
     tier.iter().filter_map(parse).collect()
+}
+
+/// A tracker as a source; the path of its address stays here, as it may contain a key of the user's.
+fn row(status: TrackerStatus) -> SourceStatus {
+    let (state, next_try) = match status.state {
+        TrackerState::Due => (SourceState::Due, Some(status.next_try)),
+        TrackerState::Asked => (SourceState::Asked, None),
+        TrackerState::Works => (SourceState::Works, Some(status.next_try)),
+        TrackerState::Fails => (SourceState::Fails, Some(status.next_try)),
+        TrackerState::Absent => (SourceState::Absent, Some(status.next_try)),
+        TrackerState::Spare => (SourceState::Spare, None),
+    };
+    SourceStatus {
+        channel: status.channel,
+        kind: SourceKind::Tracker,
+        place: format!("{}://{}", status.scheme, status.host),
+        family: Some(status.family),
+        infohash: Some(status.infohash),
+        state,
+        last_answer: status.last_answer,
+        last_announce: status.last_answer,
+        next_try,
+        peers_found: status.peers_found,
+        nodes: None,
+        heard: None,
+        failures: status.failures,
+        last_error: status.last_error,
+        warning: status.warning,
+    }
 }
 
 /// Logs the host alone: an address may contain a key of the user's. A tracker that goes on as it did

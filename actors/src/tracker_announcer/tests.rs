@@ -166,13 +166,15 @@ async fn an_http_tracker_is_found_by_name_asked_and_left() {
     assert!(matches!(bench.next().await, Seen::Asked(host) if host == "tracker.test"));
     assert!(requests.recv().await.unwrap().contains("&port=7&"));
     assert_eq!(bench.peers().await, ["127.0.0.1:80".parse().unwrap()]);
-    let statuses = bench.announcer.send(ListTrackers).await.unwrap();
+    let statuses = bench.announcer.send(ListSources).await.unwrap();
     assert_eq!(statuses.len(), 2, "over IPv4 and IPv6; what is no address is left out");
     assert!(statuses[0].last_answer.is_some());
+    assert_eq!(statuses[0].place, format!("http://tracker.test:{port}"), "nothing of its path");
+    assert_eq!((statuses[0].state, statuses[0].peers_found), (SourceState::Works, 1));
     bench.announcer.send(WithdrawAll).await.unwrap();
     let goodbye = requests.recv().await.unwrap();
     assert!(goodbye.contains("&event=stopped&numwant=0&"), "{goodbye}");
-    assert_eq!(bench.announcer.send(ListTrackers).await.unwrap(), []);
+    assert_eq!(bench.announcer.send(ListSources).await.unwrap(), []);
 }
 
 #[actix::test]
@@ -200,8 +202,9 @@ async fn a_complete_channel_is_announced_more_rarely() {
     let mut pauses = Vec::new();
     for view in [Completeness::None, Completeness::Full, Completeness::Partial] {
         bench.announcer.send(ViewChanged { channel: CHANNEL, view }).await.unwrap();
-        let status = bench.announcer.send(ListTrackers).await.unwrap().remove(0);
-        pauses.push((status.next_try - status.last_answer.unwrap()).as_secs_f64());
+        let status = bench.announcer.send(ListSources).await.unwrap().remove(0);
+        let pause = status.next_try.unwrap() - status.last_answer.unwrap();
+        pauses.push(pause.as_secs_f64());
     }
     // The beat of the worn client's timer may make each up to a second shorter.
     let near = |pause: f64, whole: f64| pause > whole - 1.0 && pause <= whole;
@@ -242,8 +245,8 @@ async fn a_name_that_is_nobodys_is_a_failure_in_words() {
     bench.announce("http://nobody.test/announce").await;
     assert!(matches!(bench.next().await, Seen::Asked(_)));
     let status = loop {
-        let status = bench.announcer.send(ListTrackers).await.unwrap().remove(0);
-        if !status.under_way {
+        let status = bench.announcer.send(ListSources).await.unwrap().remove(0);
+        if status.state != SourceState::Asked {
             break status;
         }
     };

@@ -12,7 +12,7 @@
 //! | [`NoteObserved`] | peer supervisor | remembers where a member sees us |
 //! | [`SubscribeIncoming`], [`SubscribeTracker`] | later actors | introduce themselves |
 //! | [`SubscribeOwnAddresses`] | mesh manager | introduces itself; told where we are, now and at each change |
-//! | [`FindLocalPort`], [`CountDrops`] | anybody | queries |
+//! | [`FindLocalPort`], [`FindWhereabouts`], [`CountDrops`] | anybody | queries |
 //!
 //! Owns: the sockets and the [`Endpoint`] (channel gate, routing of packets to links).
 //! Lost on a crash: every link. The mesh redials.
@@ -36,6 +36,7 @@ use actix::{
 use bitchat_protocol::crypto::Secret;
 use bitchat_protocol::crypto::sign::SigningKey;
 use bitchat_protocol::id::{ChannelId, PeerId};
+use bitchat_protocol::nat::{self, NatKind};
 use bitchat_protocol::quic::{
     ChannelGate, Class, Dial, DialError, Endpoint, EndpointConfig, EndpointEvent, GateCounters,
     Interface, Link, LinkId, LinkInput, OwnAddresses, Routed, Transmit, classify,
@@ -199,6 +200,29 @@ pub struct NoteObserved {
 #[rtype(result = "u16")]
 pub struct FindLocalPort;
 
+/// Where we are, as far as we know.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "Whereabouts")]
+pub struct FindWhereabouts;
+
+/// The answer to [`FindWhereabouts`].
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Whereabouts {
+    /// Where the sockets are bound; the port is the same.
+    pub listening: Vec<SocketAddr>,
+    /// The addresses of our interfaces, with our port.
+    pub interfaces: Vec<SocketAddr>,
+    /// Where members that are linked see us; each may lie.
+    pub observed: Vec<(PeerId, SocketAddr)>,
+    /// What translates our IPv4 addresses.
+    pub nat_v4: NatKind,
+    /// What translates our IPv6 addresses.
+    pub nat_v6: NatKind,
+    /// By how many minutes a member's clock was ahead of ours (or, negative, behind) when there
+    /// could be no link because of it, and when that was.
+    pub clock: Option<(i64, Instant)>,
+}
+
 /// Where we are reached on our own interfaces; all of them.
 #[derive(Debug, Clone, PartialEq, Eq, Message)]
 #[rtype(result = "()")]
@@ -215,7 +239,7 @@ pub struct SubscribeOwnAddresses(pub Recipient<OwnAddressesChanged>);
 pub struct CountDrops;
 
 /// The answer to [`CountDrops`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Drops {
     /// By the channel gate.
     pub gate: GateCounters,
@@ -239,8 +263,9 @@ pub struct UdpPort {
     tracker: Option<Outlet<TrackerDatagram>>,
     dht: Option<Outlet<KrpcDatagram>>,
     unsent: VecDeque<Packet>,
-    observed: HashMap<LinkId, (PeerId, IpAddr)>,
+    observed: HashMap<LinkId, (PeerId, SocketAddr)>,
     interfaces: Vec<Interface>,
+    clock: Option<(i64, Instant)>,
     mesh: Option<Recipient<OwnAddressesChanged>>,
     reads: Vec<Read>,
     touched: Vec<(LinkId, Vec<LinkInput>)>,
@@ -291,6 +316,7 @@ impl UdpPort {
             unsent: VecDeque::new(),
             observed: HashMap::new(),
             interfaces: Vec::new(),
+            clock: None,
             mesh: None,
             reads: Vec::new(),
             touched: Vec::new(),
@@ -338,12 +364,13 @@ impl UdpPort {
         match routed {
             Some(Routed::ToLink(link, input)) => self.touch(link, input),
             Some(Routed::Incoming(link)) => self.introduce(link),
-            None => self.tell_of_clocks(),
+            None => self.tell_of_clocks(at.now),
         }
     }
 
-    fn tell_of_clocks(&mut self) {
+    fn tell_of_clocks(&mut self, now: Instant) {
         let Some(ahead) = self.endpoint.take_clock_difference() else { return };
+        self.clock = Some((ahead, now));
         let (minutes, side) = (ahead.unsigned_abs(), if ahead < 0 { "behind" } else { "ahead of" });
         tracing::warn!(
             "a member's clock is {minutes} minutes {side} this machine's, and there is no link \
@@ -458,6 +485,19 @@ impl UdpPort {
         }
     }
 
+    fn whereabouts(&self) -> Whereabouts {
+        let interfaces: Vec<SocketAddr> = self.interfaces.iter().map(|it| it.address).collect();
+        let observed: Vec<(PeerId, SocketAddr)> = self.observed.values().copied().collect();
+        Whereabouts {
+            listening: self.sockets.iter().map(Socket::local).collect(),
+            nat_v4: nat::kind(&interfaces, &observed, false),
+            nat_v6: nat::kind(&interfaces, &observed, true),
+            interfaces,
+            observed,
+            clock: self.clock,
+        }
+    }
+
     fn log_drops_later(ctx: &mut Context<Self>) {
         ctx.run_later(DROPS_INTERVAL, |port, ctx| {
             tracing::debug!(drops = ?port.drops(), "dropped so far");
@@ -478,8 +518,9 @@ impl UdpPort {
     }
 
     fn set_own_addresses(&mut self) {
-        let (interfaces, observed) = (self.interfaces.iter(), self.observed.values());
-        self.endpoint.set_own_addresses(OwnAddresses::new(interfaces.copied(), observed.copied()));
+        let interfaces = self.interfaces.iter().copied();
+        let observed = self.observed.values().map(|(by, at)| (*by, at.ip()));
+        self.endpoint.set_own_addresses(OwnAddresses::new(interfaces, observed));
     }
 
     fn tell_own_addresses(&self) {
@@ -721,7 +762,7 @@ impl Handler<NoteObserved> for UdpPort {
 
     fn handle(&mut self, NoteObserved { link, by, at }: NoteObserved, _: &mut Self::Context) {
         if self.links.contains_key(&link) {
-            self.observed.insert(link, (by, at.ip()));
+            self.observed.insert(link, (by, at));
             self.set_own_addresses();
         }
     }
@@ -732,6 +773,14 @@ impl Handler<FindLocalPort> for UdpPort {
 
     fn handle(&mut self, _: FindLocalPort, _: &mut Self::Context) -> Self::Result {
         MessageResult(self.local_port())
+    }
+}
+
+impl Handler<FindWhereabouts> for UdpPort {
+    type Result = MessageResult<FindWhereabouts>;
+
+    fn handle(&mut self, _: FindWhereabouts, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.whereabouts())
     }
 }
 

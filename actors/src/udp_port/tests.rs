@@ -63,3 +63,25 @@ async fn the_links_of_an_office_that_was_started_again_are_forgotten() {
     let after = port.send(Connect(dial)).await.unwrap().unwrap().id();
     assert!(before.contains(&after), "the endpoint gives their places to others");
 }
+
+#[actix::test]
+async fn where_members_see_us_is_told_as_long_as_their_links_live() {
+    let (port, dial) = port().await;
+    port.send(SubscribeIncoming(Office.start().recipient())).await.unwrap();
+    let at: SocketAddr = "9.9.9.9:7".parse().unwrap();
+    let mut links = Vec::new();
+    for by in [1, 2] {
+        let link = port.send(Connect(dial)).await.unwrap().unwrap().id();
+        port.send(NoteObserved { link, by: PeerId([by; 32]), at }).await.unwrap();
+        links.push(link);
+    }
+    let whereabouts = port.send(FindWhereabouts).await.unwrap();
+    assert_eq!(whereabouts.listening, [dial.address]);
+    assert_eq!(whereabouts.observed.len(), 2);
+    assert_eq!(whereabouts.nat_v4, NatKind::EndpointIndependent);
+    for link in links {
+        port.send(Abandon(link)).await.unwrap();
+    }
+    let whereabouts = port.send(FindWhereabouts).await.unwrap();
+    assert_eq!((whereabouts.observed.len(), whereabouts.nat_v4), (0, NatKind::Unknown));
+}

@@ -10,6 +10,7 @@ mod midnight;
 mod panic;
 mod pipe;
 mod scene;
+mod status;
 mod stranger;
 mod survive;
 mod talk;

@@ -144,4 +144,5 @@ stories! {
     the_dht_fails: "dht",
     the_chat_desk_fails: "chat_desk",
     the_console_fails: "console",
+    the_control_fails: "control",
 }

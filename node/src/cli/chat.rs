@@ -9,7 +9,8 @@ use bitchat_actors::vault::Profile;
 use clap::Args;
 
 use super::{Context, ask, channel};
-use crate::console::{Channel, Front};
+use crate::channels::Channel;
+use crate::console::Front;
 use crate::exit::{Exit, Failure};
 use crate::profile;
 use crate::run::{self, Talk};

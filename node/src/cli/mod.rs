@@ -4,7 +4,9 @@ mod channel;
 mod chat;
 mod config;
 mod contact;
+mod doctor;
 mod id;
+mod status;
 
 use std::path::PathBuf;
 
@@ -20,7 +22,9 @@ pub use channel::ChannelCommand;
 pub use chat::{ChatArguments, RunArguments};
 pub use config::ConfigCommand;
 pub use contact::ContactCommand;
+pub use doctor::DoctorArguments;
 pub use id::IdCommand;
+pub use status::AskArguments;
 
 /// Serverless private group chat, found through BitTorrent trackers.
 #[derive(Debug, Parser)]
@@ -103,6 +107,12 @@ pub enum Command {
     Chat(ChatArguments),
     /// Stay in all channels of the profile until stopped, without a console
     Run(RunArguments),
+    /// How the running node of the profile does: its mesh and where it looks for members
+    Status(AskArguments),
+    /// Who is linked with whom, as the running node of the profile sees it
+    Peers(AskArguments),
+    /// What works, what does not, and what to do
+    Doctor(DoctorArguments),
     /// Settings: what holds and where it comes from
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -130,8 +140,13 @@ pub fn main(arguments: Arguments) -> Exit {
 
 fn dispatch(Arguments { global, command }: Arguments) -> Result<Exit, Failure> {
     let layers = Layers::of_this_machine(global.config.clone(), global.set.clone());
-    let loaded =
-        layers.load().map_err(|error| Failure::new(Exit::Configuration, error.to_string()))?;
+    let loaded = match (layers.load(), &command) {
+        (Ok(loaded), _) => loaded,
+        (Err(error), Command::Doctor(_)) => {
+            return doctor::with_wrong_settings(&global, &error.to_string());
+        }
+        (Err(error), _) => return Err(Failure::new(Exit::Configuration, error.to_string())),
+    };
     let daemon = matches!(command, Command::Run(_));
     logging::start(&loaded.settings.log, global.verbosity(), daemon, global.color())?;
     let output = Output::new(global.json);
@@ -143,6 +158,9 @@ fn dispatch(Arguments { global, command }: Arguments) -> Result<Exit, Failure> {
         Command::Contact(command) => contact::run(&command, &context).map(|()| Exit::Done),
         Command::Chat(arguments) => chat::chat(&arguments, &context),
         Command::Run(arguments) => chat::run(&arguments, &context),
+        Command::Status(arguments) => status::status(&arguments, &context),
+        Command::Peers(arguments) => status::peers(&arguments, &context),
+        Command::Doctor(arguments) => doctor::run(&arguments, &context),
     }
 }
 

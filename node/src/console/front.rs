@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 use super::Event;
-use super::lines::Lines;
 use super::prompt::Prompt;
+use crate::lines::Lines;
 
 /// Pieces waiting to be printed.
 const QUEUE_MAX: usize = 1024;

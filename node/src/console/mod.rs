@@ -16,7 +16,6 @@ mod front;
 mod grammar;
 mod json;
 mod leaving;
-mod lines;
 mod people;
 mod plain;
 mod prompt;
@@ -34,11 +33,12 @@ use actix::{
 use bitchat_actors::chat_desk::{CountUndelivered, Notice, Say, Subscribe, Tell};
 use bitchat_actors::contact_book::FindContact;
 use bitchat_actors::mesh_manager::ListMembers;
-use bitchat_protocol::id::{ChannelId, PeerId};
 use tokio::sync::mpsc;
 
+use crate::channels::Channel;
 use crate::exit::Exit;
-use lines::LineError;
+use crate::lines::LineError;
+use crate::queries::Queries;
 use saying::{Refused, To};
 
 pub(crate) use ending::Ending;
@@ -71,17 +71,9 @@ pub(crate) fn read_input(front: &Front) -> Events {
     Events { input: Arc::new(tokio::sync::Mutex::new(receiver)), seq: Arc::default() }
 }
 
-/// A channel as the console knows it.
-#[derive(Debug, Clone)]
-pub(crate) struct Channel {
-    pub(crate) id: ChannelId,
-    pub(crate) name: Arc<str>,
-}
-
 /// How a console behaves.
 #[derive(Debug, Clone)]
 pub(crate) struct Config {
-    pub(crate) own_peer: PeerId,
     /// The first is the present one at the start.
     pub(crate) channels: Vec<Channel>,
     /// How long to wait for somebody to take what was said: at the end, and when there is no room
@@ -99,6 +91,7 @@ pub(crate) struct Offices {
     pub(crate) notices: Recipient<Subscribe>,
     pub(crate) members: Recipient<ListMembers>,
     pub(crate) contacts: Recipient<FindContact>,
+    pub(crate) queries: Queries,
 }
 
 /// The actor.

@@ -9,34 +9,13 @@ use bitchat_actors::mesh_manager::{ListMembers, Member};
 use bitchat_protocol::id::PeerId;
 
 use super::{Channel, Console, Refused};
+use crate::channels::{self, ID_PREFIX_MIN};
 use crate::exit::Exit;
 
-/// Characters of an id that are enough to mean it, if no other begins with them.
-const ID_PREFIX_MIN: usize = 6;
-
 impl Console {
-    /// A channel by its name (with or without `#`) or the beginning of its id.
+    /// An open channel by its name or the beginning of its id.
     pub(super) fn find_channel(&self, text: &str) -> Result<usize, String> {
-        let bare = text.trim_start_matches('#');
-        let by_name = |channel: &Channel| channel.name.trim_start_matches('#') == bare;
-        let by_id = |channel: &Channel| {
-            text.len() >= ID_PREFIX_MIN && channel.id.to_string().starts_with(text)
-        };
-        let channels = || self.config.channels.iter().enumerate();
-        let mut found: Vec<usize> =
-            channels().filter(|(_, channel)| by_name(channel)).map(|(at, _)| at).collect();
-        if found.is_empty() {
-            found = channels().filter(|(_, channel)| by_id(channel)).map(|(at, _)| at).collect();
-        }
-        match found[..] {
-            [at] => Ok(at),
-            [] => {
-                let names: Vec<&str> =
-                    self.config.channels.iter().map(|channel| &*channel.name).collect();
-                Err(format!("no open channel is called {text}; open are: {}", names.join(", ")))
-            }
-            _ => Err(format!("several channels are called {text}: name one by its id")),
-        }
+        channels::find(&self.config.channels, text)
     }
 
     /// Finds a person by name or id: contacts first, then members of the open channels. With a

@@ -2,13 +2,14 @@
 
 use actix::Context;
 use bitchat_actors::chat_desk::Notice;
-use bitchat_actors::mesh_manager::{Completeness, ListMembers, Member, Members};
-use bitchat_protocol::id::{ChannelId, MessageId, PeerId};
+use bitchat_actors::mesh_manager::ListMembers;
+use bitchat_protocol::id::{ChannelId, MessageId};
 use bitchat_protocol::text::escape_for_terminal;
 
 use super::grammar::{COMMANDS, Typed, read};
 use super::{Channel, Console, Refused, To};
 use crate::exit::Exit;
+use crate::report::{PeersReport, safe_name};
 
 /// Stands where the channel's name stands, when something was said to us alone.
 const PRIVATE: &str = "private";
@@ -75,7 +76,8 @@ impl Console {
         for channel in self.config.channels.clone() {
             let members = self.offices.members.send(ListMembers { channel: channel.id });
             self.when(members, ctx, move |console, members, _| {
-                console.front.answer(describe_members(&channel, &members.unwrap_or_default()));
+                let peers = PeersReport::from(&members.unwrap_or_default());
+                console.front.answer(peers.describe(&label(&channel)));
             });
         }
     }
@@ -90,17 +92,17 @@ impl Console {
             Notice::Heard { channel, name, text, .. } => {
                 let label =
                     channel.as_ref().map_or_else(|| PRIVATE.to_owned(), |id| self.label_of(id));
-                format!("[{label}] {}: {}", shown_name(name), escape_for_terminal(text))
+                format!("[{label}] {}: {}", safe_name(name), escape_for_terminal(text))
             }
             Notice::Delivered { .. } if !self.config.receipts => return,
             Notice::Delivered { id, name, .. } => {
-                format!("* delivered to {} ({})", shown_name(name), short(id))
+                format!("* delivered to {} ({})", safe_name(name), short(id))
             }
             Notice::MemberUp { channel, name, .. } => {
-                format!("* {} is here [{}]", shown_name(name), self.label_of(channel))
+                format!("* {} is here [{}]", safe_name(name), self.label_of(channel))
             }
             Notice::MemberDown { channel, name, .. } => {
-                format!("* {} has gone [{}]", shown_name(name), self.label_of(channel))
+                format!("* {} has gone [{}]", safe_name(name), self.label_of(channel))
             }
             Notice::Warning { text, .. } => {
                 return self.front.talk(&format!("WARNING: {}", escape_for_terminal(text)));
@@ -118,62 +120,11 @@ pub(super) fn label(channel: &Channel) -> String {
     escape_for_terminal(&channel.name).into_owned()
 }
 
-/// A name that cannot end before its end: nobody can put words into another's mouth by a name such
-/// as `alice: yes`.
-fn shown_name(name: &str) -> String {
-    escape_for_terminal(name).replace(':', "\u{a789}")
-}
-
 fn help() -> String {
     let line = |(command, operands, what): &(&str, &str, &str)| {
         format!("* {:<16} {what}", format!("{command} {operands}"))
     };
     COMMANDS.iter().map(line).collect::<Vec<_>>().join("\n")
-}
-
-fn describe_members(channel: &Channel, Members { mesh, members }: &Members) -> String {
-    let linked = members.iter().filter(|member| member.linked).count();
-    let (label, mesh) = (label(channel), word(*mesh));
-    let mut text = format!("* {label}: {linked} of {} linked, mesh {mesh}", members.len());
-    for member in members {
-        text += "\n";
-        text += &describe(member, members);
-    }
-    text
-}
-
-fn describe(member: &Member, all: &[Member]) -> String {
-    let name_of = |peer: &PeerId| {
-        let known = all.iter().find(|member| member.peer == *peer);
-        known.map_or_else(|| peer.short(), |member| shown_name(&member.name))
-    };
-    let list = |peers: &[PeerId]| {
-        let names: Vec<String> = peers.iter().map(name_of).collect();
-        if names.is_empty() { "nobody".to_owned() } else { names.join(" ") }
-    };
-    let link = match (member.linked, member.address, member.rtt) {
-        (true, Some(address), Some(rtt)) => {
-            format!("linked, {address}, {:.1} ms", rtt.as_secs_f64() * 1000.0)
-        }
-        (true, ..) => "linked".to_owned(),
-        (false, ..) => "not linked with us".to_owned(),
-    };
-    format!(
-        "*   {} {} ({link}); mesh {}; with: {}; not with: {}",
-        shown_name(&member.name),
-        member.peer.short(),
-        word(member.mesh),
-        list(&member.connected_with),
-        list(&member.not_connected_with),
-    )
-}
-
-pub(super) const fn word(mesh: Completeness) -> &'static str {
-    match mesh {
-        Completeness::Full => "full",
-        Completeness::Partial => "partial",
-        Completeness::None => "none",
-    }
 }
 
 fn short(id: &MessageId) -> String {

@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 
 use super::Event;
 use super::grammar::{self, COMMANDS, Typed};
-use super::lines::LineError;
+use crate::lines::LineError;
 
 /// Lines that may wait to be printed above the prompt; more wait with the front.
 const PRINTS_AHEAD: usize = 16;

@@ -7,12 +7,14 @@ use actix::Message;
 use bitchat_actors::chat_desk::SayError;
 use bitchat_actors::mesh_manager::{Completeness, Member, Members};
 use bitchat_actors::supervision::{ChildSpec, Slot, Strategy, Supervisor};
+use bitchat_actors::udp_port::{CountDrops, Drops, FindWhereabouts, Whereabouts};
 use bitchat_protocol::chat::SayError as Unfit;
 use bitchat_protocol::contact::{Contact, ContactError, Trust};
-use bitchat_protocol::id::MessageId;
+use bitchat_protocol::id::{ChannelId, MessageId, PeerId};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::queries::About;
 
 const TEAM: ChannelId = ChannelId([1; 32]);
 const OTHER: ChannelId = ChannelId([2; 32]);
@@ -134,6 +136,22 @@ impl Handler<ListMembers> for Neighbour {
     }
 }
 
+impl Handler<FindWhereabouts> for Neighbour {
+    type Result = actix::MessageResult<FindWhereabouts>;
+
+    fn handle(&mut self, _: FindWhereabouts, _: &mut Self::Context) -> Self::Result {
+        actix::MessageResult(Whereabouts::default())
+    }
+}
+
+impl Handler<CountDrops> for Neighbour {
+    type Result = actix::MessageResult<CountDrops>;
+
+    fn handle(&mut self, _: CountDrops, _: &mut Self::Context) -> Self::Result {
+        actix::MessageResult(Drops { unknown: 7, ..Drops::default() })
+    }
+}
+
 impl Handler<FindContact> for Neighbour {
     type Result = Result<Contact, ContactError>;
 
@@ -221,7 +239,6 @@ fn play_over(
     let ending = Arc::new(Ending::default());
     let channel = |id, name: &str| Channel { id, name: name.into() };
     let config = Config {
-        own_peer: PeerId([9; 32]),
         channels: vec![channel(TEAM, "team"), channel(OTHER, "#other")],
         linger: Duration::from_millis(300),
         receipts: true,
@@ -240,6 +257,7 @@ fn play_over(
                 notices: neighbour.clone().recipient(),
                 members: neighbour.clone().recipient(),
                 contacts: neighbour.clone().recipient(),
+                queries: queries(&neighbour),
             };
             let (config, front) = (config.clone(), console_front.clone());
             Ok(Console::new(config, offices, front, events.clone(), Arc::clone(&exits)))
@@ -260,6 +278,24 @@ fn play_over(
         talk: talk.text(),
         said: world.said.clone(),
         keys: world.keys.clone(),
+    }
+}
+
+fn queries(neighbour: &actix::Addr<Neighbour>) -> Queries {
+    let about = About {
+        peer: PeerId([9; 32]),
+        name: "me".into(),
+        profile: "default".into(),
+        directory: "/nowhere".into(),
+        started: bitchat_actors::clock::now(),
+    };
+    Queries {
+        about: Arc::new(about),
+        members: neighbour.clone().recipient(),
+        sources: Vec::new(),
+        dht: bitchat_actors::supervision::Line::to_nobody(),
+        whereabouts: neighbour.clone().recipient(),
+        drops: neighbour.clone().recipient(),
     }
 }
 

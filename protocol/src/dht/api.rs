@@ -182,12 +182,15 @@ impl fmt::Display for Activity {
     }
 }
 
-/// Why the last look-up came to nothing.
+/// Why the last look-up, or the last attempt to join, came to nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Trouble {
     /// None of the nodes asked has answered.
     #[error("none of the nodes that were asked has answered")]
     NoAnswer,
+    /// None of the nodes to start from has answered.
+    #[error("none of the nodes to start from has answered")]
+    NotJoined,
     /// Nodes have answered, but none has taken our announce.
     #[error("nodes have answered, but none takes our announce")]
     NotAnnounced,
@@ -208,7 +211,8 @@ pub struct Status {
     pub last_answer: Option<Instant>,
     /// When we were last announced.
     pub last_announce: Option<Instant>,
-    /// When it will be looked up next; `None`: when the DHT is joined, or a look-up is under way.
+    /// When it will be looked up next, or when joining is tried next; `None`: when the DHT is joined,
+    /// when there is somebody to ask, or a look-up is under way.
     pub next_try: Option<Instant>,
     /// Different peers in the last look-up.
     pub peers_found: usize,
@@ -220,7 +224,9 @@ pub struct Status {
     pub announced_to: usize,
     /// Nodes in the routing table.
     pub nodes: usize,
-    /// Why the last look-up came to nothing; `None` after a good one.
+    /// Look-ups that came to nothing, or attempts to join that did, in a row.
+    pub failures: u32,
+    /// Why the last one came to nothing; `None` after a good one.
     pub last_error: Option<Trouble>,
 }
 

@@ -119,6 +119,17 @@ impl Swarm {
             None if node.is_joining() => Activity::Joining,
             None => Activity::NoNodes,
         };
+        let next_try = match activity {
+            Activity::Resting => round.extra,
+            Activity::NoNodes => node.next_join(),
+            Activity::Joining | Activity::LookingUp => None,
+        };
+        let (failures, last_error) = match (activity, node.join_failures()) {
+            (Activity::NoNodes | Activity::Joining, 1..) => {
+                (node.join_failures(), Some(Trouble::NotJoined))
+            }
+            _ => (round.failures, round.last_error),
+        };
         let report = round.report.unwrap_or(Report { asked: 0, answered: 0, announced: 0 });
         Status {
             channel: self.channel,
@@ -127,13 +138,14 @@ impl Swarm {
             activity,
             last_answer: round.last_answer,
             last_announce: round.last_announce,
-            next_try: (activity == Activity::Resting).then_some(round.extra).flatten(),
+            next_try,
             peers_found: round.peers_found,
             asked: report.asked,
             answered: report.answered,
             announced_to: report.announced,
             nodes: node.table.len(),
-            last_error: round.last_error,
+            failures,
+            last_error,
         }
     }
 }

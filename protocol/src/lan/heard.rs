@@ -121,6 +121,12 @@ impl Heard {
         }
     }
 
+    /// How many addresses of a channel were passed on lately.
+    pub(super) fn count(&self, channel: &ChannelId, now: Instant) -> usize {
+        let is_fresh = |at: &&Instant| now.duration_since(**at) < LAN_PEERS_WITHIN;
+        self.told.get(channel).map_or(0, |told| told.values().filter(is_fresh).count())
+    }
+
     /// Forgets what was passed on about a channel.
     pub(super) fn forget(&mut self, channel: &ChannelId) {
         self.told.remove(channel);

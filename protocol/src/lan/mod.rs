@@ -24,8 +24,10 @@ mod api;
 mod habit;
 mod heard;
 pub mod message;
+mod status;
 #[cfg(test)]
 mod tests;
+mod torrent;
 mod voice;
 
 use std::collections::VecDeque;
@@ -36,6 +38,8 @@ pub use self::api::{Config, Counters, Input, Interface, Output};
 pub use self::habit::{Cookie, HexCase, LanHabit, Rhythm, Voices};
 use self::heard::{Heard, address_of, is_near};
 pub use self::message::Family;
+pub use self::status::Status;
+use self::torrent::Torrent;
 use self::voice::{Voice, repeat, speaking};
 use crate::crypto::Rng;
 use crate::id::{ChannelId, InfoHash};
@@ -68,16 +72,6 @@ pub struct Lan {
     heard: Heard,
     counters: Counters,
     outputs: VecDeque<Output>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Torrent {
-    channel: ChannelId,
-    infohash: InfoHash,
-    port: u16,
-    announced_at: Option<Instant>,
-    /// Before its turn.
-    hurry_at: Option<Instant>,
 }
 
 impl Lan {
@@ -119,8 +113,7 @@ impl Lan {
             return;
         }
         self.skip_idle_turns();
-        let torrent = Torrent { channel, infohash, port, announced_at: None, hurry_at: None };
-        self.torrents.push(torrent);
+        self.torrents.push(Torrent::new(channel, infohash, port));
         self.announce_at_start(self.torrents.len() - 1);
     }
 
@@ -250,8 +243,7 @@ impl Lan {
             }
         }
         if self.turn_at <= self.now {
-            let share = u32::try_from(self.torrents.len().max(1)).unwrap_or(u32::MAX);
-            let pause = (interval / share).max(Duration::from_secs(1));
+            let pause = self.pause_between_turns(interval);
             // After a suspension the turns that were missed stay missed.
             let on_time = self.turn_at + pause;
             self.turn_at = if on_time > self.now { on_time } else { self.now + pause };
@@ -261,6 +253,11 @@ impl Lan {
             self.announce(self.turn);
             self.turn += 1;
         }
+    }
+
+    fn pause_between_turns(&self, interval: Duration) -> Duration {
+        let share = u32::try_from(self.torrents.len().max(1)).unwrap_or(u32::MAX);
+        (interval / share).max(Duration::from_secs(1))
     }
 
     fn take_ticks(&mut self, tick: Duration, interval: Duration) {
@@ -315,8 +312,11 @@ impl Lan {
         }
         let mut others = true;
         for infohash in &search.infohashes {
-            let torrent = self.torrents.iter().find(|torrent| torrent.infohash == *infohash);
-            let Some(channel) = torrent.map(|torrent| torrent.channel) else { continue };
+            let torrent = self.torrents.iter_mut().find(|torrent| torrent.infohash == *infohash);
+            let Some(torrent) = torrent else { continue };
+            torrent.heard += 1;
+            torrent.heard_at = Some(self.now);
+            let channel = torrent.channel;
             others = false;
             if self.heard.is_news(self.now, channel, address) {
                 self.counters.found += 1;
@@ -335,13 +335,6 @@ impl Lan {
         });
         let ours = self.interfaces.iter().any(|interface| interface.address == source);
         cookie || ours && self.torrents.iter().any(|torrent| torrent.port == search.port)
-    }
-}
-
-impl Torrent {
-    fn is_due(&self, now: Instant, interval: Duration) -> bool {
-        let hurry = self.hurry_at.is_some_and(|hurry_at| hurry_at <= now);
-        hurry || self.announced_at.is_none_or(|at| now.duration_since(at) >= interval)
     }
 }
 

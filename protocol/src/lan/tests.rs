@@ -501,3 +501,68 @@ fn there_are_no_more_torrents_than_channels_can_need() {
     }
     assert_eq!(bench.lan.torrents.len(), TORRENTS_MAX);
 }
+
+/// In seconds since birth: last announce, next announce, last heard.
+fn times(bench: &Bench) -> Vec<(Option<u64>, Option<u64>, Option<u64>)> {
+    let second = |at: Option<Instant>| at.map(|at| (at - bench.born).as_secs());
+    let times =
+        |it: Status| (second(it.last_announce), second(it.next_announce), second(it.last_heard));
+    bench.lan.statuses(bench.now).into_iter().map(times).collect()
+}
+
+#[test]
+fn a_status_says_when_each_is_announced_in_turn_and_keeps_its_word() {
+    let mut bench = Bench::libtorrent();
+    for torrent in 1..=3 {
+        bench.announce(RED, hash(torrent));
+    }
+    bench.run_to(299);
+    let none = None::<u64>;
+    let expected =
+        [(Some(0), Some(300), none), (Some(0), Some(400), none), (Some(0), Some(500), none)];
+    assert_eq!(times(&bench), expected);
+    bench.run_to(450);
+    let expected =
+        [(Some(300), Some(600), none), (Some(400), Some(700), none), (Some(0), Some(500), none)];
+    assert_eq!(times(&bench), expected);
+    bench.give(Input::Hurry(RED));
+    let next: Vec<_> = times(&bench).into_iter().map(|(_, next, _)| next).collect();
+    assert_eq!(next[1], Some(460), "before its turn, a minute after the last");
+}
+
+#[test]
+fn a_status_says_at_which_tick_an_announce_comes() {
+    let mut bench = Bench::new(LanHabit::transmission(), &[interface(2, "192.168.1.5", 24)]);
+    bench.announce(RED, hash(1));
+    assert_eq!(times(&bench), [(None, Some(60), None)]);
+    bench.run_to(70);
+    assert_eq!(times(&bench), [(Some(60), Some(360), None)]);
+    bench.run_to(360);
+    assert_eq!(times(&bench), [(Some(360), Some(660), None)]);
+}
+
+#[test]
+fn a_status_counts_what_was_heard_and_who_was_passed_on() {
+    let mut bench = Bench::libtorrent();
+    bench.announce(RED, hash(1));
+    bench.announce(BLUE, hash(2));
+    bench.run_to(3);
+    for port in [5000, 5001, 5001] {
+        bench.hear_of("192.168.1.9:6771", port, hash(1));
+    }
+    let counts = |bench: &Bench| -> Vec<_> {
+        let all = bench.lan.statuses(bench.now).into_iter();
+        all.map(|it| (it.channel, it.heard, it.peers_found)).collect()
+    };
+    assert_eq!(counts(&bench), [(RED, 3, 2), (BLUE, 0, 0)]);
+    assert_eq!(times(&bench)[0].2, Some(3));
+    bench.run_to(3600);
+    assert_eq!(counts(&bench)[0], (RED, 3, 0), "who was heard long ago does not count");
+}
+
+#[test]
+fn without_an_address_no_announce_is_promised() {
+    let mut bench = Bench::new(LanHabit::libtorrent(), &[]);
+    bench.announce(RED, hash(1));
+    assert_eq!(times(&bench), [(None, None, None)]);
+}

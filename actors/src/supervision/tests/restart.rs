@@ -27,6 +27,7 @@ async fn check_fresh_after(end: End) {
     let tree = Supervisor::new("tree", Strategy::OneForOne).child(log.child("a").slot(&slot));
     let (stopper, ended) = tree.spawn();
     said.expect("+a").await;
+    let line = slot.line::<Count>();
     let old = loop {
         match slot.addr() {
             Some(addr) => break addr,
@@ -37,12 +38,13 @@ async fn check_fresh_after(end: End) {
     assert_eq!(old.send(Count).await.unwrap(), 2);
     old.do_send(end);
     said.expect("+a").await;
-    let new = renewed(&slot, &old).await;
+    renewed(&slot, &old).await;
     assert!(!old.connected());
-    assert_eq!(new.send(Count).await.unwrap(), 1, "its state is fresh");
+    let new = line.recipient().unwrap();
+    assert_eq!(new.send(Count).await.unwrap(), 1, "its state is fresh, and the line leads there");
     stopper.stop();
     assert_eq!(ended.await, Exit::Shutdown);
-    assert!(slot.addr().is_none());
+    assert!(slot.addr().is_none() && line.recipient().is_none());
 }
 
 #[actix::test]

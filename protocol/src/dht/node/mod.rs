@@ -176,6 +176,19 @@ impl Node {
         matches!(self.state, State::Joining { .. })
     }
 
+    /// Attempts to join that failed, in a row.
+    pub(super) const fn join_failures(&self) -> u32 {
+        self.failures
+    }
+
+    /// When joining is tried next; `None`: it is under way or done, or there is nobody to ask.
+    pub(super) fn next_join(&self) -> Option<Instant> {
+        match self.state {
+            State::Alone { again } => Some(again).filter(|_| self.has_somebody_to_ask()),
+            State::Joining { .. } | State::Joined { .. } => None,
+        }
+    }
+
     pub(super) const fn last_answer(&self) -> Option<Instant> {
         self.last_answer
     }

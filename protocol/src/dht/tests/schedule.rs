@@ -223,6 +223,25 @@ fn a_name_that_could_not_be_resolved_is_tried_again() {
 }
 
 #[test]
+fn a_status_says_that_nobody_is_known_or_that_nobody_answers_and_when_it_is_tried_again() {
+    let config = Config { ipv6: false, routers: Vec::new(), ..Config::default() };
+    let mut bench = Bench::with_config(config);
+    bench.start(CHANNEL, HASH);
+    let state = |bench: &Bench| {
+        let it = bench.machine.statuses().remove(0);
+        (it.activity, it.next_try.is_some(), it.failures, it.last_error)
+    };
+    assert_eq!(state(&bench), (Activity::NoNodes, false, 0, None));
+    bench.input(Input::AddNode { host: "127.0.0.1".to_owned(), port: 7001 });
+    bench.seconds(1);
+    assert_eq!(state(&bench), (Activity::Joining, false, 0, None));
+    bench.seconds(40);
+    let (activity, has_next, failures, error) = state(&bench);
+    assert_eq!(error, Some(Trouble::NotJoined));
+    assert!(failures > 0 && has_next == (activity == Activity::NoNodes), "{activity:?}");
+}
+
+#[test]
 fn nodes_of_a_chat_file_are_asked_and_kept() {
     let mut bench = Bench::new();
     bench.input(Input::AddNode { host: "127.0.0.1".to_owned(), port: 7001 });

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use crate::id::{ChannelId, InfoHash};
 use crate::tracker::disguise::ClientProfile;
 use crate::tracker::http::Response;
-use crate::tracker::url::TrackerUrl;
+use crate::tracker::url::{Scheme, TrackerUrl};
 
-/// The settings of an [`Announcer`].
+/// The settings of an [`Announcer`](super::Announcer).
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Which client we look like.
@@ -200,6 +200,23 @@ pub enum Event {
     },
 }
 
+/// What an announcer has with a tracker, over one IP version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TrackerState {
+    /// Its turn has not come yet.
+    Due,
+    /// An announce is under way.
+    Asked,
+    /// It took the last announce.
+    Works,
+    /// It failed the last time.
+    Fails,
+    /// It has no address of this IP version.
+    Absent,
+    /// Behind one that works or is being asked (BEP 12): not asked as long as that lasts.
+    Spare,
+}
+
 /// How a tracker does, over one IP version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrackerStatus {
@@ -211,15 +228,17 @@ pub struct TrackerStatus {
     pub tracker: String,
     /// The tracker's host and port: enough for a log.
     pub host: String,
+    /// How it is spoken to.
+    pub scheme: Scheme,
     /// Its tier, from 0.
     pub tier: usize,
     /// The IP version.
     pub family: Family,
-    /// Whether an announce is under way.
-    pub under_way: bool,
+    /// What we have with it.
+    pub state: TrackerState,
     /// When it last took an announce.
     pub last_answer: Option<Instant>,
-    /// When it will be asked next, at the earliest.
+    /// When it will be asked next, at the earliest; means nothing for a [`TrackerState::Spare`].
     pub next_try: Instant,
     /// Failures in a row.
     pub failures: u32,

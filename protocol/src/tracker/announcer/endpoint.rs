@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::Family;
 use super::attempt::Attempt;
+use super::{Family, TrackerState};
 use crate::tracker::announce::Occasion;
 use crate::tracker::url::TrackerUrl;
 
@@ -62,6 +62,16 @@ impl Endpoint {
     /// Whether the last thing heard was good.
     pub(super) const fn works(&self) -> bool {
         self.answered && self.last_error.is_none()
+    }
+
+    /// What we have with it, when it is waited for.
+    pub(super) const fn state(&self) -> TrackerState {
+        match (&self.last_error, self.failures) {
+            (Some(_), 0) => TrackerState::Absent,
+            (Some(_), _) => TrackerState::Fails,
+            (None, _) if self.answered => TrackerState::Works,
+            (None, _) => TrackerState::Due,
+        }
     }
 
     pub(super) const fn occasion(&self) -> Occasion {

@@ -57,7 +57,9 @@ use crate::machine::Machine;
 
 use super::announce::Occasion;
 use super::url::TrackerUrl;
-pub use api::{Config, Event, Family, HttpRequest, Input, Output, RequestId, TrackerStatus};
+pub use api::{
+    Config, Event, Family, HttpRequest, Input, Output, RequestId, TrackerState, TrackerStatus,
+};
 use families::Usage;
 use spacing::Spacing;
 use swarm::{Key, Swarm};
@@ -130,10 +132,13 @@ impl Announcer {
     /// How each tracker does, over each IP version.
     #[must_use]
     pub fn statuses(&self) -> Vec<TrackerStatus> {
+        let every_tier = self.config.profile.every_tier;
         self.swarms
             .values()
             .filter(|swarm| !swarm.is_leaving())
-            .flat_map(|swarm| FAMILIES.into_iter().flat_map(|it| swarm.statuses(it, self.usage)))
+            .flat_map(|swarm| {
+                FAMILIES.into_iter().flat_map(|it| swarm.statuses(it, self.usage, every_tier))
+            })
             .collect()
     }
 

@@ -121,7 +121,9 @@ impl Announcer {
     }
 
     fn report(&mut self, key: Key, turned: bool, peers: Vec<SocketAddr>) {
-        let Some(status) = self.swarms.get(&key.swarm).and_then(|it| it.status(key)) else {
+        let (usage, every_tier) = (self.usage, self.config.profile.every_tier);
+        let swarm = self.swarms.get(&key.swarm);
+        let Some(status) = swarm.and_then(|it| it.status(key, usage, every_tier)) else {
             return;
         };
         if !peers.is_empty() {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::attempt::{Attempt, Step};
 use super::endpoint::{Endpoint, Tracker};
 use super::families::Usage;
-use super::{Family, TrackerStatus};
+use super::{Family, TrackerState, TrackerStatus};
 use crate::crypto::Rng;
 use crate::id::{ChannelId, InfoHash};
 use crate::limits::TRACKERS_PER_CHANNEL_MAX;
@@ -256,30 +256,52 @@ impl Swarm {
         &self,
         family: Family,
         usage: Usage,
-    ) -> impl Iterator<Item = TrackerStatus> + '_ {
-        (0..).zip(&self.tiers).flat_map(move |(tier, trackers)| {
-            let asked = trackers.iter().filter(move |it| usage.asks(it.url.scheme(), family));
-            asked.map(move |it| self.status_of(it, tier, family))
-        })
+        every_tier: bool,
+    ) -> Vec<TrackerStatus> {
+        let waiting = self.waiting_ids(family, usage, every_tier);
+        let tiers = (0..).zip(&self.tiers);
+        let all = tiers.flat_map(|(tier, trackers)| trackers.iter().map(move |it| (it, tier)));
+        all.filter(|(it, _)| usage.asks(it.url.scheme(), family))
+            .map(|(it, tier)| self.status_of(it, tier, family, &waiting))
+            .collect()
     }
 
-    pub(super) fn status(&self, key: Key) -> Option<TrackerStatus> {
+    pub(super) fn status(&self, key: Key, usage: Usage, every_tier: bool) -> Option<TrackerStatus> {
+        let waiting = self.waiting_ids(key.family, usage, every_tier);
         (0..).zip(&self.tiers).find_map(|(tier, trackers)| {
             let tracker = trackers.iter().find(|it| it.id == key.tracker)?;
-            Some(self.status_of(tracker, tier, key.family))
+            Some(self.status_of(tracker, tier, key.family, &waiting))
         })
     }
 
-    fn status_of(&self, tracker: &Tracker, tier: usize, family: Family) -> TrackerStatus {
+    fn waiting_ids(&self, family: Family, usage: Usage, every_tier: bool) -> BTreeSet<usize> {
+        self.waiting(family, usage, every_tier).into_iter().map(|it| it.id).collect()
+    }
+
+    fn status_of(
+        &self,
+        tracker: &Tracker,
+        tier: usize,
+        family: Family,
+        waiting: &BTreeSet<usize>,
+    ) -> TrackerStatus {
         let endpoint = tracker.endpoint(family);
+        let state = if endpoint.attempt.is_some() {
+            TrackerState::Asked
+        } else if waiting.contains(&tracker.id) {
+            endpoint.state()
+        } else {
+            TrackerState::Spare
+        };
         TrackerStatus {
             channel: self.channel,
             infohash: self.infohash,
             tracker: tracker.url.to_string(),
             host: tracker.url.host_and_port(),
+            scheme: tracker.url.scheme(),
             tier,
             family: endpoint.family.unwrap_or(family),
-            under_way: endpoint.attempt.is_some(),
+            state,
             last_answer: endpoint.last_answer,
             next_try: endpoint.next,
             failures: endpoint.failures,

@@ -367,6 +367,8 @@ fn within_a_tier_the_next_tracker_is_tried_at_once_and_the_working_one_is_kept()
     bench.reply(&second, b"d8:intervali1800ee");
     let order: Vec<_> = bench.machine.statuses().into_iter().map(|it| it.tracker).collect();
     assert_eq!(order[0], format!("http://{}/announce", second.address.ip()));
+    let states: Vec<_> = bench.machine.statuses().into_iter().map(|it| it.state).collect();
+    assert_eq!(states, [TrackerState::Works, TrackerState::Spare]);
     bench.wait(1799);
     assert!(bench.take().is_empty(), "behind one that works nobody is asked");
     bench.wait(1);
@@ -597,6 +599,21 @@ fn a_name_without_addresses_fails_and_one_without_a_version_is_left_alone() {
     let v6 = bench.machine.statuses().into_iter().find(|it| it.family == Family::V6).unwrap();
     assert_eq!(v6.last_error.as_deref(), Some("it has no IPv6 address"));
     assert_eq!(v6.failures, 1, "not one more");
+}
+
+#[test]
+fn a_tracker_without_an_address_of_a_version_is_absent_there_and_not_failing() {
+    let mut bench = Bench::new();
+    let states = |bench: &Bench| -> Vec<_> {
+        bench.machine.statuses().into_iter().map(|it| it.state).collect()
+    };
+    bench.start(CHANNEL, &[&["http://t.test/announce"]]);
+    assert_eq!(states(&bench), [TrackerState::Asked; 2]);
+    bench.resolve("t.test", &[V4]);
+    assert_eq!(states(&bench), [TrackerState::Asked, TrackerState::Absent]);
+    let request = bench.request();
+    bench.respond(&request, 500, None, b"");
+    assert_eq!(states(&bench), [TrackerState::Fails, TrackerState::Absent]);
 }
 
 #[test]

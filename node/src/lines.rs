@@ -1,4 +1,4 @@
-//! Lines of standard input, bounded: a line that is too long is skipped without being held.
+//! Lines of an input, bounded: a line that is too long is skipped without being held.
 
 use std::io::{self, BufRead};
 
@@ -19,24 +19,67 @@ pub(crate) enum LineError {
     Broken(String),
 }
 
+/// Cuts what is read, piece by piece, into lines; holds at most one.
+#[derive(Debug, Default)]
+pub(crate) struct Cutter {
+    line: Vec<u8>,
+    is_too_long: bool,
+    /// Something was read since the last line ended.
+    is_open: bool,
+    number: u64,
+}
+
+impl Cutter {
+    /// Takes what was read: how many bytes of it, and the line that ended with the last of them.
+    pub(crate) fn push(&mut self, read: &[u8]) -> (usize, Option<Result<String, LineError>>) {
+        let end = read.iter().position(|byte| *byte == b'\n');
+        let piece = &read[..end.unwrap_or(read.len())];
+        self.is_open = true;
+        if self.line.len() + piece.len() > LINE_BYTES_MAX {
+            self.is_too_long = true;
+            self.line = Vec::new();
+        } else if !self.is_too_long {
+            self.line.extend_from_slice(piece);
+        }
+        match end {
+            Some(end) => (end + 1, self.end()),
+            None => (read.len(), None),
+        }
+    }
+
+    /// Ends the line that was begun, as the end of the input does; `None` where none was.
+    pub(crate) fn end(&mut self) -> Option<Result<String, LineError>> {
+        let mut line = std::mem::take(&mut self.line);
+        let is_too_long = std::mem::take(&mut self.is_too_long);
+        if !std::mem::take(&mut self.is_open) {
+            return None;
+        }
+        self.number += 1;
+        if is_too_long {
+            return Some(Err(LineError::TooLong(self.number)));
+        }
+        if line.last() == Some(&b'\r') {
+            line.pop();
+        }
+        Some(String::from_utf8(line).map_err(|_| LineError::NotUtf8(self.number)))
+    }
+}
+
 /// Cuts a reader into lines.
 #[derive(Debug)]
 pub(crate) struct Lines<R> {
     reader: R,
-    number: u64,
+    cutter: Cutter,
     ended: bool,
 }
 
 impl<R: BufRead> Lines<R> {
-    pub(crate) const fn new(reader: R) -> Self {
-        Self { reader, number: 0, ended: false }
+    pub(crate) fn new(reader: R) -> Self {
+        Self { reader, cutter: Cutter::default(), ended: false }
     }
 
     /// Reads one line without its end; `None` at the end of the input.
     fn read(&mut self) -> io::Result<Option<Result<String, LineError>>> {
-        let mut line = Vec::new();
-        let mut too_long = false;
-        let mut seen = false;
         loop {
             let available = match self.reader.fill_buf() {
                 Ok(available) => available,
@@ -44,34 +87,14 @@ impl<R: BufRead> Lines<R> {
                 Err(error) => return Err(error),
             };
             if available.is_empty() {
-                break;
+                return Ok(self.cutter.end());
             }
-            seen = true;
-            let end = available.iter().position(|byte| *byte == b'\n');
-            let piece = &available[..end.unwrap_or(available.len())];
-            if line.len() + piece.len() > LINE_BYTES_MAX {
-                too_long = true;
-                line = Vec::new();
-            } else if !too_long {
-                line.extend_from_slice(piece);
-            }
-            let used = end.map_or(available.len(), |end| end + 1);
+            let (used, line) = self.cutter.push(available);
             self.reader.consume(used);
-            if end.is_some() {
-                break;
+            if line.is_some() {
+                return Ok(line);
             }
         }
-        if !seen {
-            return Ok(None);
-        }
-        self.number += 1;
-        if too_long {
-            return Ok(Some(Err(LineError::TooLong(self.number))));
-        }
-        if line.last() == Some(&b'\r') {
-            line.pop();
-        }
-        Ok(Some(String::from_utf8(line).map_err(|_| LineError::NotUtf8(self.number))))
     }
 }
 
