@@ -1,16 +1,48 @@
-//! Two hosts with a cable between them and no way to anywhere else: network namespaces.
+//! Hosts of their own with no way to anywhere else: network namespaces.
+//!
+//! A [`Cable`] joins two of them, a [`Segment`] any number.
 
 use std::io::{self, Write as _};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// Numbers the cables of this process.
-static CABLES: AtomicU32 = AtomicU32::new(0);
+/// Numbers the namespaces of this process.
+static NUMBERS: AtomicU32 = AtomicU32::new(0);
 
-/// Two namespaces joined by a pair of virtual interfaces; removed when dropped.
+/// What every host calls its interface.
+const INTERFACE: &str = "cable";
+
+/// One namespace; removed when dropped, and with it its interfaces.
+#[derive(Debug)]
+struct Namespace(String);
+
+impl Namespace {
+    fn add() -> io::Result<Self> {
+        let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
+        let name = format!("bitchat-{}-{number}", std::process::id());
+        ip(&["netns", "add", &name])?;
+        Ok(Self(name))
+    }
+
+    fn enable(&self, interface: &str) -> io::Result<()> {
+        ip(&["-n", &self.0, "link", "set", interface, "up"])
+    }
+
+    fn give(&self, address: &str) -> io::Result<()> {
+        ip(&["-n", &self.0, "address", "add", address, "dev", INTERFACE])
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        let _ = ip(&["netns", "delete", &self.0]);
+    }
+}
+
+/// Two hosts joined by a pair of virtual interfaces.
 #[derive(Debug)]
 pub struct Cable {
-    names: [String; 2],
+    ends: [Namespace; 2],
 }
 
 impl Cable {
@@ -20,51 +52,121 @@ impl Cable {
     /// `None` where that is not allowed: the caller skips its story, and this says so.
     #[must_use]
     pub fn lay(addresses: Option<[&str; 2]>) -> Option<Self> {
-        let number = CABLES.fetch_add(1, Ordering::Relaxed);
-        let name = |end: usize| format!("bitchat-{}-{number}-{end}", std::process::id());
-        let cable = Self { names: [name(0), name(1)] };
-        match cable.set_up(addresses) {
-            Ok(()) => Some(cable),
-            Err(error) => {
-                let notice = format!("skipped: no network namespaces here: {error}");
-                let _ = writeln!(io::stderr(), "{notice}");
-                None
-            }
-        }
+        or_notice(Self::set_up(addresses))
     }
 
     /// The names of the namespaces.
     #[must_use]
     pub fn namespaces(&self) -> [&str; 2] {
-        [&self.names[0], &self.names[1]]
+        [&self.ends[0].0, &self.ends[1].0]
     }
 
-    fn set_up(&self, addresses: Option<[&str; 2]>) -> io::Result<()> {
-        let [one, other] = self.namespaces();
-        for name in [one, other] {
-            ip(&["netns", "add", name])?;
-        }
-        let pair = ["link", "add", "cable", "netns", one, "type", "veth"];
-        ip(&[&pair[..], &["peer", "name", "cable", "netns", other]].concat())?;
-        for (end, name) in [one, other].into_iter().enumerate() {
+    fn set_up(addresses: Option<[&str; 2]>) -> io::Result<Self> {
+        let cable = Self { ends: [Namespace::add()?, Namespace::add()?] };
+        let [one, other] = cable.namespaces();
+        let pair = ["link", "add", INTERFACE, "netns", one, "type", "veth"];
+        ip(&[&pair[..], &["peer", "name", INTERFACE, "netns", other]].concat())?;
+        for (at, end) in cable.ends.iter().enumerate() {
             if let Some(addresses) = addresses {
-                ip(&["-n", name, "address", "add", addresses[end], "dev", "cable"])?;
+                end.give(addresses[at])?;
             }
-            for interface in ["lo", "cable"] {
-                ip(&["-n", name, "link", "set", interface, "up"])?;
-            }
+            end.enable("lo")?;
+            end.enable(INTERFACE)?;
         }
-        Ok(())
+        Ok(cable)
     }
 }
 
-impl Drop for Cable {
-    fn drop(&mut self) {
-        // With a namespace go its interfaces, and with one end of the pair the other.
-        for name in &self.names {
-            let _ = ip(&["netns", "delete", name]);
-        }
+/// Any number of hosts on one switch, with one IPv4 address each and none of IPv6.
+#[derive(Debug)]
+pub struct Segment {
+    hosts: Vec<Namespace>,
+    _switch: Namespace,
+}
+
+impl Segment {
+    /// Makes a host for each of these addresses (such as `10.1.1.1/24`).
+    ///
+    /// `None` where that is not allowed: the caller skips its story, and this says so.
+    #[must_use]
+    pub fn lay(addresses: &[String]) -> Option<Self> {
+        or_notice(Self::set_up(addresses))
     }
+
+    /// The name of the namespace of one host, counted as the addresses were.
+    ///
+    /// # Panics
+    ///
+    /// When there are not so many hosts.
+    #[must_use]
+    pub fn host(&self, at: usize) -> &str {
+        &self.hosts[at].0
+    }
+
+    fn set_up(addresses: &[String]) -> io::Result<Self> {
+        let switch = Namespace::add()?;
+        ip(&["-n", &switch.0, "link", "add", "switch", "type", "bridge"])?;
+        switch.enable("switch")?;
+        let mut hosts = Vec::new();
+        for (at, address) in addresses.iter().enumerate() {
+            let host = Namespace::add()?;
+            let socket = format!("host{at}");
+            let pair = ["link", "add", INTERFACE, "netns", &host.0, "type", "veth"];
+            ip(&[&pair[..], &["peer", "name", &socket, "netns", &switch.0]].concat())?;
+            ip(&["-n", &switch.0, "link", "set", &socket, "master", "switch"])?;
+            switch.enable(&socket)?;
+            ip(&["-n", &host.0, "link", "set", INTERFACE, "addrgenmode", "none"])?;
+            host.give(address)?;
+            host.enable("lo")?;
+            host.enable(INTERFACE)?;
+            hosts.push(host);
+        }
+        Ok(Self { hosts, _switch: switch })
+    }
+}
+
+/// Runs `work` as a process of that namespace would: its sockets and its children are there.
+///
+/// # Errors
+///
+/// When there is no such namespace, or no permission to enter it.
+///
+/// # Panics
+///
+/// When `work` panics.
+#[cfg(target_os = "linux")]
+pub fn inside<T: Send>(namespace: &str, work: impl FnOnce() -> T + Send) -> io::Result<T> {
+    use std::os::fd::AsFd as _;
+
+    use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+    let door = std::fs::File::open(format!("/run/netns/{namespace}"))?;
+    // A thread of its own, as it stays where it went.
+    std::thread::scope(|scope| {
+        let inside = scope.spawn(move || {
+            move_into_link_name_space(door.as_fd(), Some(LinkNameSpaceType::Network))?;
+            Ok(work())
+        });
+        inside.join().expect("no panic inside of the namespace")
+    })
+}
+
+/// Nobody gets so far elsewhere: there are no namespaces to name.
+///
+/// # Errors
+///
+/// Always.
+#[cfg(not(target_os = "linux"))]
+pub fn inside<T: Send>(_: &str, _: impl FnOnce() -> T + Send) -> io::Result<T> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+fn or_notice<T>(made: io::Result<T>) -> Option<T> {
+    let notice = |error: &io::Error| {
+        let notice = format!("skipped: no network namespaces here: {error}");
+        let _ = writeln!(io::stderr(), "{notice}");
+    };
+    made.inspect_err(notice).ok()
 }
 
 fn ip(arguments: &[&str]) -> io::Result<()> {

@@ -51,6 +51,13 @@ impl Home {
         self.namespace = Some(namespace.to_owned());
     }
 
+    /// Has the calendar clock of whatever is started from now on so many seconds ahead.
+    pub fn set_clock_ahead(&mut self, seconds: i64) {
+        let name = "BITCHAT_TESTS_SECONDS_AHEAD";
+        self.settings.retain(|(known, _)| known != name);
+        self.settings.push((name.to_owned(), seconds.to_string()));
+    }
+
     /// Where this home is.
     #[must_use]
     pub fn path(&self) -> &Path {

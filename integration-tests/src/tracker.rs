@@ -1,14 +1,17 @@
-//! A real tracker program: opentracker, over UDP and HTTP on one loopback port.
+//! A real tracker program: opentracker, over UDP and HTTP on one port, of loopback or of a host in a
+//! network namespace.
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher as _, Hasher as _};
 use std::io::{self, Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+
+use crate::namespace::inside;
 
 /// Where Debian puts the program.
 const PROGRAM: &str = "opentracker";
@@ -16,10 +19,13 @@ const PROGRAM: &str = "opentracker";
 /// How long the program may take to answer for the first time.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Where we say that we are when we ask it ourselves.
+const ASKER_PORT: u16 = 9;
+
 /// Set where the tests must not be skipped for want of a tracker.
 const REQUIRED: &str = "BITCHAT_TESTS_REQUIRE_TRACKER";
 
-/// A loopback port for a tracker that does not run yet.
+/// Where a tracker is to run that does not run yet.
 ///
 /// The program serves only infohashes that it was started with, and a channel's infohash is known
 /// only once its file, which names the tracker, is there. So the address comes first.
@@ -36,6 +42,12 @@ impl Spot {
     pub fn pick() -> Self {
         let port = free_port().expect("a free port");
         Self(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+    }
+
+    /// A port of a host in a namespace, where nothing else runs.
+    #[must_use]
+    pub const fn at(address: SocketAddr) -> Self {
+        Self(address)
     }
 
     /// The announce URL over UDP.
@@ -60,10 +72,22 @@ impl Spot {
     /// When the program is required and missing, or does not start.
     #[must_use]
     pub fn start(self, infohashes: &[String]) -> Option<Tracker> {
+        self.start_in(None, infohashes)
+    }
+
+    /// The same in a network namespace, if any.
+    ///
+    /// # Panics
+    ///
+    /// When the program is required and missing, or does not start.
+    #[must_use]
+    pub fn start_in(self, namespace: Option<&str>, infohashes: &[String]) -> Option<Tracker> {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        match spawn(&directory, self.0, infohashes) {
+        match within(namespace, || spawn(&directory, self.0, infohashes)) {
             Ok(child) => {
-                let mut tracker = Tracker { child, address: self.0, _directory: directory };
+                let namespace = namespace.map(str::to_owned);
+                let address = self.0;
+                let mut tracker = Tracker { child, address, namespace, _directory: directory };
                 tracker.wait_until_it_serves(infohashes);
                 Some(tracker)
             }
@@ -83,6 +107,7 @@ impl Spot {
 pub struct Tracker {
     child: Child,
     address: SocketAddr,
+    namespace: Option<String>,
     _directory: TempDir,
 }
 
@@ -91,6 +116,30 @@ impl Tracker {
     pub fn stop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+
+    /// Whom it names to who asks for the members of `infohash`.
+    ///
+    /// # Panics
+    ///
+    /// When it does not answer, or not as a tracker does.
+    #[must_use]
+    pub fn peers(&self, infohash: &str) -> Vec<SocketAddrV4> {
+        let ask = |event| within(self.namespace.as_deref(), || self.announce(infohash, event));
+        let answer = ask("started").expect("a running tracker");
+        let _ = ask("stopped").expect("a running tracker");
+        let key = b"5:peers";
+        let at = answer.windows(key.len()).position(|word| word == key).expect("a list of peers");
+        let list = &answer[at + key.len()..];
+        let colon = list.iter().position(|byte| *byte == b':').expect("a byte string");
+        let len = String::from_utf8_lossy(&list[..colon]).parse().expect("its length");
+        let peer = |bytes: &[u8]| {
+            let [a, b, c, d, high, low] = bytes.try_into().expect("six bytes");
+            SocketAddrV4::new(Ipv4Addr::new(a, b, c, d), u16::from_be_bytes([high, low]))
+        };
+        let list = list.iter().skip(colon + 1).take(len).copied().collect::<Vec<u8>>();
+        let peers = list.chunks_exact(6).map(peer);
+        peers.filter(|peer| peer.port() != ASKER_PORT).collect()
     }
 
     /// It reads its list of infohashes beside answering: until then it refuses them.
@@ -107,7 +156,8 @@ impl Tracker {
     /// Comes as a member and goes again, so that nobody is told of it.
     fn serves(&self, infohash: &str) -> bool {
         let accepted = |event| {
-            let answer = self.announce(infohash, event);
+            let announce = || self.announce(infohash, event);
+            let answer = within(self.namespace.as_deref(), announce);
             answer.is_ok_and(|answer| answer.windows(8).any(|word| word == b"interval"))
         };
         accepted("started") && accepted("stopped")
@@ -122,7 +172,7 @@ impl Tracker {
         stream.set_read_timeout(Some(Duration::from_secs(1)))?;
         write!(
             stream,
-            "GET /announce?info_hash={hash}&peer_id=-XX0000-abcdefghijkl&port=9&uploaded=0\
+            "GET /announce?info_hash={hash}&peer_id=-XX0000-abcdefghijkl&port={ASKER_PORT}&uploaded=0\
              &downloaded=0&left=1&compact=1&event={event} HTTP/1.0\r\n\r\n",
         )?;
         let mut answer = Vec::new();
@@ -134,6 +184,17 @@ impl Tracker {
 impl Drop for Tracker {
     fn drop(&mut self) {
         self.stop();
+    }
+}
+
+/// Does this here, or in a namespace.
+fn within<T: Send>(
+    namespace: Option<&str>,
+    work: impl FnOnce() -> io::Result<T> + Send,
+) -> io::Result<T> {
+    match namespace {
+        None => work(),
+        Some(namespace) => inside(namespace, work)?,
     }
 }
 

@@ -75,12 +75,12 @@ fn run(program: &str, args: &[&str]) -> String {
     String::from_utf8(output.stdout).expect("it prints text")
 }
 
-/// All crates that this platform compiles, without a look at the network.
+/// All crates that this platform compiles with any features, without a look at the network.
 fn packages() -> Vec<Value> {
     let version = run("rustc", &["-vV"]);
     let host = version.lines().find_map(|line| line.strip_prefix("host: ")).expect("a host line");
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
-    let metadata = ["metadata", "--format-version=1", "--locked", "--offline"];
+    let metadata = ["metadata", "--format-version=1", "--locked", "--offline", "--all-features"];
     let json = run(&cargo, &[&metadata[..], &["--filter-platform", host]].concat());
     let metadata: Value = serde_json::from_str(&json).expect("cargo prints JSON");
     metadata["packages"].as_array().expect("a list of packages").clone()

@@ -22,7 +22,6 @@ fn terminated(request: &str) -> (Option<i32>, String) {
         .env_clear()
         .env("HOME", home.path())
         .env("BITCHAT__DHT__ENABLED", "false")
-        .env("BITCHAT__LAN__ENABLED", "false")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

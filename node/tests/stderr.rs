@@ -23,7 +23,6 @@ fn check(stderr: impl Into<Stdio>) {
         .env_clear()
         .env("HOME", home.path())
         .env("BITCHAT__DHT__ENABLED", "false")
-        .env("BITCHAT__LAN__ENABLED", "false")
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(stderr)

@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use actix::{
     Actor, ActorContext as _, ActorFutureExt as _, AsyncContext as _, Context, Handler, Message,
-    MessageResult, Recipient, WrapFuture as _,
+    MessageResult, Recipient, SpawnHandle, WrapFuture as _,
 };
 use bitchat_protocol::crypto::Rng;
 use bitchat_protocol::id::{ChannelId, PeerId};
@@ -162,6 +162,8 @@ pub struct MeshManager {
     members: BTreeSet<(ChannelId, PeerId)>,
     chat: Option<Recipient<MemberNews>>,
     to_save: BTreeSet<ChannelId>,
+    /// When the announced infohashes are looked at again.
+    epoch_check: SpawnHandle,
     /// Added to the machine's number of a dial, as each machine counts from 1: an answer to the
     /// dial of a mesh manager before this one is nobody's.
     dials_from: u64,
@@ -192,6 +194,7 @@ impl MeshManager {
             members: BTreeSet::new(),
             chat: None,
             to_save: BTreeSet::new(),
+            epoch_check: SpawnHandle::default(),
             dials_from,
         }
     }
@@ -204,6 +207,7 @@ impl MeshManager {
         self.prove_channels();
         self.input(Input::JoinChannel { channel: id, last_known }, ctx);
         self.announce();
+        self.check_epochs_later(ctx);
     }
 
     fn close(&mut self, id: ChannelId, ctx: &mut Context<Self>) {
@@ -228,15 +232,17 @@ impl MeshManager {
         }
     }
 
-    fn check_epochs_later(&self, ctx: &mut Context<Self>) {
+    /// Looks again at the next change, of a channel that was opened just now, too.
+    fn check_epochs_later(&mut self, ctx: &mut Context<Self>) {
         let now = clock::unix();
         let change =
             self.channels.values().filter_map(|channel| channel.rotation.next_change(now)).min();
         let wait = change.unwrap_or(EPOCH_CHECK_MAX).min(EPOCH_CHECK_MAX);
-        ctx.run_later(wait.max(Duration::from_secs(1)), |mesh, ctx| {
+        let check = ctx.run_later(wait.max(Duration::from_secs(1)), |mesh, ctx| {
             mesh.announce();
             mesh.check_epochs_later(ctx);
         });
+        ctx.cancel_future(std::mem::replace(&mut self.epoch_check, check));
     }
 
     fn save_later(&mut self, channel: ChannelId, ctx: &mut Context<Self>) {

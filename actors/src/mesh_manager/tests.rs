@@ -1,6 +1,7 @@
 //! The manager on a paused clock, with neighbours that the tests play.
 
 use bitchat_protocol::channel::{ChannelKeys, ChannelSecret, Rotation};
+use bitchat_protocol::id::InfoHash;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::*;
@@ -24,7 +25,7 @@ impl Handler<channel_book::Subscribe> for Neighbour {
             keys: ChannelKeys::member(secret),
             trackers: vec![],
             nodes: vec![],
-            rotation: Rotation::Fixed,
+            rotation: Rotation::Daily,
             last_known: vec!["127.0.0.1:4000".parse().unwrap()],
         })));
     }
@@ -78,6 +79,56 @@ fn start() -> (actix::Addr<MeshManager>, UnboundedReceiver<u64>) {
     };
     let config = mesh::Config { own_peer: PeerId([1; 32]), dials_at_once: 16 };
     (MeshManager::new(config, offices, Directory::default()).start(), attempts)
+}
+
+/// Writes down what is to be announced.
+struct Discoverer(UnboundedSender<InfoHash>);
+
+impl Actor for Discoverer {
+    type Context = Context<Self>;
+}
+
+impl Handler<discovery::Announce> for Discoverer {
+    type Result = ();
+
+    fn handle(&mut self, announce: discovery::Announce, _: &mut Self::Context) {
+        self.0.send(announce.infohash).unwrap();
+    }
+}
+
+impl Handler<discovery::Withdraw> for Discoverer {
+    type Result = ();
+
+    fn handle(&mut self, _: discovery::Withdraw, _: &mut Self::Context) {}
+}
+
+impl Handler<discovery::ViewChanged> for Discoverer {
+    type Result = ();
+
+    fn handle(&mut self, _: discovery::ViewChanged, _: &mut Self::Context) {}
+}
+
+#[actix::test]
+async fn a_channel_opened_shortly_before_its_infohash_changes_is_announced_under_the_new_one_in_time()
+ {
+    tokio::time::pause();
+    let day = Duration::from_secs(24 * 60 * 60);
+    let today = u64::try_from(clock::unix().as_nanos() / day.as_nanos()).unwrap();
+    let joins = day * u32::try_from(today + 2).unwrap() - Duration::from_secs(60 * 60);
+    tokio::time::advance(joins - Duration::from_secs(100) - clock::unix()).await;
+    let (manager, mut attempts) = start();
+    attempts.recv().await.unwrap();
+    let (announced, mut infohashes) = unbounded_channel();
+    let office = Discoverer(announced).start();
+    let (announce, withdraw) = (office.clone().recipient(), office.clone().recipient());
+    let place = discovery::Place::Internet;
+    let view = office.recipient();
+    manager.send(discovery::Subscribe { place, announce, withdraw, view }).await.unwrap();
+    let first = infohashes.recv().await.unwrap();
+    let second = infohashes.recv().await.unwrap();
+    assert_ne!(first, second);
+    let late = clock::unix().saturating_sub(joins);
+    assert!(late < Duration::from_secs(3), "{late:?} too late");
 }
 
 #[actix::test]

@@ -1,10 +1,12 @@
 //! Whole nodes in processes of their own, against real trackers: one story a test.
 
+mod alone;
 mod bad_input;
 mod clock;
 mod disk;
 mod faulty_tracker;
 mod lan;
+mod midnight;
 mod panic;
 mod pipe;
 mod scene;

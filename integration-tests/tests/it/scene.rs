@@ -91,7 +91,9 @@ pub(crate) fn must_have_links(chat: &mut Chat, links: usize, within: Duration) {
         if peers["mesh"] == "full" && linked == links && members.len() == links {
             return;
         }
-        assert!(began.elapsed() < within, "no full mesh of {links} within {within:?}: {peers}");
+        if began.elapsed() >= within {
+            panic!("no full mesh of {links} within {within:?}: {peers}; {}", chat.story());
+        }
         // News of members is what changes the answer; without any it is asked again.
         chat.listen(Duration::from_millis(100));
     }

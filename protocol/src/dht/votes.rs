@@ -1,7 +1,7 @@
 //! What our address looks like from outside, as the nodes we asked say (BEP 42, `ip`).
 //!
 //! One answer is one voice, and all answers from one neighbourhood of the network are one voice
-//! together: the newest. An address counts when `VOICES_MIN` neighbourhoods name it and no other
+//! together: the newest. An address counts when three neighbourhoods name it and no other
 //! is named by as many. So neither a liar nor ten of them on one network move our id.
 
 use std::collections::{BTreeMap, VecDeque};

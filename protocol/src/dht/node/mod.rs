@@ -46,6 +46,9 @@ const JOIN_PAUSE_MAX: Duration = Duration::from_secs(5 * 60);
 const SELF_LOOKUP_INTERVAL: Duration = Duration::from_secs(10 * 60);
 /// A table with fewer buckets is shallow (libtorrent).
 const DEPTH_SHALLOW: usize = 4;
+/// Nodes of the table from which a look-up starts. Only the nearest are asked, so more of them cost
+/// nothing; and where all of the nearest lie, it is they who know of somebody else (libtorrent: 8).
+const SEEDS: usize = 4 * K;
 /// With fewer nodes to start from, a look-up asks those we were given as well (libtorrent).
 const SEEDS_MIN: usize = 3;
 
@@ -221,8 +224,8 @@ impl Node {
         let native = Family::of(address.ip()) == self.family;
         if router && self.routers.len() < DHT_BOOTSTRAP_NODES_MAX {
             self.routers.insert(address);
-        } else if native && self.bootstrap.len() < DHT_BOOTSTRAP_NODES_MAX {
-            self.bootstrap.insert(address, id);
+        } else if !router && native {
+            self.keep_bootstrap(address, id);
         } else {
             return;
         }
@@ -245,6 +248,19 @@ impl Node {
                 self.state = State::Alone { again: again.min(soon) };
             }
         }
+    }
+
+    /// Keeps a node to start from; when there are too many, any one of them makes room, as over months
+    /// most will have gone.
+    fn keep_bootstrap(&mut self, address: SocketAddr, id: Option<NodeId>) {
+        if self.bootstrap.len() >= DHT_BOOTSTRAP_NODES_MAX && !self.bootstrap.contains_key(&address)
+        {
+            let at = self.rng.below(self.bootstrap.len() as u64) as usize;
+            if let Some(gone) = self.bootstrap.keys().nth(at).copied() {
+                self.bootstrap.remove(&gone);
+            }
+        }
+        self.bootstrap.insert(address, id);
     }
 
     /// Takes an answer, if it is one to us.
@@ -300,7 +316,8 @@ impl Node {
             return;
         }
         if self.heard.len() >= DHT_HEARD_NODES_MAX {
-            self.heard.pop_front();
+            let insecure = self.heard.iter().position(|it| !it.id.is_secure_for(it.address.ip()));
+            self.heard.remove(insecure.unwrap_or(0));
         }
         self.heard.push_back(contact);
     }
@@ -439,7 +456,7 @@ impl Node {
         if self.pending.is_full() {
             return;
         }
-        while let Some(contact) = self.heard.pop_back() {
+        while let Some(contact) = self.take_heard() {
             if self.table.has_room_for(&contact) {
                 let target = self.id.random_at(self.shared_bits(&contact.id), &mut self.rng);
                 return self.ask_refresh(contact, target, now);
@@ -447,6 +464,15 @@ impl Node {
         }
         if let Some((contact, target)) = self.table.take_stalest(now, &mut self.rng) {
             self.ask_refresh(contact, target, now);
+        }
+    }
+
+    /// The newest whose id is valid for its address, or else the newest: what liars name is not.
+    fn take_heard(&mut self) -> Option<Contact> {
+        let secure = self.heard.iter().rposition(|it| it.id.is_secure_for(it.address.ip()));
+        match secure {
+            Some(at) => self.heard.remove(at),
+            None => self.heard.pop_back(),
         }
     }
 

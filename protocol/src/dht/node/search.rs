@@ -13,9 +13,8 @@ use super::super::message::{Contact, Question, Response, Want};
 use super::super::node_id::NodeId;
 use super::super::pending::{Purpose, Tag};
 use super::super::profile::QueryMix;
-use super::super::routing_table::K;
 use super::{
-    AnnouncedPort, Errand, JOIN_PAUSE_FIRST, JOIN_PAUSE_MAX, Job, Node, NodeOutput, Report,
+    AnnouncedPort, Errand, JOIN_PAUSE_FIRST, JOIN_PAUSE_MAX, Job, Node, NodeOutput, Report, SEEDS,
     SEEDS_MIN, SELF_LOOKUP_INTERVAL, State,
 };
 
@@ -31,7 +30,7 @@ impl Node {
             return None;
         }
         let mut lookup = Lookup::new(infohash, self.id);
-        for contact in self.table.closest(&infohash, K, true) {
+        for contact in self.table.closest(&infohash, SEEDS, true) {
             lookup.seed(contact);
         }
         let few = self.table.len() < SEEDS_MIN;
@@ -56,7 +55,7 @@ impl Node {
     pub(super) fn join(&mut self, now: Instant) {
         let target = self.id.with_random_tail(&mut self.rng);
         let mut lookup = Lookup::new(target, self.id);
-        for contact in self.table.closest(&target, K, true) {
+        for contact in self.table.closest(&target, SEEDS, true) {
             lookup.seed(contact);
         }
         self.last_job += 1;

@@ -7,7 +7,7 @@ use crate::dht::sim::{Net, NetConfig, Outcome};
 fn grown(config: NetConfig) -> Net {
     #[expect(clippy::disallowed_methods, reason = "an origin for virtual time")]
     let mut net = Net::new(config, Instant::now());
-    net.grow(4, Duration::from_secs(120));
+    net.grow(4, Duration::from_secs(60));
     net
 }
 

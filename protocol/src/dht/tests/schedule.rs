@@ -255,6 +255,16 @@ fn nodes_of_a_chat_file_are_asked_and_kept() {
 }
 
 #[test]
+fn among_a_thousand_candidates_the_one_that_is_there_is_found() {
+    let mut bench = Bench::new();
+    let addresses = (1..=1000).map(|port| ([127, 0, 0, 1], port).into()).collect();
+    bench.input(Input::AddCandidates(addresses));
+    bench.candidates(&["127.0.0.1:7001"]);
+    bench.play(600, world);
+    assert_eq!(bench.machine.node_statuses()[0].nodes, 8);
+}
+
+#[test]
 fn what_is_saved_lets_the_next_run_start_without_routers() {
     let mut bench = joined();
     let saved = Saved::decode(&bench.machine.saved().encode());

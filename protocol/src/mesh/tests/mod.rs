@@ -1,4 +1,5 @@
 mod addresses;
+mod floods;
 mod net;
 mod pacing;
 
