@@ -133,10 +133,13 @@ impl Fetcher {
     ///
     /// # Errors
     ///
-    /// [`FetchError`] of connecting and of TLS.
+    /// [`FetchError::Connect`], [`FetchError::Tls`], [`FetchError::Certificate`].
     pub async fn connect(&self, to: SocketAddr, tls: Option<&str>) -> Result<(), FetchError> {
         let stream = TcpStream::connect(to).await.map_err(FetchError::Connect)?;
-        secure(&self.tls, stream, tls).await.map(drop)
+        match tls {
+            None => Ok(()),
+            Some(host) => self.tls.connect(host, stream).await.map(drop),
+        }
     }
 
     /// Keeps a connection for a later request.
@@ -201,20 +204,11 @@ async fn exchange(
 
 async fn connect(tls: Connector, request: &HttpRequest) -> Result<Connection, FetchError> {
     let (address, stream) = open(request).await.map_err(FetchError::Connect)?;
-    let wire = secure(&tls, stream, request.tls.as_deref()).await?;
+    let wire = match &request.tls {
+        None => Box::new(stream),
+        Some(host) => tls.connect(host, stream).await?,
+    };
     Ok(Connection { address, tls: request.tls.clone(), wire })
-}
-
-/// Puts TLS on a connection where there is a host to prove itself by it.
-async fn secure(
-    tls: &Connector,
-    stream: TcpStream,
-    host: Option<&str>,
-) -> Result<Wire, FetchError> {
-    match host {
-        None => Ok(Box::new(stream)),
-        Some(host) => tls.connect(host, stream).await,
-    }
 }
 
 /// Opens a connection; where there are two addresses, the first one that answers (RFC 8305).

@@ -132,8 +132,13 @@ fn the_dht_and_the_local_network_have_their_rows() {
     }
     let mut alone = scene.chat(0);
     let (home, none) = (&scene.homes[0], Value::Null);
+    let rows = |status: &Value, ok: fn(&Value) -> bool| {
+        let all = status["channels"][0]["sources"].as_array().expect("a list");
+        all.iter().filter(|row| row["kind"] == "dht").all(ok)
+    };
     let status = status_until(home, MESH_WITHIN, |status| {
         row_of(status, "dht", &json!("ipv4"))["state"] == "fails"
+            && rows(status, |row| row["last_error"].is_string())
             && row_of(status, "lan", &none)["state"] == "announced"
     });
     let is_time = |value: &Value| value.as_u64().is_some();

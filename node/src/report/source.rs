@@ -157,7 +157,11 @@ impl ChannelReport {
     /// Around midnight a channel has two infohashes, and each source a row for each.
     fn remarks(&self, source: &SourceReport) -> Vec<String> {
         let mut remarks = source.remarks();
-        let has_several = self.sources.iter().any(|other| other.infohash != source.infohash);
+        let is_same = |other: &&SourceReport| {
+            (&other.kind, &other.place, &other.ip) == (&source.kind, &source.place, &source.ip)
+        };
+        let mut rows = self.sources.iter().filter(is_same);
+        let has_several = rows.any(|other| other.infohash != source.infohash);
         if let (true, Some(infohash)) = (has_several, &source.infohash) {
             remarks.insert(0, format!("infohash: {}", escape_for_terminal(infohash)));
         }

@@ -263,8 +263,15 @@ mod tests {
     fn two_infohashes_are_told_apart_and_one_is_not_shown() {
         let mut report = report();
         assert!(!report.describe().contains("infohash"));
-        report.channels[0].sources[1].infohash = Some("cd".into());
-        assert!(report.describe().contains("infohash: cd"));
+        let sources = &mut report.channels[0].sources;
+        sources[1].infohash = Some("cd".into());
+        assert!(!report.describe().contains("infohash"), "another place may have another");
+        let again =
+            SourceReport { infohash: Some("ef".into()), ..report.channels[0].sources[1].clone() };
+        report.channels[0].sources.push(again);
+        let text = report.describe();
+        assert!(text.contains("infohash: cd") && text.contains("infohash: ef"), "{text}");
+        assert!(!text.contains("infohash: ab"), "{text}");
     }
 
     #[test]
