@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod clock;
+mod dht;
 mod disk;
 mod faulty_tracker;
 mod lan;
