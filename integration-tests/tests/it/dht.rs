@@ -11,20 +11,20 @@ use serde_json::Value;
 use crate::scene::{PROGRAM, must_have_links, must_talk};
 
 /// Nodes of the DHT: more than the eight that an announce goes to.
-const NODES: usize = 12;
+pub(crate) const NODES: usize = 12;
 
 /// From the start of a node to its announce, and from that of another to their link.
 const FOUND_WITHIN: Duration = Duration::from_secs(10);
 
 /// A home that may use nothing but the DHT, and the port it is reached at.
-struct Member {
-    home: Home,
-    address: SocketAddr,
+pub(crate) struct Member {
+    pub(crate) home: Home,
+    pub(crate) address: SocketAddr,
 }
 
 impl Member {
     /// One that starts from `routers`, separated by commas.
-    fn new(routers: &str) -> Self {
+    pub(crate) fn new(routers: &str) -> Self {
         let port = free_port().expect("a free port");
         let mut home = Home::new(PROGRAM);
         for (key, value) in [
@@ -40,7 +40,7 @@ impl Member {
     }
 
     /// Makes a channel that names these nodes of the DHT; its file and its infohash.
-    fn make_channel(&self, name: &str, nodes: &[SocketAddr]) -> (String, String) {
+    pub(crate) fn make_channel(&self, name: &str, nodes: &[SocketAddr]) -> (String, String) {
         let file = self.home.path().join(name).to_str().expect("UTF-8").to_owned();
         let nodes: Vec<String> = nodes.iter().map(SocketAddr::to_string).collect();
         let mut arguments = vec!["--json", "channel", "new", name, "--fixed", "-o", &file];
@@ -51,7 +51,7 @@ impl Member {
     }
 
     /// Starts the node and waits until libtorrent finds it, and nobody else.
-    fn must_be_found(&self, file: &str, infohash: &str, dht: &mut Mainline) -> Chat {
+    pub(crate) fn must_be_found(&self, file: &str, infohash: &str, dht: &mut Mainline) -> Chat {
         let mut chat = self.home.chat(&[file]);
         must_find(dht, infohash, &[self.address], &mut chat);
         chat
