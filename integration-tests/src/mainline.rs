@@ -31,8 +31,9 @@ pub struct Mainline {
 pub struct LookUp {
     /// Nodes that were asked.
     pub asked: u64,
-    /// From its start to its end, before anything is announced.
-    pub took: Duration,
+    /// From its start to its end, before anything is announced; `None` if it has not ended in time,
+    /// as one that asks a node that is gone: libtorrent waits 15 s for it.
+    pub took: Option<Duration>,
     /// The peers that were found.
     pub peers: Vec<SocketAddr>,
 }
@@ -77,22 +78,30 @@ impl Mainline {
     }
 
     /// Has a node announce that somebody at its address, at this port, has the infohash (40
-    /// hexadecimal digits).
+    /// hexadecimal digits); waits until it has asked all that it wants to.
     ///
     /// # Panics
     ///
     /// When its look-up does not end.
     pub fn announce(&mut self, node: usize, infohash: &str, port: u16) -> LookUp {
-        self.ask(&json!({ "do": "announce", "node": node, "infohash": infohash, "port": port }))
+        let announce = json!({
+            "do": "announce", "node": node, "infohash": infohash, "port": port, "within": 20,
+        });
+        let look_up = self.ask(&announce);
+        assert!(look_up.took.is_some(), "it does not end: {look_up:?}");
+        look_up
     }
 
-    /// Has a node look up an infohash.
+    /// Has a node look up an infohash, to the end or for so long.
     ///
     /// # Panics
     ///
-    /// When the look-up does not end.
-    pub fn look_up(&mut self, node: usize, infohash: &str) -> LookUp {
-        self.ask(&json!({ "do": "look_up", "node": node, "infohash": infohash }))
+    /// When the program does not answer.
+    pub fn look_up(&mut self, node: usize, infohash: &str, within: Duration) -> LookUp {
+        let within = within.as_secs_f64();
+        self.ask(&json!({
+            "do": "look_up", "node": node, "infohash": infohash, "within": within,
+        }))
     }
 
     fn ask(&mut self, request: &Value) -> LookUp {
@@ -100,10 +109,9 @@ impl Mainline {
         writeln!(stdin, "{request}").expect("the program reads");
         stdin.flush().expect("the program reads");
         let answer = self.read();
-        let took = answer["seconds"].as_f64().unwrap_or_else(|| panic!("{request}: {answer}"));
         LookUp {
             asked: answer["asked"].as_u64().expect("a number"),
-            took: Duration::from_secs_f64(took),
+            took: answer["seconds"].as_f64().map(Duration::from_secs_f64),
             peers: addresses(&answer["peers"]),
         }
     }

@@ -16,6 +16,9 @@ pub(crate) const NODES: usize = 12;
 /// From the start of a node to its announce, and from that of another to their link.
 const FOUND_WITHIN: Duration = Duration::from_secs(10);
 
+/// For one look-up of libtorrent's, which may begin before our node is there.
+const LOOK_UP_WITHIN: Duration = Duration::from_secs(1);
+
 /// A home that may use nothing but the DHT, and the port it is reached at.
 pub(crate) struct Member {
     pub(crate) home: Home,
@@ -61,8 +64,9 @@ impl Member {
 /// Has libtorrent look up an infohash until it finds exactly these.
 fn must_find(dht: &mut Mainline, infohash: &str, wanted: &[SocketAddr], chat: &mut Chat) {
     let began = Instant::now();
-    loop {
-        let mut peers = dht.look_up(NODES - 1, infohash).peers;
+    // One after the other: who asks too often is silenced.
+    for node in (0..NODES).cycle() {
+        let mut peers = dht.look_up(node, infohash, LOOK_UP_WITHIN).peers;
         peers.sort();
         if peers == wanted {
             return;

@@ -115,6 +115,8 @@ fn odd_questions_are_answered_as_libtorrent_answers_them() {
     let mut member = Member::new(&dht.nodes()[0].to_string());
     // As the nodes of the DHT here, which have no socket for it.
     member.home.set("network.ipv6", "false");
+    // The version that runs here.
+    member.home.set("trackers.client_profile", "qbittorrent-5.1.0");
     let (file, infohash) = member.make_channel("team", &[]);
     let _chat = member.must_be_found(&file, &infohash, &mut dht);
 
