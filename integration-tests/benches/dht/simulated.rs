@@ -20,6 +20,7 @@ pub(crate) fn measure() {
     net.grow(GROWTH, Duration::from_secs(60));
     println!("{NODES} nodes, grown in {:.0} s", began.elapsed().as_secs_f64());
     net.kill(DEAD_PERCENT);
+    let killed = net.elapsed();
     let (mut found, mut asked, mut bytes) = (0, Vec::new(), Vec::new());
     let (mut first, mut ended, mut told) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..LOOK_UPS {
@@ -32,8 +33,9 @@ pub(crate) fn measure() {
         ended.extend(outcome.ended.map(|it| it.as_secs_f64()));
     }
     let percent = 100.0 * found as f64 / LOOK_UPS as f64;
+    let since = (net.elapsed() - killed).as_secs();
     println!(
-        "{DEAD_PERCENT} % dead, no time to notice: {found} of {LOOK_UPS} found ({percent:.1} %)"
+        "{DEAD_PERCENT} % dead: {found} of {LOOK_UPS} found ({percent:.1} %) in {since} s since"
     );
     println!("questions {:.0}, announces {:.0}", median(asked), median(told));
     println!("seconds: first peer {:.2}, end {:.2}", median(first), median(ended));
