@@ -3,6 +3,8 @@
 mod alone;
 mod bad_input;
 mod clock;
+mod dht;
+mod dht_answers;
 mod disk;
 mod faulty_tracker;
 mod lan;
