@@ -19,7 +19,8 @@ pub enum Scope {
 }
 
 impl Scope {
-    /// Finds the scope of `ip`; an IPv4 address mapped into IPv6 has that of the IPv4 address.
+    /// Finds the scope of `ip`; an IPv6 address that leads to an IPv4 address, mapped or through a
+    /// gateway, has that of the IPv4 address.
     #[must_use]
     pub const fn of(ip: IpAddr) -> Self {
         match ip.to_canonical() {
@@ -42,16 +43,40 @@ impl Scope {
     }
 
     const fn of_v6(ip: Ipv6Addr) -> Self {
-        if ip.is_loopback() {
+        if let Some(ip) = behind_gateway(ip) {
+            Self::of_v4(ip)
+        } else if ip.is_loopback() {
             Self::Loopback
         } else if ip.is_unicast_link_local() {
             Self::Link
-        } else if ip.is_unique_local() {
+        } else if ip.is_unique_local() || is_local_translation(ip) {
             Self::Private
         } else {
             Self::Global
         }
     }
+}
+
+/// The IPv4 address to which a gateway would bring packets for `ip`: 6to4 (RFC 3056, section 2), the
+/// well-known prefix of NAT64 (RFC 6052, section 2.1) and IPv4-compatible addresses (RFC 4291, section
+/// 2.5.5.1). Otherwise whoever is on the internet could aim at our network by way of our own gateway.
+const fn behind_gateway(ip: Ipv6Addr) -> Option<Ipv4Addr> {
+    let [a, b, c, d, e, f, high, low] = ip.segments();
+    let (high, low) = match (a, b, c, d, e, f) {
+        (0x2002, high, low, ..) => (high, low),
+        (0x64, 0xff9b, 0, 0, 0, 0) => (high, low),
+        // The first of these are `::` and `::1`.
+        (0, 0, 0, 0, 0, 0) if high != 0 => (high, low),
+        _ => return None,
+    };
+    let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
+    Some(Ipv4Addr::new(a, b, c, d))
+}
+
+/// Whether `ip` is of the prefix that a site's own NAT64 gateway may use (RFC 8215).
+const fn is_local_translation(ip: Ipv6Addr) -> bool {
+    let [a, b, c, ..] = ip.segments();
+    a == 0x64 && b == 0xff9b && c == 1
 }
 
 /// Whether an address can be a node's at all: it has a port, and its IP names one host that is not
@@ -86,6 +111,9 @@ const fn names_a_host_v4(ip: Ipv4Addr) -> bool {
 }
 
 const fn names_a_host_v6(ip: Ipv6Addr) -> bool {
+    if let Some(ip) = behind_gateway(ip) {
+        return names_a_host_v4(ip);
+    }
     let segments = ip.segments();
     let documentation = (segments[0] == 0x2001 && segments[1] == 0xdb8) || segments[0] == 0x3fff;
     let discard_only =
@@ -128,6 +156,22 @@ mod tests {
     }
 
     #[test]
+    fn an_ipv6_address_that_leads_to_an_ipv4_address_has_its_scope() {
+        for (ip, expected) in [
+            ("127.0.0.1", Scope::Loopback),
+            ("169.254.1.1", Scope::Link),
+            ("192.168.1.1", Scope::Private),
+            ("8.8.8.8", Scope::Global),
+        ] {
+            let [a, b, c, d] = ip.parse::<Ipv4Addr>().unwrap().octets();
+            check_scope(&format!("2002:{a:02x}{b:02x}:{c:02x}{d:02x}::1"), expected);
+            check_scope(&format!("64:ff9b::{ip}"), expected);
+            check_scope(&format!("::{ip}"), expected);
+        }
+        check_scope("64:ff9b:1::8.8.8.8", Scope::Private);
+    }
+
+    #[test]
     fn nobody_makes_us_dial_nearer_than_they_are() {
         let scopes = [Scope::Loopback, Scope::Link, Scope::Private, Scope::Global];
         let addresses = ["127.0.0.1:1", "169.254.1.1:1", "192.168.1.1:1", "8.8.8.8:1"];
@@ -158,6 +202,9 @@ mod tests {
             "[3fff::1]:1",
             "[100::1]:1",
             "[::ffff:224.0.0.1]:1",
+            "[2002:e000:1::1]:1",
+            "[64:ff9b::255.255.255.255]:1",
+            "[::224.0.0.1]:1",
             "[2a00::1]:0",
         ] {
             assert!(!believable(address.parse().unwrap(), Scope::Loopback), "{address}");

@@ -87,6 +87,37 @@ async fn half_a_response_a_silent_server_and_a_closed_port_are_failures() {
     assert_eq!(error, "cannot connect: connection refused");
 }
 
+#[actix::test]
+async fn a_server_that_drips_byte_by_byte_is_given_up_after_the_time_for_the_whole() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let drips = actix_rt::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        serve(&mut stream, b"HTTP/1.1 200 OK\r\nX: ").await;
+        // Never silent for long, and never at an end.
+        while stream.write_all(b"x").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    let hasty = HttpRequest { timeout: Duration::from_millis(200), ..request(address, None) };
+    assert_eq!(fetch(hasty).await.unwrap_err(), "it did not answer in time");
+    // The connection is closed, too.
+    drips.await.unwrap();
+}
+
+#[actix::test]
+async fn a_connection_reset_in_the_middle_of_the_body_is_a_failure() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    actix_rt::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        serve(&mut stream, b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nd8:inter").await;
+        socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+    });
+    let error = fetch(request(address, None)).await.unwrap_err();
+    assert!(error.contains("reset"), "{error}");
+}
+
 /// Who signs certificates, and its own one.
 struct Authority(Issuer<'static, KeyPair>, Vec<u8>);
 

@@ -14,7 +14,7 @@ const DAY: i64 = 24 * HOUR;
 
 /// From starting two nodes to both having told the tracker of both infohashes, however slow the
 /// machine: so long before a change they are started.
-const LEAD: i64 = 15;
+const LEAD: i64 = 20;
 
 /// Two homes, the file of a channel that rotates daily, and its infohashes of the day before a
 /// midnight to come and of the day after it.
@@ -115,10 +115,13 @@ fn on_either_side_of_midnight_the_infohash_of_either_day_is_enough() {
 fn an_hour_before_midnight_the_new_infohash_joins_the_old() {
     let mut night = Night::new();
     let Some(tracker) = night.start_tracker(&[&night.before, &night.after]) else { return };
+    let joins = now() + LEAD;
     let mut chats = night.start_at([-HOUR - LEAD; 2]);
     must_mesh_and_talk(&mut chats);
     must_name(&tracker, &mut chats, &night.before, 2);
-    assert_eq!(tracker.peers(&night.after), [], "before its time");
+    let early = tracker.peers(&night.after);
+    // A machine that is very slow is asked too late to tell.
+    assert!(early.is_empty() || now() >= joins, "before its time: {early:?}");
     must_name(&tracker, &mut chats, &night.after, 2);
     assert_eq!(tracker.peers(&night.before).len(), 2, "left too early");
 }

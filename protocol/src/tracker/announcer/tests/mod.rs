@@ -1,5 +1,6 @@
 //! The announcer in virtual time, against trackers that the tests play.
 
+mod hostile;
 mod worn;
 
 use std::net::{IpAddr, SocketAddr};
