@@ -1,3 +1,5 @@
+//! A session between neighbours that say what they were told.
+
 use bitchat_protocol::id::MessageId;
 use bitchat_protocol::machine::Machine as _;
 use bitchat_protocol::quic::Suite;
