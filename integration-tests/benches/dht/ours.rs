@@ -31,7 +31,7 @@ pub(crate) struct LookUp {
 impl Ours {
     /// Joins the DHT of `known`.
     pub(crate) fn join(address: &str, known: &[SocketAddr]) -> Self {
-        let config = Config { ipv6: false, routers: Vec::new(), ..Config::default() };
+        let config = Config { ipv6: false, ..Config::default() };
         let mut seed = [0; 32];
         seed[..8].copy_from_slice(&u64::from(std::process::id()).to_be_bytes());
         let machine = Dht::new(config, Instant::now(), seed);

@@ -28,27 +28,13 @@ pub struct Config {
     pub saved: Saved,
 }
 
-impl Config {
-    /// The routers of qBittorrent 5.1.0.
-    #[must_use]
-    pub fn default_routers() -> Vec<(String, u16)> {
-        [
-            ("dht.libtorrent.org", 25401),
-            ("dht.transmissionbt.com", 6881),
-            ("router.bittorrent.com", 6881),
-        ]
-        .map(|(host, port)| (host.to_owned(), port))
-        .to_vec()
-    }
-}
-
 impl Default for Config {
     fn default() -> Self {
         Self {
             profile: Arc::new(DhtProfile::libtorrent_2_0_11()),
             ipv4: true,
             ipv6: true,
-            routers: Self::default_routers(),
+            routers: Vec::new(),
             saved: Saved::default(),
         }
     }

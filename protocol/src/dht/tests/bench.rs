@@ -24,7 +24,7 @@ pub(super) struct Bench {
 impl Bench {
     /// Starts over IPv4 alone, with nobody to ask.
     pub(super) fn new() -> Self {
-        Self::with_config(Config { ipv6: false, routers: Vec::new(), ..Config::default() })
+        Self::with_config(Config { ipv6: false, ..Config::default() })
     }
 
     pub(super) fn with_config(config: Config) -> Self {

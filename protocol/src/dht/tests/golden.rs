@@ -174,7 +174,7 @@ fn our_own_version_is_in_every_message() {
 
 fn dual(profile: DhtProfile) -> Bench {
     let profile = std::sync::Arc::new(profile);
-    Bench::with_config(Config { routers: Vec::new(), profile, ..Config::default() })
+    Bench::with_config(Config { profile, ..Config::default() })
 }
 
 fn add_router(bench: &mut Bench, host: &str) {

@@ -186,7 +186,8 @@ fn joining_is_tried_again_ever_less_often_until_somebody_answers() {
 
 #[test]
 fn routers_are_resolved_at_the_start_asked_for_want_of_others_and_never_kept() {
-    let routers = Config::default_routers();
+    let routers = [("first.example", 25401), ("second.example", 6881), ("third.example", 6881)];
+    let routers = routers.map(|(host, port)| (host.to_owned(), port)).to_vec();
     let names: Vec<String> = routers.iter().map(|it| it.0.clone()).collect();
     let mut bench = Bench::with_config(Config { ipv6: false, routers, ..Config::default() });
     assert_eq!(bench.resolved(), names);
@@ -224,7 +225,7 @@ fn a_name_that_could_not_be_resolved_is_tried_again() {
 
 #[test]
 fn a_status_says_that_nobody_is_known_or_that_nobody_answers_and_when_it_is_tried_again() {
-    let config = Config { ipv6: false, routers: Vec::new(), ..Config::default() };
+    let config = Config { ipv6: false, ..Config::default() };
     let mut bench = Bench::with_config(config);
     bench.start(CHANNEL, HASH);
     let state = |bench: &Bench| {
@@ -271,7 +272,7 @@ fn what_is_saved_lets_the_next_run_start_without_routers() {
     assert_eq!(saved.nodes.len(), 8);
     let id = bench.machine.node_statuses()[0].id;
     assert_eq!(saved.id_v4, Some(id));
-    let config = Config { ipv6: false, routers: Vec::new(), saved, ..Config::default() };
+    let config = Config { ipv6: false, saved, ..Config::default() };
     let mut next = Bench::with_config(config);
     next.play(2, world);
     let status = &next.machine.node_statuses()[0];
