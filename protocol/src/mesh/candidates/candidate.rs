@@ -71,6 +71,11 @@ impl Candidate {
         self.failures == 0 && self.sources.contains_key(&Source::Lan)
     }
 
+    /// Whether nobody was met there and no dial has failed or is under way.
+    pub(super) const fn is_untried(&self) -> bool {
+        self.met.is_none() && self.failures == 0 && !self.dialling
+    }
+
     /// Rests: we ourselves were there.
     pub(super) fn was_ourselves(&mut self, now: Instant) {
         self.not_before = now + OURSELVES_FOR;
