@@ -128,6 +128,7 @@ fn queries(about: &Arc<About>, slots: &root::Offices) -> Result<Queries, String>
         members: slots.mesh_manager.need()?,
         sources: slots.sources(),
         dht: slots.dht.line(),
+        lan: slots.lan_discovery.line(),
         whereabouts: slots.udp_port.need()?,
         drops: slots.udp_port.need()?,
     })

@@ -95,7 +95,9 @@ fn sources(status: &StatusReport, has_links: bool) -> (Vec<Check>, bool) {
         } else if let Some(pending) = pending {
             let announced = pending.last_announce_ms_ago;
             checks.extend(announced.map(|ms| {
-                let what = format!("{label}: announced {} ago, no member heard yet", span(ms));
+                let ago = span(ms);
+                let when = if pending.last_answer_ms_ago.is_some() { "lately" } else { "yet" };
+                let what = format!("{label}: announced {ago} ago, no member heard {when}");
                 Check::ok("source", what)
             }));
         } else if let Some(failed) = failed {
@@ -208,6 +210,10 @@ mod tests {
         let rows = checks(&status(0, vec![lan.clone()])).0;
         let announced = "local network: announced 3s ago, no member heard yet";
         assert!(rows.iter().any(|row| row.what == announced), "{rows:?}");
+        let silent = SourceReport { last_answer_ms_ago: Some(86_400_000), ..lan.clone() };
+        let (rows, somebody_answers) = checks(&status(0, vec![silent]));
+        assert!(rows.iter().any(|row| row.what.ends_with("no member heard lately")), "{rows:?}");
+        assert!(!somebody_answers);
         let verdict = |sources| verdict_of("sources", &status(0, sources));
         assert_eq!(verdict(vec![lan.clone()]), Some(Verdict::Ok));
         let dead = dht("fails", Some("no node of the DHT is known"));

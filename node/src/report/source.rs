@@ -82,7 +82,7 @@ impl SourceReport {
         let announced = announced.unwrap_or_else(|| "not announced yet".to_owned());
         match (self.nodes, self.heard) {
             (Some(nodes), _) => Some(format!("{}; {announced}", counted(nodes, "node", "known"))),
-            (None, Some(heard)) => Some(format!("{announced}; others heard {heard} times")),
+            (None, Some(heard)) => Some(format!("{announced}; others were heard {}", times(heard))),
             (None, None) => None,
         }
     }
@@ -117,6 +117,14 @@ impl SourceReport {
             .into_iter()
             .flatten()
             .collect()
+    }
+}
+
+fn times(count: u64) -> String {
+    match count {
+        0 => "never".to_owned(),
+        1 => "once".to_owned(),
+        more => format!("{more} times"),
     }
 }
 
