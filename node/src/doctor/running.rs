@@ -136,7 +136,11 @@ fn sum(working: usize, failing: usize, all: usize, has_links: bool) -> Check {
 
 fn members(channel: &ChannelReport) -> Check {
     let ChannelReport { name, mesh, linked, members, .. } = channel;
-    let what = format!("{}: {linked} of {members} members linked, mesh {mesh}", safe_name(name));
+    let name = safe_name(name);
+    if *members == 0 {
+        return Check::ok("channel", format!("{name}: no other member is known yet"));
+    }
+    let what = format!("{name}: {linked} of {members} members linked, mesh {mesh}");
     if linked < members {
         let todo = "wait a minute; `bitchat peers` tells who is linked with whom";
         Check::warning("channel", what, todo)
@@ -218,6 +222,11 @@ mod tests {
         assert_eq!(verdict(vec![lan.clone()]), Some(Verdict::Ok));
         let dead = dht("fails", Some("no node of the DHT is known"));
         assert_eq!(verdict(vec![lan, dead]), Some(Verdict::Problem(Exit::NotDelivered)));
+        let rows = checks(&status(0, Vec::new())).0;
+        assert!(
+            rows.iter().any(|row| row.what == "team: no other member is known yet"),
+            "{rows:?}"
+        );
         let (again, told) = checks(&status(0, vec![dht("asked", None)]));
         assert!(told, "one that is asked again has answered: {again:?}");
     }
