@@ -44,7 +44,7 @@ pub enum SourceState {
     Due,
     /// It is being asked.
     Asked,
-    /// It was told of us, where nobody needs to answer; no member was heard there yet.
+    /// It was told of us, where nobody needs to answer; no member was heard there yet, or of late.
     Announced,
     /// Its last answer was good.
     Works,

@@ -1,10 +1,11 @@
 //! Which BitTorrent client the node looks like, and the port that goes with it.
 
 use std::fs::File;
-use std::io::{ErrorKind, Read as _};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
+use std::io::Read as _;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
+use bitchat_actors::udp_port::Reserved;
 use bitchat_actors::vault::Profile;
 use bitchat_protocol::crypto::Rng;
 use bitchat_protocol::tracker::ClientProfile;
@@ -15,6 +16,8 @@ use crate::settings::{Costume, Settings};
 
 /// Ports from which one is chosen where the worn client's are all taken.
 const OTHER_PORTS: std::ops::Range<u16> = 10_000..60_000;
+/// How many of them are tried.
+const OTHER_PORTS_TRIED: u32 = 64;
 
 /// Bytes of a profile file. Stops a wrong path from filling the memory.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
@@ -44,31 +47,52 @@ pub(crate) fn check(settings: &Settings) -> Result<(), Failure> {
     }
 }
 
+/// Where the node listens.
+#[derive(Debug)]
+pub(crate) struct Listen {
+    pub(crate) addresses: Vec<SocketAddr>,
+    /// The sockets there, where the port was chosen just now.
+    pub(crate) reserved: Option<Reserved>,
+}
+
 /// The port of the settings; or the profile's own, chosen once as the worn client would: trackers and
-/// routers remember it.
+/// routers remember it. A port that is chosen is held from then on, as another node may choose at
+/// the same instant.
 ///
 /// # Errors
 ///
-/// A [`Failure`] when the chosen port cannot be kept.
-pub(crate) fn listen_port(
+/// A [`Failure`] when no port can be had, or the chosen one cannot be kept.
+pub(crate) fn listen(
     settings: &Settings,
     worn: &ClientProfile,
     profile: &mut Profile,
-) -> Result<u16, Failure> {
-    match (settings.network.listen_port, profile.udp_port()) {
-        (0, Some(port)) => Ok(port),
-        (0, None) => {
-            let mut rng = Rng::from_seed(bitchat_actors::entropy::seed());
-            let port = worn.ports.choose(&mut rng, is_free).unwrap_or_else(|| {
-                let count = OTHER_PORTS.end - OTHER_PORTS.start;
-                let offset = rng.below(u64::from(count));
-                OTHER_PORTS.start + u16::try_from(offset).unwrap_or(0)
-            });
-            profile.set_udp_port(port)?;
-            Ok(port)
-        }
-        (port, _) => Ok(port),
+) -> Result<Listen, Failure> {
+    let known = Some(settings.network.listen_port).filter(|port| *port != 0);
+    if let Some(port) = known.or_else(|| profile.udp_port()) {
+        return Ok(Listen { addresses: addresses(settings, port), reserved: None });
     }
+    let mut reserved = None;
+    let mut take = |port| {
+        reserved = Reserved::bind(&addresses(settings, port)).ok();
+        reserved.is_some()
+    };
+    let mut rng = Rng::from_seed(bitchat_actors::entropy::seed());
+    let worns = worn.ports.choose(&mut rng, &mut take);
+    let port = worns.or_else(|| {
+        let count = u64::from(OTHER_PORTS.end - OTHER_PORTS.start);
+        let mut draw = |_| OTHER_PORTS.start + u16::try_from(rng.below(count)).unwrap_or(0);
+        (0..OTHER_PORTS_TRIED).map(&mut draw).find(|port| take(*port))
+    });
+    let none = "no free UDP port was found; choose one with --set network.listen_port=PORT";
+    let port = port.ok_or_else(|| Failure::failed(none))?;
+    profile.set_udp_port(port)?;
+    Ok(Listen { addresses: addresses(settings, port), reserved })
+}
+
+fn addresses(settings: &Settings, port: u16) -> Vec<SocketAddr> {
+    let v4 = settings.network.ipv4.then(|| SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)));
+    let v6 = settings.network.ipv6.then(|| SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)));
+    v4.into_iter().chain(v6).collect()
 }
 
 fn default() -> ClientProfile {
@@ -107,18 +131,10 @@ fn read(path: &Path) -> Result<ClientProfile, Failure> {
     ClientProfile::parse(&text).map_err(|error| wrong(error.to_string()))
 }
 
-/// Whether no other program has this port now; connections of others begin at ports like ours.
-fn is_free(port: u16) -> bool {
-    let all: [IpAddr; 2] = [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
-    all.into_iter().all(|ip| match UdpSocket::bind((ip, port)) {
-        Ok(_) => true,
-        // Where there is no IPv6, nobody is in the way.
-        Err(error) => error.kind() != ErrorKind::AddrInUse,
-    })
-}
-
 #[cfg(test)]
 mod tests {
+    use std::net::{IpAddr, UdpSocket};
+
     use super::*;
     use crate::settings::Layers;
 
@@ -181,20 +197,60 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut profile = profile(&dir);
         let clothes = ClientProfile::named("transmission-3.00").unwrap();
-        let port = listen_port(&settings(&[]), &clothes, &mut profile).unwrap();
+        let drawn = listen(&settings(&[]), &clothes, &mut profile).unwrap();
+        let port = port_of(&drawn);
         assert!(port >= 49152, "{port}");
         let other = ClientProfile::qbittorrent_5_1_0();
-        assert_eq!(listen_port(&settings(&[]), &other, &mut profile).unwrap(), port);
+        assert_eq!(port_of(&listen(&settings(&[]), &other, &mut profile).unwrap()), port);
         let fixed = settings(&["network.listen_port=7"]);
-        assert_eq!(listen_port(&fixed, &other, &mut profile).unwrap(), 7);
+        assert_eq!(port_of(&listen(&fixed, &other, &mut profile).unwrap()), 7);
+    }
+
+    fn port_of(listen: &Listen) -> u16 {
+        let ports: Vec<u16> = listen.addresses.iter().map(SocketAddr::port).collect();
+        assert!(ports.len() == 2 && ports[0] == ports[1], "{ports:?}");
+        ports[0]
+    }
+
+    /// Clothes whose client listens at one port and no other.
+    fn with_one_port(port: u16) -> ClientProfile {
+        let text = ClientProfile::text_of("qbittorrent-5.1.0").unwrap();
+        let lines = text.lines().map(|line| match line.starts_with("ports = ") {
+            true => format!("ports = {port}"),
+            false => line.to_owned(),
+        });
+        ClientProfile::parse(&(lines.collect::<Vec<_>>().join("\n") + "\n")).unwrap()
     }
 
     #[test]
-    fn a_port_that_another_program_has_is_not_free() {
+    fn two_nodes_that_start_at_the_same_instant_draw_two_ports() {
+        let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let free = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
+        let only = free.local_addr().unwrap().port();
+        drop(free);
+        let clothes = with_one_port(only);
+        let mut profiles = dirs.each_ref().map(profile);
+        // None of them runs yet.
+        let drawn = profiles.each_mut().map(|it| listen(&settings(&[]), &clothes, it).unwrap());
+        let ports = drawn.each_ref().map(port_of);
+        assert_eq!(ports[0], only);
+        assert!(OTHER_PORTS.contains(&ports[1]) && ports[1] != only, "{ports:?}");
+        assert_eq!(profiles.map(|it| it.udp_port()), ports.map(Some));
+        let set = settings(&[&format!("network.listen_port={only}")]);
+        let third = tempfile::tempdir().unwrap();
+        let third = listen(&set, &clothes, &mut profile(&third)).unwrap();
+        assert_eq!(port_of(&third), only, "what a person has set is never another one");
+    }
+
+    #[test]
+    fn a_port_that_another_program_has_is_not_drawn() {
         let all: [IpAddr; 2] = [Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::LOCALHOST.into()];
         for ip in all {
             let other = UdpSocket::bind((ip, 0)).unwrap();
-            assert!(!is_free(other.local_addr().unwrap().port()), "{ip}");
+            let dir = tempfile::tempdir().unwrap();
+            let only = other.local_addr().unwrap().port();
+            let drawn = listen(&settings(&[]), &with_one_port(only), &mut profile(&dir)).unwrap();
+            assert_ne!(port_of(&drawn), only, "{ip}");
         }
     }
 }

@@ -8,11 +8,13 @@ use std::time::Instant;
 use actix::{MailboxError, Recipient};
 use bitchat_actors::clock;
 use bitchat_actors::dht::{DhtReport, ListDht};
+use bitchat_actors::lan_discovery::CountHeard;
 use bitchat_actors::mesh_manager::{ListMembers, Members};
 use bitchat_actors::source::{ListSources, SourceStatus};
 use bitchat_actors::supervision::Line;
 use bitchat_actors::udp_port::{CountDrops, Drops, FindWhereabouts, Whereabouts};
 use bitchat_protocol::id::PeerId;
+use bitchat_protocol::lan;
 use bitchat_protocol::nat::NatKind;
 use futures_util::future::{join_all, try_join_all};
 use serde_json::{Value, json};
@@ -45,6 +47,7 @@ pub(crate) struct Queries {
     pub(crate) members: Recipient<ListMembers>,
     pub(crate) sources: Vec<Line<ListSources>>,
     pub(crate) dht: Line<ListDht>,
+    pub(crate) lan: Line<CountHeard>,
     pub(crate) whereabouts: Recipient<FindWhereabouts>,
     pub(crate) drops: Recipient<CountDrops>,
 }
@@ -124,6 +127,10 @@ impl Queries {
             Some(dht) => dht.send(ListDht).await.map_err(restarting)?,
             None => DhtReport::default(),
         };
+        let heard = match self.lan.recipient() {
+            Some(lan) => lan.send(CountHeard).await.map_err(restarting)?,
+            None => lan::Counters::default(),
+        };
         let present: Vec<_> = self.sources.iter().filter_map(Line::recipient).collect();
         let sources = join_all(present.iter().map(|it| it.send(ListSources))).await;
         let sources: Vec<SourceStatus> =
@@ -135,7 +142,7 @@ impl Queries {
         Ok(StatusReport {
             channels: channels.map(|(it, members)| channel(it, members, &sources, now)).collect(),
             dht: dht.nodes.iter().map(|node| DhtNodeReport::new(node, now)).collect(),
-            dropped: dropped(&drops, &dht),
+            dropped: dropped(&drops, &dht, &heard),
             ..self.node(&whereabouts, now)
         })
     }
@@ -221,7 +228,7 @@ const fn nat_word(kind: NatKind) -> &'static str {
     }
 }
 
-fn dropped(drops: &Drops, dht: &DhtReport) -> Vec<DropReport> {
+fn dropped(drops: &Drops, dht: &DhtReport, lan: &lan::Counters) -> Vec<DropReport> {
     let gate = &drops.gate;
     let all = [
         ("foreign", gate.foreign, "datagrams of QUIC that is not ours"),
@@ -235,6 +242,14 @@ fn dropped(drops: &Drops, dht: &DhtReport) -> Vec<DropReport> {
         ("unknown", drops.unknown, "datagrams that are nothing this node speaks"),
         ("krpc", drops.krpc, "messages of the DHT while it was off or busy"),
         ("dht", dht.dropped, "messages of the DHT that were of no use, or too many"),
+        ("lan_malformed", lan.malformed, "messages on the local network that make no sense"),
+        ("lan_from_afar", lan.from_afar, "messages to the local network from outside of it"),
+        (
+            "lan_too_many",
+            lan.too_many,
+            "messages on the local network beyond what is read a second",
+        ),
+        ("lan_held_back", lan.held_back, "neighbours on the local network beyond what is dialled"),
         ("refused", drops.refused, "batches that a busy part of the node had no room for"),
         ("unsent", drops.unsent, "packets that the socket had no room for"),
     ];

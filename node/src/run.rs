@@ -1,6 +1,5 @@
 //! Starts a node and keeps it until it is ended: by a signal, by its console or by its failure.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +17,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::channels::Channel;
 use crate::console::{self, Console, Ending, Front};
 use crate::control::{Control, Desk, Place};
-use crate::disguise;
+use crate::disguise::{self, Listen};
 use crate::exit::{Exit, Failure};
 use crate::output::talk;
 use crate::queries::{About, Queries};
@@ -48,10 +47,10 @@ pub(crate) fn run(
 ) -> Result<Exit, Failure> {
     supervision::install_panic_hook();
     let worn = disguise::worn(settings, &mut profile)?;
-    let port = disguise::listen_port(settings, &worn, &mut profile)?;
+    let listen = disguise::listen(settings, &worn, &mut profile)?;
     let about = about(&profile);
     let (profile, worn) = (Arc::new(profile), Arc::new(worn));
-    let config = root_config(settings, profile, open, worn, port, talk.is_some());
+    let config = root_config(settings, profile, open, worn, listen, talk.is_some());
     let front = talk.as_ref().map(|talk| talk.front.clone());
     let result = System::new().block_on(async {
         let ending = Arc::new(Ending::default());
@@ -129,6 +128,7 @@ fn queries(about: &Arc<About>, slots: &root::Offices) -> Result<Queries, String>
         members: slots.mesh_manager.need()?,
         sources: slots.sources(),
         dht: slots.dht.line(),
+        lan: slots.lan_discovery.line(),
         whereabouts: slots.udp_port.need()?,
         drops: slots.udp_port.need()?,
     })
@@ -186,17 +186,10 @@ fn root_config(
     profile: Arc<Profile>,
     open: Open,
     worn: Arc<ClientProfile>,
-    port: u16,
+    Listen { addresses, reserved }: Listen,
     has_console: bool,
 ) -> root::Config {
     let network = &settings.network;
-    let mut listen = Vec::new();
-    if network.ipv4 {
-        listen.push(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)));
-    }
-    if network.ipv6 {
-        listen.push(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)));
-    }
     let endpoint = EndpointConfig {
         keep_alive: settings.mesh.keep_alive.0,
         idle_timeout: settings.mesh.idle_timeout.0,
@@ -225,7 +218,7 @@ fn root_config(
         name: Arc::from(name),
         profile,
         open,
-        udp: udp_port::Config { listen, buffer_bytes, endpoint },
+        udp: udp_port::Config { listen: addresses, reserved, buffer_bytes, endpoint },
         renewal_interval: settings.link.renewal_interval.0,
         dials_at_once: settings.mesh.dials_at_once,
         resolver: bitchat_actors::resolver::Config::default(),

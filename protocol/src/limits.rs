@@ -175,6 +175,12 @@ pub const CANDIDATES_MAX: usize = 2048;
 /// others, and bounds who is remembered to have told of an address: each source has its share.
 pub const CANDIDATES_PER_SOURCE_MAX: usize = MEMBERS_MAX * PEER_ADDRESSES_MAX;
 
+/// Ports of one IP address at which nobody was met, in dial or failed, on the word of one source in one
+/// channel: beyond it no further port is tried there. Stops a member or a tracker from aiming every
+/// member's dials at one victim; leaves room for many nodes behind one NAT, as those that are met do not
+/// count. Of a loopback address there is no bound: it is ourselves.
+pub const PORTS_TRIED_PER_IP_MAX: usize = 16;
+
 /// Dials in flight at once in a node, in one channel, and on the word of one source. Stops false
 /// addresses from making a node flood the network, and from holding all its dials.
 pub const DIALS_MAX: usize = 16;
@@ -197,6 +203,8 @@ pub const LAST_KNOWN_PER_PEER_MAX: usize = 2;
 
 const _: () =
     assert!(CANDIDATES_PER_SOURCE_MAX < CANDIDATES_MAX, "one source must not own the table");
+const _: () = assert!(PORTS_TRIED_PER_IP_MAX < CANDIDATES_PER_SOURCE_MAX);
+const _: () = assert!(TRACKER_PORTS_PER_IP_MAX <= PORTS_TRIED_PER_IP_MAX);
 const _: () =
     assert!(DIALS_PER_SOURCE_MAX < DIALS_PER_CHANNEL_MAX, "a dial is left for the others");
 /// Contacts in the book, those only seen included. Stops a member who makes up identities from

@@ -6,7 +6,7 @@
 //! | [`Withdraw`] | mesh manager | announces a channel no longer, or one infohash of it |
 //! | [`ViewChanged`] | mesh manager | whether we are alone in a channel |
 //! | [`ListSources`] | console, control | how each channel does |
-//! | [`CountHeard`] | anybody | what was heard so far |
+//! | [`CountHeard`] | console, control | what was heard so far |
 //!
 //! Sends [`PeersDiscovered`] to the mesh manager, and introduces itself to it.
 //!
@@ -24,12 +24,13 @@ use std::collections::BTreeSet;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context as TaskContext, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix::{
     Actor, ActorFuture, AsyncContext as _, Context, Handler, Message, MessageResult, Recipient,
 };
 use bitchat_protocol::lan::{self, Counters, Family, Input, Interface, Lan, Output};
+use bitchat_protocol::limits::LAN_PEERS_WITHIN;
 use bitchat_protocol::mesh::{Completeness, Source};
 
 use crate::discovery::{self, Announce, PeersDiscovered, Place, ViewChanged, Withdraw};
@@ -46,6 +47,9 @@ pub const MAILBOX: usize = 256;
 /// How often our interfaces are read again, and sockets that failed are tried again. Longer: a new
 /// network is noticed later; shorter: an idle laptop wakes up more often.
 const INTERFACES_INTERVAL: Duration = Duration::from_secs(30);
+
+/// How long an announce of another says that somebody is there: clients announce twice in it.
+const HEARD_LATELY_WITHIN: Duration = Duration::from_secs(2 * LAN_PEERS_WITHIN.as_secs());
 
 /// Datagrams read before other actors get a turn.
 const READS_PER_TURN_MAX: usize = 64;
@@ -128,12 +132,7 @@ impl LanDiscovery {
     /// The local network as a source for one infohash.
     fn row(&self, status: lan::Status) -> SourceStatus {
         let trouble = self.trouble();
-        let state = match (trouble, status.last_heard, status.last_announce) {
-            (Some(_), _, _) => SourceState::Fails,
-            (None, Some(_), _) => SourceState::Works,
-            (None, None, Some(_)) => SourceState::Announced,
-            (None, None, None) => SourceState::Due,
-        };
+        let state = state(trouble.is_some(), &status, clock::now());
         SourceStatus {
             channel: status.channel,
             kind: SourceKind::Lan,
@@ -225,6 +224,16 @@ impl LanDiscovery {
             },
             Some(_) => {}
         }
+    }
+}
+
+fn state(has_trouble: bool, status: &lan::Status, now: Instant) -> SourceState {
+    let lately = status.last_heard.filter(|at| now.duration_since(*at) < HEARD_LATELY_WITHIN);
+    match (has_trouble, lately, status.last_announce) {
+        (true, _, _) => SourceState::Fails,
+        (false, Some(_), _) => SourceState::Works,
+        (false, None, Some(_)) => SourceState::Announced,
+        (false, None, None) => SourceState::Due,
     }
 }
 

@@ -97,6 +97,23 @@ async fn two_on_one_host_hear_each_other() {
     assert!(heard.own >= 1, "its own announce came back: {heard:?}");
 }
 
+#[test]
+fn a_neighbour_heard_long_ago_says_nothing_of_now() {
+    let now = clock::now() + Duration::from_secs(24 * 3600);
+    let heard = |ago| lan::Status {
+        channel: CHANNEL,
+        infohash: InfoHash([1; 20]),
+        last_announce: Some(now),
+        next_announce: None,
+        last_heard: Some(now - Duration::from_secs(ago)),
+        heard: 1,
+        peers_found: 0,
+    };
+    assert_eq!(state(false, &heard(301), now), SourceState::Works);
+    assert_eq!(state(false, &heard(601), now), SourceState::Announced);
+    assert_eq!(state(true, &heard(1), now), SourceState::Fails);
+}
+
 #[actix::test]
 async fn a_bittorrent_client_hears_us_and_we_hear_it() {
     let infohash = fresh_infohash();

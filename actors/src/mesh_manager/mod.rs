@@ -216,6 +216,8 @@ impl MeshManager {
         self.prove_channels();
         self.input(Input::LeaveChannel(id), ctx);
         self.discoverers.close(id);
+        // The machine tells nothing of a channel that it has left.
+        self.members.retain(|(channel, _)| *channel != id);
         self.tell_chat(MemberNews::Closed(id));
     }
 

@@ -145,3 +145,50 @@ async fn an_answer_to_the_dial_of_a_manager_before_is_nobodys() {
     let again = tokio::time::timeout(Duration::from_secs(3600), attempts.recv()).await;
     assert!(again.is_ok_and(|attempt| attempt.is_some()), "it is dialled again");
 }
+
+/// Writes down who is told to be there.
+struct Desk(UnboundedSender<MemberNews>);
+
+impl Actor for Desk {
+    type Context = Context<Self>;
+}
+
+impl Handler<MemberNews> for Desk {
+    type Result = ();
+
+    fn handle(&mut self, news: MemberNews, _: &mut Self::Context) {
+        self.0.send(news).unwrap();
+    }
+}
+
+#[actix::test]
+async fn a_chat_desk_that_comes_later_hears_of_nobody_in_a_channel_that_was_left() {
+    tokio::time::pause();
+    let (manager, mut attempts) = start();
+    attempts.recv().await.unwrap();
+    let secret = ChannelSecret::generate(&mut Rng::from_seed([1; 32]));
+    let channel = ChannelKeys::member(secret).id();
+    let peer = PeerId([2; 32]);
+    let up = LinkNews::Up {
+        link: LinkKey(1),
+        peer,
+        incarnation: [1; 8],
+        attempt: None,
+        address: "127.0.0.1:4001".parse().unwrap(),
+        shared: vec![channel],
+    };
+    manager.send(up).await.unwrap();
+    let desk = || {
+        let (sender, news) = unbounded_channel();
+        (SubscribeMembers(Desk(sender).start().recipient()), news)
+    };
+    let (first, mut news) = desk();
+    manager.send(first).await.unwrap();
+    assert_eq!(news.recv().await, Some(MemberNews::Up { channel, peer }));
+    manager.send(ChannelEvent::Closed(channel)).await.unwrap();
+    let (second, mut news) = desk();
+    manager.send(second).await.unwrap();
+    manager.send(ListMembers { channel }).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(news.try_recv().is_err());
+}

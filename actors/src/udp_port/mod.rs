@@ -27,6 +27,7 @@ use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context as TaskContext, Poll};
 use std::time::{Duration, Instant};
 
@@ -72,10 +73,32 @@ const DROPS_INTERVAL: Duration = Duration::from_secs(3600);
 pub struct Config {
     /// Addresses to bind, at most one per family, same port. Port 0: the system chooses.
     pub listen: Vec<SocketAddr>,
+    /// Sockets that are bound there already, for the first start.
+    pub reserved: Option<Reserved>,
     /// Bytes asked for in the kernel, per socket and direction. Smaller: bursts are lost.
     pub buffer_bytes: usize,
     /// Of the links.
     pub endpoint: EndpointConfig,
+}
+
+/// Sockets bound before there is an actor for them, so that no other program takes their port
+/// meanwhile. Clones share them; whoever comes first has them.
+#[derive(Debug, Clone)]
+pub struct Reserved(Arc<Mutex<Option<Vec<std::net::UdpSocket>>>>);
+
+impl Reserved {
+    /// Binds to `listen`, as [`UdpPort::bind`] does.
+    ///
+    /// # Errors
+    ///
+    /// When an address cannot be bound; a family that this host does not have is left out.
+    pub fn bind(listen: &[SocketAddr]) -> io::Result<Self> {
+        Ok(Self(Arc::new(Mutex::new(Some(bind_all(listen)?)))))
+    }
+
+    fn take(&self) -> Option<Vec<std::net::UdpSocket>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
 }
 
 /// Opens the gate for a channel's first packets.
@@ -300,7 +323,12 @@ impl UdpPort {
     ///
     /// When no address can be bound; one family of two may be missing.
     pub fn bind(config: Config, identity: &SigningKey) -> io::Result<Self> {
-        let sockets = bind_all(&config)?;
+        let bound = match config.reserved.as_ref().and_then(Reserved::take) {
+            Some(bound) => bound,
+            None => bind_all(&config.listen)?,
+        };
+        let new = |socket| Socket::new(socket, config.buffer_bytes);
+        let sockets = bound.into_iter().map(new).collect::<io::Result<Vec<_>>>()?;
         let mut endpoint_config = config.endpoint.clone();
         let segments = sockets.iter().map(Socket::segments_max).min().unwrap_or(1);
         endpoint_config.max_datagrams_gso = endpoint_config.max_datagrams_gso.min(segments);
@@ -547,15 +575,15 @@ fn with_port(address: &if_addrs::IfAddr, port: u16) -> Interface {
     Interface { address: SocketAddr::new(ip, port), prefix_bits }
 }
 
-fn bind_all(config: &Config) -> io::Result<Vec<Socket>> {
-    let mut sockets: Vec<Socket> = Vec::new();
+fn bind_all(listen: &[SocketAddr]) -> io::Result<Vec<std::net::UdpSocket>> {
+    let mut sockets: Vec<std::net::UdpSocket> = Vec::new();
     let mut failure = None;
-    for address in &config.listen {
+    for address in listen {
         let mut address = *address;
         if let (0, Some(first)) = (address.port(), sockets.first()) {
-            address.set_port(first.local().port());
+            address.set_port(first.local_addr()?.port());
         }
-        match Socket::bind(address, config.buffer_bytes) {
+        match socket::bind(address) {
             Ok(socket) => sockets.push(socket),
             // A host without IPv6 is common; a port in use is not to be hidden.
             Err(error) if address.is_ipv6() && error.kind() != io::ErrorKind::AddrInUse => {

@@ -25,6 +25,17 @@ pub(super) struct Socket {
     metas: [RecvMeta; READS_AT_ONCE],
 }
 
+/// Binds a socket to `address`, for its family alone.
+pub(super) fn bind(address: SocketAddr) -> io::Result<std::net::UdpSocket> {
+    let socket =
+        socket2::Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&address.into())?;
+    Ok(socket.into())
+}
+
 /// One read: datagrams of `stride` bytes from one sender (the last may be shorter).
 pub(super) struct Read {
     pub(super) meta: RecvMeta,
@@ -32,15 +43,8 @@ pub(super) struct Read {
 }
 
 impl Socket {
-    /// Binds to `address` with kernel buffers of about `buffer_bytes` (the system may allow less).
-    pub(super) fn bind(address: SocketAddr, buffer_bytes: usize) -> io::Result<Self> {
-        let socket =
-            socket2::Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
-        if address.is_ipv6() {
-            socket.set_only_v6(true)?;
-        }
-        socket.bind(&address.into())?;
-        let io: std::net::UdpSocket = socket.into();
+    /// Takes a bound socket, with kernel buffers of about `buffer_bytes` (the system may allow less).
+    pub(super) fn new(io: std::net::UdpSocket, buffer_bytes: usize) -> io::Result<Self> {
         let state = UdpSocketState::new(UdpSockRef::from(&io))?;
         let _ = state.set_recv_buffer_size(UdpSockRef::from(&io), buffer_bytes);
         let _ = state.set_send_buffer_size(UdpSockRef::from(&io), buffer_bytes);

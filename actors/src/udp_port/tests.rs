@@ -36,6 +36,7 @@ impl Handler<CountLinks> for UdpPort {
 async fn port() -> (Addr<UdpPort>, Dial) {
     let config = Config {
         listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))],
+        reserved: None,
         buffer_bytes: 64 * 1024,
         endpoint: EndpointConfig::default(),
     };
@@ -84,4 +85,24 @@ async fn where_members_see_us_is_told_as_long_as_their_links_live() {
     }
     let whereabouts = port.send(FindWhereabouts).await.unwrap();
     assert_eq!((whereabouts.observed.len(), whereabouts.nat_v4), (0, NatKind::Unknown));
+}
+
+#[actix::test]
+async fn sockets_that_were_reserved_are_taken_at_the_first_start_and_bound_anew_at_the_next() {
+    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let reserved = Reserved::bind(&[any]).unwrap();
+    let port = reserved.0.lock().unwrap().as_ref().unwrap()[0].local_addr().unwrap().port();
+    let listen = vec![SocketAddr::from((Ipv4Addr::LOCALHOST, port))];
+    assert!(Reserved::bind(&listen).is_err(), "nobody else can have it");
+    let config = Config {
+        listen,
+        reserved: Some(reserved),
+        buffer_bytes: 64 * 1024,
+        endpoint: EndpointConfig::default(),
+    };
+    let key = SigningKey::from_seed(Rng::from_seed([1; 32]).secret());
+    for _ in 0..2 {
+        let started = UdpPort::bind(config.clone(), &key).unwrap();
+        assert_eq!(started.local_port(), port);
+    }
 }

@@ -75,6 +75,7 @@ impl Node {
         let keys = ChannelKeys::member(ChannelSecret::generate(&mut Rng::from_seed([42; 32])));
         let config = udp_port::Config {
             listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))],
+            reserved: None,
             buffer_bytes: 2 * 1024 * 1024,
             endpoint: endpoint(cipher),
         };

@@ -90,6 +90,46 @@ fn a_node_is_whole_again_after_a_panic_of(actor: &str) {
     }
 }
 
+/// The rows of all channels, by their kind.
+fn kinds(status: &Value) -> Vec<&str> {
+    let rows = status["channels"][0]["sources"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let mut kinds: Vec<_> = rows.iter().filter_map(|row| row["kind"].as_str()).collect();
+    kinds.dedup();
+    kinds
+}
+
+#[test]
+fn each_source_that_was_started_again_is_in_status_under_all_that_it_had() {
+    let mut scene = Scene::new(1);
+    for (key, value) in [
+        ("lan.enabled", "true"),
+        ("lan.interfaces", "lo"),
+        ("dht.enabled", "true"),
+        // Nobody is there.
+        ("dht.routers", "127.0.0.1:9"),
+    ] {
+        scene.homes[0].set(key, value);
+    }
+    let mut node = scene.chat(0);
+    let all = ["tracker", "dht", "lan"];
+    let is_whole = |status: &Value| {
+        kinds(status) == all && status["dht"].as_array().is_some_and(|it| !it.is_empty())
+    };
+    ask_until(&mut node, "status", &json!({}), Instant::now() + WHOLE_WITHIN, is_whole);
+    for actor in ["tracker_announcer", "dht", "lan_discovery"] {
+        let id = node.request("panic", json!({ "actor": actor }));
+        let answer = node.wait_for(SOON, |line| line["id"] == id);
+        assert_eq!(answer["result"]["found"], true, "{answer}");
+        node.wait_for_talk(SOON, &["panic", actor]);
+        ask_until(&mut node, "status", &json!({}), Instant::now() + WHOLE_WITHIN, is_whole);
+        // And by the other way, which was not started again either.
+        let asked = scene.homes[0].run(&["status", "--json"], b"");
+        let status: Value = serde_json::from_slice(&asked.stdout).expect("a status");
+        assert_eq!(kinds(&status), all, "after {actor}: {status}");
+    }
+    assert_eq!(node.end_input(WHOLE_WITHIN), Some(0), "{}", node.story());
+}
+
 #[test]
 fn links_stay_when_the_mesh_manager_fails() {
     let scene = Scene::new(2);

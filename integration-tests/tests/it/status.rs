@@ -161,7 +161,7 @@ fn the_dht_and_the_local_network_have_their_rows() {
     let lan = row_of(&status, "lan", &none);
     assert!(lan["heard"].as_u64() >= Some(1) && lan["peers_found"].as_u64() >= Some(1), "{lan}");
     let shown = home.must_run(&["status"]);
-    must_hold(&shown, &["local network", "others heard", "DHT", "0 nodes known", "IPv4", "works"]);
+    must_hold(&shown, &["local network", " heard ", "DHT", "0 nodes known", "IPv4", "works"]);
     must_hold(&examine(home, &[], 0), &["local network answered", "1 of 1 members linked"]);
 }
 

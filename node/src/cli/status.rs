@@ -56,7 +56,11 @@ fn ask(context: &Context, method: &str, params: &Value) -> Result<Value, Failure
     let name = &context.global.profile;
     let data_dir = profile::data_dir(&context.global)?;
     if Profile::find(&data_dir, name)? == Found::Nothing {
-        let text = format!("there is no profile {name} in {} yet", data_dir.display());
+        let text = format!(
+            "there is no profile {name} in {} yet: make a channel with `bitchat channel new NAME`, or \
+             join one with `bitchat channel join FILE`, then start a node with `bitchat run`",
+            data_dir.display(),
+        );
         return Err(Failure::failed(text));
     }
     match control::ask(&data_dir.join(name), method, params) {

@@ -294,6 +294,7 @@ fn queries(neighbour: &actix::Addr<Neighbour>) -> Queries {
         members: neighbour.clone().recipient(),
         sources: Vec::new(),
         dht: bitchat_actors::supervision::Line::to_nobody(),
+        lan: bitchat_actors::supervision::Line::to_nobody(),
         whereabouts: neighbour.clone().recipient(),
         drops: neighbour.clone().recipient(),
     }

@@ -7,6 +7,7 @@ use std::time::Instant;
 use actix::{Addr, Handler, MessageResult};
 use bitchat_actors::channel_book::OpenedChannel;
 use bitchat_actors::dht::{DhtReport, ListDht};
+use bitchat_actors::lan_discovery::CountHeard;
 use bitchat_actors::mesh_manager::{Completeness, ListMembers, Member, Members};
 use bitchat_actors::source::{ListSources, SourceKind, SourceState, SourceStatus};
 use bitchat_actors::supervision::Line;
@@ -14,6 +15,7 @@ use bitchat_actors::udp_port::{CountDrops, Drops, FindWhereabouts, Whereabouts};
 use bitchat_protocol::channel::{ChannelKeys, ChannelSecret, Rotation};
 use bitchat_protocol::crypto::Rng;
 use bitchat_protocol::id::{ChannelId, PeerId};
+use bitchat_protocol::lan;
 use bitchat_protocol::tracker::announcer::Family;
 use tempfile::TempDir;
 use tokio::io::{
@@ -101,6 +103,21 @@ impl Handler<ListDht> for Neighbour {
     }
 }
 
+impl Handler<CountHeard> for Neighbour {
+    type Result = MessageResult<CountHeard>;
+
+    fn handle(&mut self, _: CountHeard, _: &mut Self::Context) -> Self::Result {
+        MessageResult(lan::Counters {
+            from_afar: 1,
+            too_many: 2,
+            malformed: 3,
+            held_back: 4,
+            own: 9,
+            ..lan::Counters::default()
+        })
+    }
+}
+
 impl Handler<FindWhereabouts> for Neighbour {
     type Result = MessageResult<FindWhereabouts>;
 
@@ -150,6 +167,7 @@ fn desk(is_mute: bool) -> Desk {
         members: node.clone().recipient(),
         sources: vec![Line::to(node.clone().recipient())],
         dht: Line::to(node.clone().recipient()),
+        lan: Line::to(node.clone().recipient()),
         whereabouts: node.clone().recipient(),
         drops: node.clone().recipient(),
     };
@@ -199,6 +217,12 @@ async fn a_status_has_the_node_its_channels_their_sources_and_what_was_dropped()
     let dropped = status["dropped"].as_array().unwrap();
     assert!(dropped.iter().any(|it| it["what"] == "unknown" && it["count"] == 7), "{dropped:?}");
     assert!(dropped.iter().any(|it| it["what"] == "dht" && it["count"] == 5), "{dropped:?}");
+    for (what, count) in
+        [("lan_from_afar", 1), ("lan_too_many", 2), ("lan_malformed", 3), ("lan_held_back", 4)]
+    {
+        let is_it = |it: &Value| it["what"] == what && it["count"] == count;
+        assert!(dropped.iter().any(is_it), "{what}: {dropped:?}");
+    }
 
     write(&mut client, &request(2, "status", &json!({"channel": "other"}))).await;
     let status = &answer(&mut client).await["result"];

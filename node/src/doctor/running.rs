@@ -95,7 +95,9 @@ fn sources(status: &StatusReport, has_links: bool) -> (Vec<Check>, bool) {
         } else if let Some(pending) = pending {
             let announced = pending.last_announce_ms_ago;
             checks.extend(announced.map(|ms| {
-                let what = format!("{label}: announced {} ago, no member heard yet", span(ms));
+                let ago = span(ms);
+                let when = if pending.last_answer_ms_ago.is_some() { "lately" } else { "yet" };
+                let what = format!("{label}: announced {ago} ago, no member heard {when}");
                 Check::ok("source", what)
             }));
         } else if let Some(failed) = failed {
@@ -134,7 +136,11 @@ fn sum(working: usize, failing: usize, all: usize, has_links: bool) -> Check {
 
 fn members(channel: &ChannelReport) -> Check {
     let ChannelReport { name, mesh, linked, members, .. } = channel;
-    let what = format!("{}: {linked} of {members} members linked, mesh {mesh}", safe_name(name));
+    let name = safe_name(name);
+    if *members == 0 {
+        return Check::ok("channel", format!("{name}: no other member is known yet"));
+    }
+    let what = format!("{name}: {linked} of {members} members linked, mesh {mesh}");
     if linked < members {
         let todo = "wait a minute; `bitchat peers` tells who is linked with whom";
         Check::warning("channel", what, todo)
@@ -208,10 +214,19 @@ mod tests {
         let rows = checks(&status(0, vec![lan.clone()])).0;
         let announced = "local network: announced 3s ago, no member heard yet";
         assert!(rows.iter().any(|row| row.what == announced), "{rows:?}");
+        let silent = SourceReport { last_answer_ms_ago: Some(86_400_000), ..lan.clone() };
+        let (rows, somebody_answers) = checks(&status(0, vec![silent]));
+        assert!(rows.iter().any(|row| row.what.ends_with("no member heard lately")), "{rows:?}");
+        assert!(!somebody_answers);
         let verdict = |sources| verdict_of("sources", &status(0, sources));
         assert_eq!(verdict(vec![lan.clone()]), Some(Verdict::Ok));
         let dead = dht("fails", Some("no node of the DHT is known"));
         assert_eq!(verdict(vec![lan, dead]), Some(Verdict::Problem(Exit::NotDelivered)));
+        let rows = checks(&status(0, Vec::new())).0;
+        assert!(
+            rows.iter().any(|row| row.what == "team: no other member is known yet"),
+            "{rows:?}"
+        );
         let (again, told) = checks(&status(0, vec![dht("asked", None)]));
         assert!(told, "one that is asked again has answered: {again:?}");
     }

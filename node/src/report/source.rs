@@ -82,7 +82,7 @@ impl SourceReport {
         let announced = announced.unwrap_or_else(|| "not announced yet".to_owned());
         match (self.nodes, self.heard) {
             (Some(nodes), _) => Some(format!("{}; {announced}", counted(nodes, "node", "known"))),
-            (None, Some(heard)) => Some(format!("{announced}; others heard {heard} times")),
+            (None, Some(heard)) => Some(format!("{announced}; {}", others_heard(heard))),
             (None, None) => None,
         }
     }
@@ -117,6 +117,15 @@ impl SourceReport {
             .into_iter()
             .flatten()
             .collect()
+    }
+}
+
+/// What is known of others on the local network.
+fn others_heard(count: u64) -> String {
+    match count {
+        0 => "nobody else was heard".to_owned(),
+        1 => "another was heard once".to_owned(),
+        more => format!("others were heard {more} times"),
     }
 }
 

@@ -256,7 +256,7 @@ mod tests {
         let text = report.describe();
         assert!(text.contains("\n    412 nodes known; announced 1m 1s ago\n"), "{text}");
         assert!(text.contains("\n  local network  -     announced  never"), "{text}");
-        assert!(text.contains("\n    announced 1m 1s ago; others heard 3 times"), "{text}");
+        assert!(text.contains("\n    announced 1m 1s ago; others were heard 3 times"), "{text}");
     }
 
     #[test]

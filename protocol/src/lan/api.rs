@@ -118,6 +118,8 @@ pub struct Counters {
     pub others: u64,
     /// Members passed on.
     pub found: u64,
-    /// Members not passed on, as they were lately, or as there were too many.
+    /// Members not passed on, as they were within the last minute: clients repeat what they say.
+    pub again: u64,
+    /// Members not passed on, as there were too many.
     pub held_back: u64,
 }

@@ -43,6 +43,15 @@ struct Bucket {
     empty_at: Instant,
 }
 
+/// What is to be done about an address that was heard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum News {
+    PassOn,
+    /// It was passed on a moment ago.
+    Again,
+    TooMany,
+}
+
 impl Bucket {
     fn full(now: Instant, per_second: u32) -> Self {
         let burst = Duration::from_secs(BURST_SECS.into());
@@ -91,21 +100,23 @@ impl Heard {
         own.take(now) && self.all.take(now)
     }
 
-    /// Whether this address of a channel is to be passed on; it counts as passed on, if so.
-    pub(super) fn is_news(&mut self, now: Instant, channel: ChannelId, at: SocketAddr) -> bool {
+    /// What is to be done about this address of a channel; it counts as passed on, if it is to be.
+    pub(super) fn judge(&mut self, now: Instant, channel: ChannelId, at: SocketAddr) -> News {
         self.tidy(now);
         let all: usize = self.told.values().map(BTreeMap::len).sum();
         let told = self.told.entry(channel).or_default();
         let news = match told.get(&at) {
-            Some(told_at) => now.duration_since(*told_at) >= LAN_PEER_AGAIN_AFTER,
+            Some(told_at) if now.duration_since(*told_at) < LAN_PEER_AGAIN_AFTER => News::Again,
+            Some(_) => News::PassOn,
             None => {
                 let of_ip = told.range(all_ports_of(at.ip())).take(LAN_PORTS_PER_IP_MAX).count();
-                of_ip < LAN_PORTS_PER_IP_MAX
+                let has_room = of_ip < LAN_PORTS_PER_IP_MAX
                     && told.len() < LAN_PEERS_PER_CHANNEL_MAX
-                    && all < LAN_PEERS_MAX
+                    && all < LAN_PEERS_MAX;
+                if has_room { News::PassOn } else { News::TooMany }
             }
         };
-        if news {
+        if news == News::PassOn {
             told.insert(at, now);
         }
         news

@@ -36,7 +36,7 @@ use std::time::{Duration, Instant};
 
 pub use self::api::{Config, Counters, Input, Interface, Output};
 pub use self::habit::{Cookie, HexCase, LanHabit, Rhythm, Voices};
-use self::heard::{Heard, address_of, is_near};
+use self::heard::{Heard, News, address_of, is_near};
 pub use self::message::Family;
 pub use self::status::Status;
 use self::torrent::Torrent;
@@ -318,11 +318,13 @@ impl Lan {
             torrent.heard_at = Some(self.now);
             let channel = torrent.channel;
             others = false;
-            if self.heard.is_news(self.now, channel, address) {
-                self.counters.found += 1;
-                self.outputs.push_back(Output::PeerFound { channel, address });
-            } else {
-                self.counters.held_back += 1;
+            match self.heard.judge(self.now, channel, address) {
+                News::PassOn => {
+                    self.counters.found += 1;
+                    self.outputs.push_back(Output::PeerFound { channel, address });
+                }
+                News::Again => self.counters.again += 1,
+                News::TooMany => self.counters.held_back += 1,
             }
         }
         self.counters.others += u64::from(others);

@@ -428,6 +428,8 @@ fn what_is_repeated_within_a_minute_is_passed_on_once() {
         times += bench.hear_of("192.168.1.9:6771", 4000, hash(1)).len();
     }
     assert_eq!(times, 3);
+    let counters = bench.lan.counters();
+    assert_eq!((counters.again, counters.held_back), (177, 0), "a repetition is no excess");
 }
 
 #[test]

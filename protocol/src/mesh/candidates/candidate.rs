@@ -71,6 +71,11 @@ impl Candidate {
         self.failures == 0 && self.sources.contains_key(&Source::Lan)
     }
 
+    /// Whether nobody was met there and no dial has failed or is under way.
+    pub(super) const fn is_untried(&self) -> bool {
+        self.met.is_none() && self.failures == 0 && !self.dialling
+    }
+
     /// Rests: we ourselves were there.
     pub(super) fn was_ourselves(&mut self, now: Instant) {
         self.not_before = now + OURSELVES_FOR;
@@ -124,9 +129,11 @@ impl Candidate {
         if expected.is_empty() && !anybody {
             return None;
         }
-        // What one source says may be false, so the claims and "anybody" take turns.
-        let turn = self.failures as usize % (expected.len() + 1);
-        Some(expected.get(turn).copied())
+        // What one source says may be false, so the claims and "anybody" take turns: every second one is
+        // anybody's, as one who lies may do so under many names.
+        let turn = self.failures as usize;
+        let claim = expected.get(turn / 2 % expected.len().max(1)).copied();
+        Some(claim.filter(|_| turn.is_multiple_of(2)))
     }
 
     /// Whether nobody tells of it any more. After a failure it is kept until it would be due again:

@@ -9,7 +9,7 @@ mod shares;
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use self::candidate::Candidate;
@@ -17,7 +17,9 @@ use self::shares::Shares;
 use super::links::Links;
 use crate::crypto::Rng;
 use crate::id::PeerId;
-use crate::limits::{CANDIDATES_MAX, LAST_KNOWN_PER_PEER_MAX, PEER_ADDRESSES_MAX};
+use crate::limits::{
+    CANDIDATES_MAX, LAST_KNOWN_PER_PEER_MAX, PEER_ADDRESSES_MAX, PORTS_TRIED_PER_IP_MAX,
+};
 
 /// Who told of an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -255,7 +257,8 @@ impl Candidates {
     }
 
     /// Finds what to dial next: somebody near, as far as that may go first, else of the source whose
-    /// last turn is longest ago, the least failed address; those first that the other side leaves to us, as it dials the rest meanwhile.
+    /// last turn is longest ago, the least failed address; those first that the other side leaves to us, as it dials the rest
+    /// meanwhile. Where a source was wrong about many ports of an IP address, no further one is tried.
     pub(super) fn pick(&mut self, now: Instant, wishes: &impl Wishes) -> Option<Pick> {
         self.drop_expired(now, wishes);
         let due: Vec<_> = self
@@ -268,16 +271,36 @@ impl Candidates {
         if due.is_empty() {
             return None;
         }
+        let tried = self.tried();
         let near = wishes.near_first() && due.iter().any(|(_, entry, _)| entry.is_near());
         let sources = near.then_some(Source::Lan).into_iter().chain(self.shares.in_turn());
         sources.filter(|source| wishes.has_room(source)).find_map(|source| {
-            let told = due.iter().filter(|(_, entry, _)| entry.sources.contains_key(&source));
+            let has_ports_left = |ip: IpAddr| {
+                let ports = tried.get(&(ip, source)).copied().unwrap_or(0);
+                ports < PORTS_TRIED_PER_IP_MAX || ip.is_loopback()
+            };
+            let told = due
+                .iter()
+                .filter(|(_, entry, _)| entry.sources.contains_key(&source))
+                .filter(|(address, entry, _)| !entry.is_untried() || has_ports_left(address.ip()));
             let (address, _, expect) = told.min_by_key(|(_, entry, expect)| {
                 let theirs = expect.map(|peer| wishes.courtesy(&peer));
                 (entry.failures, theirs, entry.told_at)
             })?;
             Some(Pick { address: *address, expect: *expect, source })
         })
+    }
+
+    /// How many ports of each IP address were tried in vain, or are now, on the word of each source.
+    fn tried(&self) -> BTreeMap<(IpAddr, Source), usize> {
+        let mut tried = BTreeMap::new();
+        let in_vain = |entry: &Candidate| entry.met.is_none() && !entry.is_untried();
+        for (address, entry) in self.entries.iter().filter(|(_, entry)| in_vain(entry)) {
+            for source in entry.sources.keys() {
+                *tried.entry((address.ip(), *source)).or_default() += 1;
+            }
+        }
+        tried
     }
 
     /// Forgets what is too old. An address with a link is in use, however long ago it was told.

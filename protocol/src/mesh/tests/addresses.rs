@@ -147,3 +147,21 @@ fn what_a_member_says_last_of_an_address_counts_however_many_others_name_it() {
     bench.wait(secs(3));
     assert_eq!(in_flight(&bench).1, Some(peer(91)));
 }
+
+#[test]
+fn liars_under_many_names_do_not_keep_a_tracker_from_being_believed_about_an_address() {
+    let mut bench = Bench::new();
+    let at = address(90);
+    let mut outputs = Vec::new();
+    for liar in 0..30 {
+        bench.up(liar as u64, 1000 + liar, None);
+        outputs.extend(bench.told(1000 + liar, &[(5000 + liar, at)]));
+    }
+    outputs.extend(bench.tell(&[&at.to_string()], Source::Tracker(0)));
+    let dials = dialled(&outputs);
+    assert!(dials.iter().all(|dial| dial.1 == at && dial.2.is_some()), "{dials:?}");
+    bench.failed(dials[0].0);
+    let again = dialled(&bench.wait(secs(2)));
+    let again: Vec<_> = again.iter().map(|dial| (dial.1, dial.2)).collect();
+    assert_eq!(again, [(at, None)], "whoever is there is taken the next time");
+}

@@ -1,7 +1,10 @@
 //! Whoever tells of a flood of false addresses cannot keep a true member from being dialled.
 
 use super::*;
-use crate::limits::{CANDIDATES_MAX, CANDIDATES_PER_SOURCE_MAX, PEER_ADDRESSES_MAX};
+use crate::limits::{
+    CANDIDATES_MAX, CANDIDATES_PER_SOURCE_MAX, PEER_ADDRESSES_MAX, PEER_RECORDS_PER_FRAME_MAX,
+    PORTS_TRIED_PER_IP_MAX,
+};
 
 const TRUE: &str = "9.9.9.9:6881";
 
@@ -21,15 +24,20 @@ fn nobodies(liar: u8, count: usize) -> Vec<SocketAddr> {
 /// A channel in which a linked member says that it is linked with as many others as it can name, each
 /// at as many addresses as it may have.
 fn lie_as_a_member(bench: &mut Bench, liar: u8) {
+    name_as_a_member(bench, liar, |number| nobody(liar, number));
+}
+
+/// The same, with the addresses that `at` makes of their numbers.
+fn name_as_a_member(bench: &mut Bench, liar: u8, at: impl Fn(usize) -> SocketAddr) {
     let index = 1000 + usize::from(liar);
     bench.up(u64::from(liar), index, None);
     let record = |number: usize| PeerRecord {
         peer: peer(10_000 * (1 + usize::from(liar)) + number),
         addresses: (0..PEER_ADDRESSES_MAX)
-            .map(|at| WireAddress(nobody(liar, PEER_ADDRESSES_MAX * number + at)))
+            .map(|each| WireAddress(at(PEER_ADDRESSES_MAX * number + each)))
             .collect(),
     };
-    let added = (0..crate::limits::PEER_RECORDS_PER_FRAME_MAX).map(record).collect();
+    let added = (0..PEER_RECORDS_PER_FRAME_MAX).map(record).collect();
     let frame = Peers { channel: RED, full: true, added, removed: vec![] };
     bench.input(Input::PeersReceived { from: peer(index), frame });
 }
@@ -139,4 +147,57 @@ fn a_flood_that_is_repeated_for_ever_pushes_no_true_address_out() {
     }
     let (after, _) = until_dialled(&mut bench, TRUE.parse().unwrap());
     assert!(after <= secs(2) + GIVE_UP, "{after:?}: its back-off and one turn");
+}
+
+/// A port of the one victim of all liars.
+fn port_of_victim(number: usize) -> SocketAddr {
+    SocketAddr::from(([8, 8, 8, 8], 1000 + u16::try_from(number).unwrap()))
+}
+
+#[test]
+fn a_victim_is_dialled_at_few_of_the_ports_that_a_source_names_and_others_are_heard_about_it() {
+    let ports: Vec<_> = (0..CANDIDATES_PER_SOURCE_MAX).map(port_of_victim).collect();
+    let sources = [Source::Tracker(0), Source::Dht(0), Source::Lan, Source::LastKnown];
+    for source in sources.into_iter().map(Some).chain([None]) {
+        let mut bench = Bench::new();
+        let began = bench.now;
+        match source {
+            Some(source) => {
+                let addresses = ports.clone();
+                bench.input(Input::AddressesFound { channel: RED, addresses, source });
+            }
+            None => name_as_a_member(&mut bench, 1, port_of_victim),
+        }
+        let mut tried = BTreeSet::new();
+        while bench.now - began < secs(1800) {
+            let elsewhere = nobody(9, tried.len());
+            bench.tell(&[&elsewhere.to_string()], Source::Tracker(1));
+            let (after, dials) = until_dialled(&mut bench, elsewhere);
+            assert!(after <= 2 * GIVE_UP, "{after:?}: {source:?} does not speak for others");
+            tried.extend(dials);
+            bench.wait(secs(60));
+        }
+        let victim = tried.iter().filter(|at| at.ip() == port_of_victim(0).ip()).count();
+        assert!((DIALS_PER_SOURCE_MAX..=PORTS_TRIED_PER_IP_MAX).contains(&victim), "{victim}");
+        let at_victim = SocketAddr::from(([8, 8, 8, 8], 9));
+        bench.tell(&[&at_victim.to_string()], Source::Tracker(2));
+        let (after, _) = until_dialled(&mut bench, at_victim);
+        assert!(after <= 2 * GIVE_UP, "{after:?}: {source:?} does not speak for others");
+    }
+}
+
+#[test]
+fn more_members_behind_one_address_than_ports_are_tried_in_vain_are_all_met() {
+    let mut bench = Bench::new();
+    let count = 3 * PORTS_TRIED_PER_IP_MAX;
+    let addresses = (0..count).map(port_of_victim).collect();
+    let source = Source::Tracker(0);
+    let mut open = dialled(&bench.input(Input::AddressesFound { channel: RED, addresses, source }));
+    let mut met = 0;
+    while let Some((attempt, address, _)) = open.pop() {
+        let outputs = bench.up_in(met as u64, 2000 + met, Some(attempt), address, &[RED]);
+        open.extend(dialled(&outputs));
+        met += 1;
+    }
+    assert_eq!(met, count);
 }

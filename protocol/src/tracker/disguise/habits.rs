@@ -101,15 +101,15 @@ pub struct Ports(Vec<RangeInclusive<u16>>);
 const TRIES_PER_RANGE: u32 = 32;
 
 impl Ports {
-    /// Chooses a port that `is_free`, as the client does at its first start.
+    /// Chooses a port, as the client does at its first start: the first that `take` can have.
     #[must_use]
-    pub fn choose(&self, rng: &mut Rng, is_free: impl Fn(u16) -> bool) -> Option<u16> {
+    pub fn choose(&self, rng: &mut Rng, mut take: impl FnMut(u16) -> bool) -> Option<u16> {
         self.0.iter().find_map(|range| {
             let count = u64::from(range.end() - range.start()) + 1;
             let tries = if count == 1 { 1 } else { TRIES_PER_RANGE };
             (0..tries).find_map(|_| {
                 let offset = u16::try_from(rng.below(count)).unwrap_or(0);
-                Some(range.start() + offset).filter(|port| is_free(*port))
+                Some(range.start() + offset).filter(|port| take(*port))
             })
         })
     }
