@@ -9,7 +9,7 @@ use super::swarm::Key;
 use super::{Announcer, Family, HttpRequest, Output, RequestId};
 use crate::limits::RESOLVED_ADDRESSES_MAX;
 use crate::tracker::announce::{Announce, Occasion};
-use crate::tracker::disguise::ClientProfile;
+use crate::tracker::disguise::{ClientProfile, Farewell};
 use crate::tracker::http::{Response, announce_target, request};
 use crate::tracker::peers::PeerSieve;
 use crate::tracker::reply::{self, Reply};
@@ -61,13 +61,12 @@ impl Announcer {
             return;
         };
         let deadline = self.now + self.time_for(occasion, RESOLVE_TIMEOUT);
+        let asked = self.config.profile.stopped_to == Farewell::Asked;
         let Some(endpoint) = self.endpoint(key) else {
             return;
         };
-        if occasion == Occasion::Stopped {
-            // Said once, whether it arrives or not.
-            endpoint.told = false;
-        }
+        // The farewell is said once, whether it arrives or not.
+        endpoint.told = occasion != Occasion::Stopped && (endpoint.told || asked);
         let step = Step::Resolving;
         endpoint.attempt = Some(Attempt {
             deadline,
@@ -256,6 +255,7 @@ impl Announcer {
         write: impl FnOnce(&ClientProfile, &TrackerUrl, &Announce<'_>) -> T,
     ) -> Option<T> {
         let ipv6 = self.own_ipv6;
+        let enough = self.config.profile.stopped_to != Farewell::Answered;
         let swarm = self.swarms.get_mut(&key.swarm)?;
         let (infohash, persona, port) = (swarm.infohash(), swarm.persona(), swarm.port());
         let endpoint = swarm.endpoint_mut(key)?;
@@ -263,7 +263,7 @@ impl Announcer {
         let (occasion, tracker_id) = (attempt.occasion, &endpoint.tracker_id);
         let announce = Announce { infohash, persona, port, occasion, tracker_id, ipv6 };
         let written = write(&self.config.profile, &attempt.url, &announce);
-        endpoint.told = occasion != Occasion::Stopped;
+        endpoint.told |= enough && occasion != Occasion::Stopped;
         Some(written)
     }
 

@@ -30,7 +30,7 @@ pub(super) struct Endpoint {
     pub(super) turn: usize,
     /// It has taken an announce: `started` is over.
     pub(super) answered: bool,
-    /// An announce has left for it: it may have us in its list.
+    /// It is to hear that we leave, as the worn client holds it.
     pub(super) told: bool,
     pub(super) tracker_id: Vec<u8>,
     pub(super) attempt: Option<Attempt>,

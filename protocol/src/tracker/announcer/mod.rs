@@ -23,7 +23,7 @@
 //! its tier, one that fails over both IP versions to the end.
 //!
 //! `started` is said to a tracker until it has answered once, `stopped` once on leaving to each that
-//! may know us. The peer id is drawn afresh for each swarm, and the key unless the worn client has one
+//! the worn client would tell. The peer id is drawn afresh for each swarm, and the key unless the worn client has one
 //! for all.
 //!
 //! Announces of two swarms never begin in the same instant, but for those by which we leave and have
