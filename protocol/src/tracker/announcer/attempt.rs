@@ -111,6 +111,7 @@ impl Announcer {
     pub(super) fn on_names_resolved(&mut self, host: &str, result: &Result<Vec<IpAddr>, String>) {
         for key in self.names.remove(host).unwrap_or_default() {
             match result {
+                Ok(addresses) if self.must_wait(key) => self.postpone(key, addresses),
                 Ok(addresses) => self.on_located(key, addresses),
                 Err(words) => self.fail(key, words.clone(), Duration::ZERO),
             }
@@ -160,11 +161,37 @@ impl Announcer {
             return self.on_located(key, &[ip]);
         }
         let host = attempt.url.host().to_owned();
+        if let Some(addresses) = self.endpoint(key).and_then(|it| it.located.take()) {
+            return self.on_located(key, &addresses);
+        }
         let waiting = self.names.entry(host.clone()).or_default();
         if waiting.is_empty() {
             self.outputs.push_back(Output::Resolve { host });
         }
         waiting.insert(key);
+    }
+
+    /// Whether another swarm has begun so lately that an announce must wait, although it had begun
+    /// itself: swarms that wait for one name would all go on in the same instant.
+    fn must_wait(&mut self, key: Key) -> bool {
+        let plain = |it: &mut Attempt| it.occasion != Occasion::Stopped && it.redirects == 0;
+        if !self.attempt(key).is_some_and(plain) {
+            return false;
+        }
+        if self.spacing.from(key.swarm).is_some_and(|from| from > self.now) {
+            return true;
+        }
+        self.space(key);
+        false
+    }
+
+    /// Takes an announce back, to begin it again when its swarm may: with the addresses found now.
+    fn postpone(&mut self, key: Key, addresses: &[IpAddr]) {
+        self.take_attempt(key);
+        if let Some(endpoint) = self.endpoint(key) {
+            endpoint.located =
+                Some(addresses.iter().copied().take(RESOLVED_ADDRESSES_MAX).collect());
+        }
     }
 
     fn on_located(&mut self, key: Key, addresses: &[IpAddr]) {
