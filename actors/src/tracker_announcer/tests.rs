@@ -217,7 +217,8 @@ async fn leaving_a_silent_tracker_takes_five_seconds_and_then_the_actor_stops() 
     bench.announce("udp://127.0.0.1:6969/announce").await;
     let connect = bench.datagram().await;
     bench.answer("127.0.0.1:6969", &[&[0; 4], &connect[12..], &[5; 8]]);
-    bench.datagram().await;
+    let tid = bench.datagram().await[12..16].to_vec();
+    bench.answer("127.0.0.1:6969", &[&[0, 0, 0, 1], &tid, &300_u32.to_be_bytes(), &[0; 8]]);
     tokio::time::pause();
     let begin = clock::now();
     bench.announcer.do_send(Shutdown { within: Duration::from_secs(30) });

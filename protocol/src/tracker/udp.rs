@@ -25,6 +25,8 @@ const ACTION_SCRAPE: u32 = 2;
 const ACTION_ERROR: u32 = 3;
 /// BEP 41: the option that carries the path and query of the tracker's address.
 const OPTION_URL: u8 = 2;
+/// What one option holds.
+const OPTION_BYTES_MAX: usize = u8::MAX as usize;
 /// Bytes of an announce without options.
 const ANNOUNCE_BYTES: usize = 98;
 
@@ -99,11 +101,10 @@ pub fn encode_announce(
     }
     bytes.extend_from_slice(&announce.port.to_be_bytes());
     if profile.udp_url_option {
-        // BEP 41: what does not fit one option goes on in the next.
-        for part in path_and_query.as_bytes().chunks(255) {
-            bytes.extend([OPTION_URL, u8::try_from(part.len()).unwrap_or(u8::MAX)]);
-            bytes.extend_from_slice(part);
-        }
+        // BEP 41 would have the rest in further options; the clients that send one cut it.
+        let part = &path_and_query.as_bytes()[..path_and_query.len().min(OPTION_BYTES_MAX)];
+        bytes.extend([OPTION_URL, u8::try_from(part.len()).unwrap_or(u8::MAX)]);
+        bytes.extend_from_slice(part);
     }
     bytes.extend_from_slice(&profile.udp_extra_bytes);
     bytes
@@ -155,7 +156,7 @@ mod tests {
     use crate::tracker::disguise::Persona;
 
     #[test]
-    fn a_long_path_takes_several_options() {
+    fn a_long_path_is_cut_as_libtorrent_cuts_it() {
         let announce = Announce {
             infohash: InfoHash([0; 20]),
             persona: Persona { peer_id: [0; 20], key: 0 },
@@ -166,9 +167,8 @@ mod tests {
         };
         let path = format!("/{}", "a".repeat(299));
         let bytes = encode_announce(&ClientProfile::qbittorrent_5_1_0(), &announce, &path, 0, 0);
-        assert_eq!(bytes.len(), ANNOUNCE_BYTES + 2 + 255 + 2 + 45);
+        assert_eq!(bytes.len(), ANNOUNCE_BYTES + 2 + 255);
         assert_eq!(bytes[ANNOUNCE_BYTES..][..3], [OPTION_URL, 255, b'/']);
-        assert_eq!(bytes[ANNOUNCE_BYTES + 257..][..3], [OPTION_URL, 45, b'a']);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::swarm::Key;
 use super::{Announcer, Family, HttpRequest, Output, RequestId};
 use crate::limits::RESOLVED_ADDRESSES_MAX;
 use crate::tracker::announce::{Announce, Occasion};
-use crate::tracker::disguise::ClientProfile;
+use crate::tracker::disguise::{ClientProfile, Farewell};
 use crate::tracker::http::{Response, announce_target, request};
 use crate::tracker::peers::PeerSieve;
 use crate::tracker::reply::{self, Reply};
@@ -61,13 +61,12 @@ impl Announcer {
             return;
         };
         let deadline = self.now + self.time_for(occasion, RESOLVE_TIMEOUT);
+        let asked = self.config.profile.stopped_to == Farewell::Asked;
         let Some(endpoint) = self.endpoint(key) else {
             return;
         };
-        if occasion == Occasion::Stopped {
-            // Said once, whether it arrives or not.
-            endpoint.told = false;
-        }
+        // The farewell is said once, whether it arrives or not.
+        endpoint.told = occasion != Occasion::Stopped && (endpoint.told || asked);
         let step = Step::Resolving;
         endpoint.attempt = Some(Attempt {
             deadline,
@@ -112,6 +111,7 @@ impl Announcer {
     pub(super) fn on_names_resolved(&mut self, host: &str, result: &Result<Vec<IpAddr>, String>) {
         for key in self.names.remove(host).unwrap_or_default() {
             match result {
+                Ok(addresses) if self.must_wait(key) => self.postpone(key, addresses),
                 Ok(addresses) => self.on_located(key, addresses),
                 Err(words) => self.fail(key, words.clone(), Duration::ZERO),
             }
@@ -161,11 +161,37 @@ impl Announcer {
             return self.on_located(key, &[ip]);
         }
         let host = attempt.url.host().to_owned();
+        if let Some(addresses) = self.endpoint(key).and_then(|it| it.located.take()) {
+            return self.on_located(key, &addresses);
+        }
         let waiting = self.names.entry(host.clone()).or_default();
         if waiting.is_empty() {
             self.outputs.push_back(Output::Resolve { host });
         }
         waiting.insert(key);
+    }
+
+    /// Whether another swarm has begun so lately that an announce must wait, although it had begun
+    /// itself: swarms that wait for one name would all go on in the same instant.
+    fn must_wait(&mut self, key: Key) -> bool {
+        let plain = |it: &mut Attempt| it.occasion != Occasion::Stopped && it.redirects == 0;
+        if !self.attempt(key).is_some_and(plain) {
+            return false;
+        }
+        if self.spacing.from(key.swarm).is_some_and(|from| from > self.now) {
+            return true;
+        }
+        self.space(key);
+        false
+    }
+
+    /// Takes an announce back, to begin it again when its swarm may: with the addresses found now.
+    fn postpone(&mut self, key: Key, addresses: &[IpAddr]) {
+        self.take_attempt(key);
+        if let Some(endpoint) = self.endpoint(key) {
+            endpoint.located =
+                Some(addresses.iter().copied().take(RESOLVED_ADDRESSES_MAX).collect());
+        }
     }
 
     fn on_located(&mut self, key: Key, addresses: &[IpAddr]) {
@@ -256,6 +282,7 @@ impl Announcer {
         write: impl FnOnce(&ClientProfile, &TrackerUrl, &Announce<'_>) -> T,
     ) -> Option<T> {
         let ipv6 = self.own_ipv6;
+        let enough = self.config.profile.stopped_to != Farewell::Answered;
         let swarm = self.swarms.get_mut(&key.swarm)?;
         let (infohash, persona, port) = (swarm.infohash(), swarm.persona(), swarm.port());
         let endpoint = swarm.endpoint_mut(key)?;
@@ -263,7 +290,7 @@ impl Announcer {
         let (occasion, tracker_id) = (attempt.occasion, &endpoint.tracker_id);
         let announce = Announce { infohash, persona, port, occasion, tracker_id, ipv6 };
         let written = write(&self.config.profile, &attempt.url, &announce);
-        endpoint.told = occasion != Occasion::Stopped;
+        endpoint.told |= enough && occasion != Occasion::Stopped;
         Some(written)
     }
 

@@ -1,5 +1,6 @@
 //! What is known of one tracker of a swarm.
 
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use super::attempt::Attempt;
@@ -30,10 +31,12 @@ pub(super) struct Endpoint {
     pub(super) turn: usize,
     /// It has taken an announce: `started` is over.
     pub(super) answered: bool,
-    /// An announce has left for it: it may have us in its list.
+    /// It is to hear that we leave, as the worn client holds it.
     pub(super) told: bool,
     pub(super) tracker_id: Vec<u8>,
     pub(super) attempt: Option<Attempt>,
+    /// The addresses for the next attempt, when they were found and it had to wait all the same.
+    pub(super) located: Option<Vec<IpAddr>>,
     pub(super) last_answer: Option<Instant>,
     pub(super) last_error: Option<String>,
     pub(super) warning: Option<String>,
@@ -52,6 +55,7 @@ impl Endpoint {
             told: false,
             tracker_id: Vec::new(),
             attempt: None,
+            located: None,
             last_answer: None,
             last_error: None,
             warning: None,

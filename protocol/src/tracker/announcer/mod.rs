@@ -23,11 +23,11 @@
 //! its tier, one that fails over both IP versions to the end.
 //!
 //! `started` is said to a tracker until it has answered once, `stopped` once on leaving to each that
-//! may know us. The peer id is drawn afresh for each swarm, and the key unless the worn client has one
+//! the worn client would tell. The peer id is drawn afresh for each swarm, and the key unless the worn client has one
 //! for all.
 //!
-//! Announces of two swarms never begin in the same instant, but for those by which we leave and have
-//! five seconds: a burst would show how many channels there are. An announce begins at a multiple of
+//! Announces of two swarms never begin in the same instant, but for those by which we leave all and
+//! have five seconds: a burst would show how many channels there are. An announce begins at a multiple of
 //! the worn client's tick after the first one of its swarm, so it may come that much before its time,
 //! as the client's do. While a channel is complete, its pauses are up to twice as long.
 //!
@@ -170,8 +170,10 @@ impl Announcer {
                 return;
             }
             let id = *id;
-            self.leave(id);
+            self.leave(id, self.now);
         }
+        // A farewell that came after the new `started` would take us out of the tracker's list.
+        self.hasten(|swarm| swarm.channel() == channel && swarm.infohash() == infohash);
         if self.swarms.len() >= SWARMS_MAX {
             self.dropped += 1;
             return;
@@ -190,19 +192,46 @@ impl Announcer {
             .filter(|(_, swarm)| !swarm.is_leaving() && leaves(swarm))
             .map(|(id, _)| *id)
             .collect();
-        ids.into_iter().for_each(|id| self.leave(id));
+        for id in ids {
+            let at = self.spacing.farewell(self.now);
+            if self.leave(id, at) {
+                let pause = self.config.profile.start_spacing.draw(&mut self.rng);
+                self.spacing.left(self.swarms.len(), at, pause);
+            }
+        }
     }
 
-    /// Gives up what is under way; those who may know us are told afterwards, as they become due.
-    fn leave(&mut self, id: u64) {
+    fn stop_all(&mut self) {
+        let all: Vec<u64> = self.swarms.keys().copied().collect();
+        for id in all {
+            if self.swarms.get(&id).is_some_and(|swarm| !swarm.is_leaving()) {
+                self.leave(id, self.now);
+            }
+        }
+        self.hasten(|_| true);
+    }
+
+    /// Lets swarms that wait to leave do so now.
+    fn hasten(&mut self, leaves: impl Fn(&Swarm) -> bool) {
+        let (now, deadline) = (self.now, self.now + self.config.profile.stopped_timeout);
+        for swarm in self.swarms.values_mut().filter(|it| leaves(it)) {
+            if swarm.farewell().is_some_and(|at| at > now) {
+                swarm.leave(now, deadline);
+            }
+        }
+    }
+
+    /// Gives up what is under way; those who may know us are told from `at` on. Whether there are any.
+    fn leave(&mut self, id: u64, at: Instant) -> bool {
         for key in self.swarms.get(&id).map(|swarm| swarm.under_way(id)).unwrap_or_default() {
             self.abandon(key);
         }
-        let deadline = self.now + self.config.profile.stopped_timeout;
+        let deadline = at + self.config.profile.stopped_timeout;
         if let Some(swarm) = self.swarms.get_mut(&id) {
-            swarm.leave(deadline);
+            swarm.leave(at, deadline);
         }
         self.forget_if_done(id);
+        self.swarms.contains_key(&id)
     }
 
     fn forget_if_done(&mut self, id: u64) {
@@ -242,11 +271,16 @@ impl Announcer {
             if occasion != Occasion::Stopped {
                 let swarm = self.swarms.get_mut(&key.swarm);
                 swarm.into_iter().for_each(|swarm| swarm.anchor(self.now));
-                let pause = self.config.profile.start_spacing.draw(&mut self.rng);
-                self.spacing.begun(key.swarm, self.swarms.len(), self.now, pause);
+                self.space(key);
             }
             self.begin(key, occasion);
         }
+    }
+
+    /// Keeps other swarms waiting for a while.
+    fn space(&mut self, key: Key) {
+        let pause = self.config.profile.start_spacing.draw(&mut self.rng);
+        self.spacing.begun(key.swarm, self.swarms.len(), self.now, pause);
     }
 
     /// Farewells first; then the swarm that has waited longest, so that none is forgotten.
@@ -312,7 +346,7 @@ impl Machine for Announcer {
             Input::Stop { channel, infohash } => self.stop(|swarm| {
                 swarm.channel() == channel && infohash.is_none_or(|it| it == swarm.infohash())
             }),
-            Input::StopAll => self.stop(|_| true),
+            Input::StopAll => self.stop_all(),
             Input::Completeness { channel, complete } => self.set_completeness(channel, complete),
             Input::OwnIpv6(ip) => self.own_ipv6 = ip,
             Input::NamesResolved { host, result } => self.on_names_resolved(&host, &result),
@@ -338,7 +372,8 @@ impl Machine for Announcer {
         let may_begin = self.under_way < ANNOUNCES_MAX;
         let ends = self.swarms.values().filter_map(Swarm::next_deadline).min();
         let begins = self.swarms.iter().filter_map(|(id, swarm)| self.next_begin(*id, swarm));
-        let begins = begins.min().filter(|_| may_begin);
+        let farewells = self.swarms.values().filter_map(Swarm::farewell);
+        let begins = begins.chain(farewells).min().filter(|_| may_begin);
         ends.into_iter().chain(begins).min()
     }
 }

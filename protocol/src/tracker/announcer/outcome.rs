@@ -39,6 +39,7 @@ impl Announcer {
         };
         let turned = !endpoint.works() || endpoint.warning != accepted.warning;
         endpoint.answered = true;
+        endpoint.told = true;
         endpoint.failures = 0;
         endpoint.wished = wished;
         endpoint.next = next;

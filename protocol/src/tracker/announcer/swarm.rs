@@ -39,7 +39,7 @@ impl Key {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Life {
     Announced,
-    Leaving { deadline: Instant },
+    Leaving { from: Instant, deadline: Instant },
 }
 
 #[derive(Debug)]
@@ -137,8 +137,20 @@ impl Swarm {
         matches!(self.life, Life::Leaving { .. })
     }
 
-    pub(super) const fn leave(&mut self, deadline: Instant) {
-        self.life = Life::Leaving { deadline };
+    /// Whoever is to hear that we leave hears it from `from` on.
+    pub(super) const fn leave(&mut self, from: Instant, deadline: Instant) {
+        self.life = Life::Leaving { from, deadline };
+    }
+
+    /// From when on somebody is to hear that we leave, who has not.
+    pub(super) fn farewell(&self) -> Option<Instant> {
+        match self.life {
+            Life::Announced => None,
+            Life::Leaving { from, .. } => {
+                let owed = self.trackers().any(|it| it.v4.owes_goodbye() || it.v6.owes_goodbye());
+                owed.then_some(from)
+            }
+        }
     }
 
     /// Nobody is told any more that we leave.
@@ -158,7 +170,7 @@ impl Swarm {
     pub(super) fn must_have_left(&self, now: Instant) -> bool {
         match self.life {
             Life::Announced => false,
-            Life::Leaving { deadline } => deadline <= now,
+            Life::Leaving { deadline, .. } => deadline <= now,
         }
     }
 
@@ -202,7 +214,10 @@ impl Swarm {
         now: Instant,
     ) -> Option<(Key, Occasion)> {
         let key = |it: &Tracker| Key { swarm, tracker: it.id, family };
-        if self.is_leaving() {
+        if let Life::Leaving { from, .. } = self.life {
+            if from > now {
+                return None;
+            }
             let due = self.trackers().find(|it| it.endpoint(family).owes_goodbye())?;
             return Some((key(due), Occasion::Stopped));
         }
@@ -221,7 +236,7 @@ impl Swarm {
         every_tier: bool,
     ) -> Option<Instant> {
         if self.is_leaving() {
-            // What is owed begins at once or, at the bound, when something else ends.
+            // Farewells have their own time.
             return None;
         }
         self.waiting(family, usage, every_tier).into_iter().map(|it| it.endpoint(family).next).min()
@@ -231,7 +246,7 @@ impl Swarm {
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         let leaving = match self.life {
             Life::Announced => None,
-            Life::Leaving { deadline } => Some(deadline),
+            Life::Leaving { deadline, .. } => Some(deadline),
         };
         self.attempts(0).map(|(_, attempt)| attempt.deadline).chain(leaving).min()
     }

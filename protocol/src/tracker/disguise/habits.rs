@@ -16,6 +16,17 @@ pub enum Families {
     Ipv4,
 }
 
+/// Which trackers a client tells that it leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Farewell {
+    /// Those that have taken an announce.
+    Answered,
+    /// Those, too, to which an announce has left: over UDP they have answered a connect request.
+    Announced,
+    /// All that were asked, if only for a connection.
+    Asked,
+}
+
 /// How long a drawn key lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyScope {

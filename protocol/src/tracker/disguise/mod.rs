@@ -31,6 +31,7 @@
 //! | `every-tier` | whether a tracker of every tier is used, or only of the first that works (BEP 12) |
 //! | `interval-default` `interval-min` | seconds between announces if the tracker names none, and the least |
 //! | `retry` `retry-udp` `retry-refused` | pauses after each failure in a row: over HTTP, over UDP, and where a tracker refuses without naming a time |
+//! | `stopped-to` | who is told that we leave: who `answered` an announce, to whom one was `announced`, or whoever was `asked` |
 //! | `stopped-timeout` | seconds for the announce that we leave |
 //! | `tick` | milliseconds of the client's timer: announces begin at multiples of it |
 //! | `start-spacing` | one pause, in milliseconds, between announces of two channels |
@@ -82,7 +83,7 @@ use std::time::Duration;
 use crate::dht::DhtProfile;
 use crate::lan::LanHabit;
 
-pub use habits::{Families, KeyScope, Pause, Pauses, PeerIdCheck, Ports};
+pub use habits::{Families, Farewell, KeyScope, Pause, Pauses, PeerIdCheck, Ports};
 use keys::{Entry, Keys};
 pub use persona::Persona;
 pub(super) use template::{Placeholder, Template};
@@ -181,6 +182,8 @@ pub struct ClientProfile {
     pub http_idle_timeout: Duration,
     /// For how long an idle HTTP connection is used again; `None`: each is closed.
     pub http_keep_alive: Option<Duration>,
+    /// Which trackers are told that we leave.
+    pub stopped_to: Farewell,
     /// Time for the announce that we leave.
     pub stopped_timeout: Duration,
     /// Redirects followed in one announce.
@@ -250,6 +253,7 @@ impl ClientProfile {
             http_timeout: keys.seconds("http-timeout")?,
             http_idle_timeout: keys.seconds("http-idle-timeout")?,
             http_keep_alive: keep_alive(&mut keys)?,
+            stopped_to: farewell(&mut keys)?,
             stopped_timeout: keys.seconds("stopped-timeout")?,
             redirects_max: keys.number("redirects-max")?,
             tick: tick(&mut keys)?,
@@ -306,6 +310,15 @@ fn families(keys: &mut Keys, key: &'static str) -> Result<Families, ProfileError
     let choices =
         [("both", Families::Both), ("ipv6-first", Families::Ipv6First), ("ipv4", Families::Ipv4)];
     keys.choice(key, "both, ipv6-first or ipv4", &choices)
+}
+
+fn farewell(keys: &mut Keys) -> Result<Farewell, ProfileError> {
+    let choices = [
+        ("answered", Farewell::Answered),
+        ("announced", Farewell::Announced),
+        ("asked", Farewell::Asked),
+    ];
+    keys.choice("stopped-to", "answered, announced or asked", &choices)
 }
 
 fn pauses(keys: &mut Keys, key: &'static str) -> Result<Pauses, ProfileError> {

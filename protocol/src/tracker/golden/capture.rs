@@ -4,7 +4,9 @@
 //! a magnet link each, that never found anybody; the tracker answers `interval` 120, `min interval` 60
 //! and `tracker id` `abc/+z`. `failures` are the times of a magnet's announces over one IP version
 //! where the tracker refuses without naming a time, closes the TLS connection, or is silent over UDP;
-//! scrapes and the farewell are left out of them. All times are seconds.
+//! scrapes and the farewell are left out of them. `refused` are the request lines of such a magnet, the
+//! farewell among them; `farewells` says how many connections the farewell took in the other two ways.
+//! All times are seconds.
 
 use data_encoding::HEXLOWER;
 use serde_json::Value;
@@ -66,6 +68,11 @@ impl Capture {
     pub(super) fn failures(&self, way: &str) -> Vec<f64> {
         let times = self.json["failures"][way].as_array().unwrap();
         times.iter().map(|at| at.as_f64().unwrap()).collect()
+    }
+
+    /// How many connections, over both IP versions, the farewell took after failures of one way.
+    pub(super) fn farewells(&self, way: &str) -> u64 {
+        self.json["farewells"][way].as_u64().unwrap()
     }
 
     pub(super) fn texts(&self, name: &str) -> Vec<String> {

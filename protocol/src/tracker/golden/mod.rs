@@ -175,8 +175,14 @@ fn relive(client: &str, url: &str, magnet: &Magnet) -> Vec<Announced> {
     lab.said
 }
 
+/// What was said with what was captured in its place.
 #[track_caller]
-fn check_same_story(client: &str, ours: &[Announced], captured: &[Announced]) {
+fn same_story(
+    client: &str,
+    ours: &[Announced],
+    captured: &[Announced],
+) -> Vec<(Announced, Announced)> {
+    let mut pairs = Vec::new();
     for family in [Family::V4, Family::V6] {
         let of = |all: &[Announced]| -> Vec<Announced> {
             all.iter().filter(|it| it.family == family).cloned().collect()
@@ -191,8 +197,11 @@ fn check_same_story(client: &str, ours: &[Announced], captured: &[Announced]) {
             let at = captured.at - begin;
             let off = (ours.at - at).abs();
             assert!(off < TOLERANCE, "{client} {family:?} {}: {} {at}", ours.occasion, ours.at);
+            pairs.push((ours.clone(), captured.clone()));
         }
     }
+    assert_eq!(pairs.len(), captured.len(), "{client}");
+    pairs
 }
 
 #[track_caller]
@@ -200,12 +209,8 @@ fn check_http(capture: &Capture, magnet: &str) {
     let client = &capture.client;
     let magnet = capture.magnet(magnet);
     let ours = relive(client, "http://tracker.test:6969/announce", &magnet);
-    check_same_story(client, &ours, &magnet.announces);
-    for captured in &magnet.announces {
-        let same =
-            |it: &&Announced| it.family == captured.family && it.occasion == captured.occasion;
-        let ours = ours.iter().find(same).unwrap();
-        let text = |it: &Announced| String::from_utf8(it.bytes.clone()).unwrap();
+    for (ours, captured) in same_story(client, &ours, &magnet.announces) {
+        let text = |it: Announced| String::from_utf8(it.bytes).unwrap();
         let (ours, captured) = (text(ours), text(captured));
         assert_eq!(masks::http(&ours), masks::http(&captured), "{client}");
         assert!(!masks::key_case_differs(&ours, &captured), "{client}: {ours}");
@@ -226,11 +231,7 @@ fn every_captured_udp_datagram_is_said_byte_for_byte_and_at_its_time() {
         let client = &capture.client;
         let magnet = capture.magnet("udp");
         let ours = relive(client, "udp://tracker.test:6969/announce", &magnet);
-        check_same_story(client, &ours, &magnet.announces);
-        for captured in &magnet.announces {
-            let same =
-                |it: &&Announced| it.family == captured.family && it.occasion == captured.occasion;
-            let ours = ours.iter().find(same).unwrap();
+        for (ours, captured) in same_story(client, &ours, &magnet.announces) {
             assert_eq!(masks::udp(&ours.bytes), masks::udp(&captured.bytes), "{client}");
         }
     }
@@ -277,10 +278,10 @@ fn gaps(times: &[f64]) -> Vec<f64> {
 /// Each captured pause must be one that we might make.
 #[track_caller]
 fn check_failures(capture: &Capture, way: &str, url: &str, tracker: Tracker) {
-    // The lab's clients were told to leave after 896 s, in the seventh second at the earliest.
     let client = &capture.client;
     let captured = gaps(&capture.failures(way));
-    let drawn: Vec<_> = (0..40).map(|seed| pauses(client, url, tracker, seed, 887.0)).collect();
+    let drawn: Vec<_> =
+        (0..40).map(|seed| pauses(client, url, tracker, seed, FAILED_UNTIL)).collect();
     for ours in &drawn {
         assert_eq!(ours.len(), captured.len(), "{client} {way}: {ours:?} {captured:?}");
     }
@@ -299,6 +300,61 @@ fn after_failures_announces_come_when_the_client_made_them() {
         check_failures(&capture, "refused", http, Tracker::Refuses);
         check_failures(&capture, "closed", "https://tracker.test/announce", Tracker::Breaks);
         check_failures(&capture, "silent", "udp://tracker.test:1/announce", Tracker::Silent);
+    }
+}
+
+/// Before the lab's clients were told to leave, and after their last announce that failed.
+const FAILED_UNTIL: f64 = 887.0;
+
+/// Lives through failures, then leaves: what was said, and how much of it before leaving.
+fn relive_failures(
+    client: &str,
+    url: &str,
+    tracker: Tracker,
+    infohash: InfoHash,
+    port: u16,
+) -> (Vec<Announced>, usize) {
+    let mut lab = Lab::new(client, tracker, 3);
+    lab.begin(url, infohash, port);
+    lab.wait_until(FAILED_UNTIL);
+    let before = lab.said.len();
+    lab.input(Input::StopAll);
+    lab.wait_until(FAILED_UNTIL + 60.0);
+    assert!(lab.machine.is_idle());
+    (lab.said, before)
+}
+
+#[test]
+fn announces_that_are_refused_and_the_farewell_after_them_are_said_byte_for_byte() {
+    for capture in captures() {
+        let client = &capture.client;
+        let magnet = capture.magnet("refused");
+        let (url, port) = ("http://tracker.test:6969/announce", port_of(&magnet.announces[0]));
+        let (said, _) = relive_failures(client, url, Tracker::Refuses, magnet.infohash, port);
+        for family in [Family::V4, Family::V6] {
+            let lines = |all: &[Announced]| -> Vec<String> {
+                let texts = all.iter().filter(|it| it.family == family);
+                let texts = texts.map(|it| std::str::from_utf8(&it.bytes).unwrap());
+                texts.map(|it| masks::http(it.lines().next().unwrap())).collect()
+            };
+            assert_eq!(lines(&said), lines(&magnet.announces), "{client} {family:?}");
+        }
+    }
+}
+
+#[test]
+fn after_failures_only_those_trackers_hear_that_we_leave_which_heard_it_from_the_client() {
+    for capture in captures() {
+        let client = &capture.client;
+        for (way, url, tracker) in [
+            ("closed", "https://tracker.test/announce", Tracker::Breaks),
+            ("silent", "udp://tracker.test:1/announce", Tracker::Silent),
+        ] {
+            let infohash = InfoHash([1; 20]);
+            let (said, before) = relive_failures(client, url, tracker, infohash, 1);
+            let farewells = (said.len() - before) as u64;
+            assert_eq!(farewells, capture.farewells(way), "{client} {way}");
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use std::sync::Arc;
 
 use super::*;
+use crate::tracker::disguise::ClientProfile;
 use crate::tracker::http::Response;
 
 const CHANNEL: ChannelId = ChannelId([1; 32]);
@@ -343,9 +344,26 @@ fn a_tracker_that_never_heard_of_us_is_not_told_that_we_leave() {
 }
 
 #[test]
+fn a_tracker_that_has_not_answered_is_told_that_we_leave_only_if_the_worn_client_tells_it() {
+    for (profile, told) in [("qbittorrent-5.1.0", 0), ("transmission-4.1.0-beta2", 1)] {
+        let profile = Arc::new(ClientProfile::named(profile).unwrap());
+        let mut bench = Bench::with_config(Config { profile, ipv4: true, ipv6: false });
+        bench.start(CHANNEL, &[&["http://8.8.8.8/announce"]]);
+        assert!(text(&bench.request()).contains("event=started"));
+        bench.stop();
+        let farewells = bench.requests();
+        assert_eq!(farewells.len(), told);
+        assert!(farewells.iter().all(|(_, it)| text(it).contains("event=stopped")));
+    }
+}
+
+#[test]
 fn leaving_drops_the_request_under_way_but_says_goodbye() {
     let mut bench = Bench::only_v4();
     bench.start(CHANNEL, &[&["http://8.8.8.8/announce"]]);
+    let request = bench.request();
+    bench.reply(&request, b"d8:intervali300ee");
+    bench.wait(300);
     let request = bench.request();
     bench.stop();
     let out = bench.take();

@@ -51,6 +51,72 @@ fn channels_are_never_announced_in_the_same_instant() {
     }
 }
 
+/// The milliseconds from now on at which requests of different channels were made.
+fn request_times(bench: &mut Bench, seconds: u64) -> Vec<u128> {
+    let (begin, mut times) = (bench.now, Vec::new());
+    let until = begin + Duration::from_secs(seconds);
+    loop {
+        for _ in bench.requests() {
+            times.push(bench.now.duration_since(begin).as_millis());
+        }
+        let Some(next) = bench.machine.poll_timeout().filter(|next| *next <= until) else {
+            return times;
+        };
+        bench.now = next;
+        bench.machine.handle_timeout(next);
+        bench.drain();
+    }
+}
+
+#[track_caller]
+fn check_apart(times: &[u128], count: usize) {
+    assert_eq!(times.len(), count, "{times:?}");
+    let gaps: Vec<_> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!(gaps.iter().all(|gap| (200..=1000).contains(gap)), "{gaps:?}");
+}
+
+#[test]
+fn a_name_that_takes_long_does_not_bring_channels_together() {
+    let mut bench = Bench::only_v4();
+    for channel in 0..8 {
+        bench.start(ChannelId([channel; 32]), &[&["http://t.test/announce"]]);
+    }
+    bench.wait(10);
+    let asked = bench.take();
+    assert_eq!(asked, [(0, Output::Resolve { host: "t.test".to_owned() })]);
+    bench.resolve("t.test", &[V4]);
+    check_apart(&request_times(&mut bench, 8), 8);
+}
+
+#[test]
+fn channels_left_one_by_one_are_not_left_in_the_same_instant_but_all_together_are() {
+    let mut bench = Bench::only_v4();
+    for channel in 0..8 {
+        bench.start(ChannelId([channel; 32]), &[&["http://8.8.8.8/announce"]]);
+    }
+    for _ in 0..8 {
+        bench.wait(1);
+        for (_, request) in bench.requests() {
+            bench.reply(&request, b"d8:intervali1800ee");
+        }
+    }
+    for channel in 0..6 {
+        bench.input(Input::Stop { channel: ChannelId([channel; 32]), infohash: None });
+    }
+    let before = bench.requests();
+    assert_eq!(before.len(), 1, "the first is left at once");
+    bench.wait(1);
+    assert!((1..=5).contains(&bench.requests().len()));
+    // Who comes back is not taken for gone by a farewell that comes later.
+    bench.start(ChannelId([5; 32]), &[&["http://8.8.8.8/announce"]]);
+    let both: Vec<_> = bench.requests().into_iter().map(|(_, it)| text(&it)).collect();
+    assert_eq!(both.len(), 2, "{both:?}");
+    assert!(both[0].contains("event=stopped") && both[1].contains("event=started"), "{both:?}");
+    bench.stop();
+    bench.wait(5);
+    assert!(bench.machine.is_idle());
+}
+
 #[test]
 fn of_very_many_channels_each_is_announced_in_time() {
     let mut bench = Bench::only_v4();

@@ -54,6 +54,7 @@ interval-min = 300
 retry = 17 55 117 205 317 455 617 805 1017 1255 1517 1805 2117 2455 2817 3205 3600
 retry-udp = 17 55 117 205 317 455 617 805 1017 1255 1517 1805 2117 2455 2817 3205 3600
 retry-refused = 1800
+stopped-to = answered
 stopped-timeout = 5
 tick = 1000
 # Its torrents start at once; ours must not, or one burst would show how many channels there are.

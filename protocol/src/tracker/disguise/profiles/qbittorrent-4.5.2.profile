@@ -55,6 +55,7 @@ interval-min = 300
 retry = 17 55 117 205 317 455 617 805 1017 1255 1517 1805 2117 2455 2817 3205 3600
 retry-udp = 17 55 117 205 317 455 617 805 1017 1255 1517 1805 2117 2455 2817 3205 3600
 retry-refused = 1800
+stopped-to = answered
 stopped-timeout = 5
 tick = 1000
 # Torrents of one start were seen 0.6 s apart.

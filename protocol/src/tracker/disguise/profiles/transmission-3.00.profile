@@ -58,6 +58,7 @@ interval-min = 120
 retry = 20 300+60 900+60 1800+60 3600+60 7200+60
 retry-udp = 20 300+60 900+60 1800+60 3600+60 7200+60
 retry-refused = 20 300+60 900+60 1800+60 3600+60 7200+60
+stopped-to = asked
 stopped-timeout = 5
 tick = 1000
 # Torrents of one start were seen 0.4 to 1 s apart.

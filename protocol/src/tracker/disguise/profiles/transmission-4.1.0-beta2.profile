@@ -59,6 +59,7 @@ interval-min = 120
 retry = 20 300+60 900+60 1800+60 3600+60 7200+60
 retry-udp = 20 900+60 1800+60 3600+60 7200+60
 retry-refused = 20 900+60 1800+60 3600+60 7200+60
+stopped-to = announced
 stopped-timeout = 5
 tick = 500
 # Torrents of one start were seen 0.4 to 1 s apart.
