@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bitchat_protocol::channel::Epoch;
-use bitchat_protocol::id::{ChannelId, InfoHash};
+use bitchat_protocol::id::{ChannelId, InfoHash, PeerId};
 use bitchat_protocol::mesh::Completeness;
 
 use crate::channel_book::OpenedChannel;
@@ -33,11 +33,18 @@ impl Discoverers {
     }
 
     /// Tells each what to look for that it does not look for yet, and what no longer.
-    pub(super) fn tell(&mut self, channels: &Channels, port: u16, unix_time: Duration) {
+    pub(super) fn tell(
+        &mut self,
+        channels: &Channels,
+        own: &PeerId,
+        port: u16,
+        unix_time: Duration,
+    ) {
         let wanted: BTreeSet<(ChannelId, Epoch)> = channels
             .iter()
             .flat_map(|(id, channel)| {
-                let epochs = channel.rotation.announced_epochs(unix_time);
+                let margin = channel.keys.overlap_margin(own);
+                let epochs = channel.rotation.announced_epochs(unix_time, margin);
                 epochs.into_iter().map(|epoch| (*id, epoch))
             })
             .collect();
@@ -101,6 +108,7 @@ mod tests {
 
     use super::*;
 
+    const OWN: PeerId = PeerId([9; 32]);
     const PORT: u16 = 7;
     const DAY: u64 = 20_000;
     const DAY_SECS: u64 = 24 * 60 * 60;
@@ -189,9 +197,9 @@ mod tests {
         let (local, mut lan) = office(Place::Lan);
         let mut all = Discoverers::default();
         all.add(internet);
-        all.tell(&channels, PORT, hour(12));
+        all.tell(&channels, &OWN, PORT, hour(12));
         all.add(local);
-        all.tell(&channels, PORT, hour(13));
+        all.tell(&channels, &OWN, PORT, hour(13));
         let keys = &channels.values().next().unwrap().keys;
         let today = Epoch::from_number(DAY);
         let expected = [Told::Announce(keys.infohash(today))];
@@ -205,10 +213,14 @@ mod tests {
         let (local, mut lan) = office(Place::Lan);
         let mut all = Discoverers::default();
         all.add(local);
-        for at in [12, 23, 24, 25] {
-            all.tell(&channels, PORT, hour(at));
-        }
         let keys = &channels.values().next().unwrap().keys;
+        let (second, margin) = (Duration::from_secs(1), keys.overlap_margin(&OWN));
+        for at in [hour(12), hour(23) - margin - second, hour(23) - margin] {
+            all.tell(&channels, &OWN, PORT, at);
+        }
+        for at in [hour(24), hour(25) + margin - second, hour(25) + margin] {
+            all.tell(&channels, &OWN, PORT, at);
+        }
         let hash = |day| keys.lan_infohash(Epoch::from_number(day));
         let expected = [
             Told::Announce(hash(DAY)),
@@ -224,11 +236,11 @@ mod tests {
         let (local, mut lan) = office(Place::Lan);
         let mut all = Discoverers::default();
         all.add(local);
-        all.tell(&channels, PORT, hour(12));
+        all.tell(&channels, &OWN, PORT, hour(12));
         let (id, channel) = channels.iter().next().unwrap();
         all.close(*id);
-        all.tell(&Channels::new(), PORT, hour(12));
-        all.tell(&channels, PORT, hour(12));
+        all.tell(&Channels::new(), &OWN, PORT, hour(12));
+        all.tell(&channels, &OWN, PORT, hour(12));
         let hash = channel.keys.lan_infohash(Epoch::from_number(DAY));
         let expected = [Told::Announce(hash), Told::Withdraw(None), Told::Announce(hash)];
         assert_eq!(heard(&mut lan, 3).await, expected);
@@ -240,11 +252,11 @@ mod tests {
         let (first, mut before) = office(Place::Lan);
         let mut all = Discoverers::default();
         all.add(first);
-        all.tell(&channels, PORT, hour(12));
+        all.tell(&channels, &OWN, PORT, hour(12));
         heard(&mut before, 2).await;
         let (second, mut after) = office(Place::Lan);
         all.add(second);
-        all.tell(&channels, PORT, hour(12));
+        all.tell(&channels, &OWN, PORT, hour(12));
         assert_eq!(heard(&mut after, 2).await.len(), 2);
         heard(&mut before, 0).await;
     }

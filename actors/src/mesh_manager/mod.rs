@@ -153,6 +153,7 @@ pub struct Offices {
 
 /// The actor.
 pub struct MeshManager {
+    own_peer: PeerId,
     driver: Driver<Mesh>,
     offices: Offices,
     directory: Directory,
@@ -183,8 +184,10 @@ impl MeshManager {
     pub fn new(config: mesh::Config, offices: Offices, directory: Directory) -> Self {
         let mut rng = Rng::from_seed(entropy::seed());
         let dials_from = u64::from_le_bytes(rng.array());
+        let own_peer = config.own_peer;
         let machine = Mesh::new(clock::now(), config, rng);
         Self {
+            own_peer,
             driver: Driver::new(machine),
             offices,
             directory,
@@ -230,15 +233,17 @@ impl MeshManager {
     /// Has looked for what is to be looked for now, and no longer for the rest.
     fn announce(&mut self) {
         if let Some(port) = self.port {
-            self.discoverers.tell(&self.channels, port, clock::unix());
+            self.discoverers.tell(&self.channels, &self.own_peer, port, clock::unix());
         }
     }
 
     /// Looks again at the next change, of a channel that was opened just now, too.
     fn check_epochs_later(&mut self, ctx: &mut Context<Self>) {
         let now = clock::unix();
-        let change =
-            self.channels.values().filter_map(|channel| channel.rotation.next_change(now)).min();
+        let change = |channel: &Arc<OpenedChannel>| {
+            channel.rotation.next_change(now, channel.keys.overlap_margin(&self.own_peer))
+        };
+        let change = self.channels.values().filter_map(change).min();
         let wait = change.unwrap_or(EPOCH_CHECK_MAX).min(EPOCH_CHECK_MAX);
         let check = ctx.run_later(wait.max(Duration::from_secs(1)), |mesh, ctx| {
             mesh.announce();

@@ -76,6 +76,13 @@ def schedule(secret):
     case = {name: value.hex() for name, value in values.items()}
     case["infohash"] = infohashes("bitchat v1 channel infohash")
     case["lan_infohash"] = infohashes("bitchat v1 channel lan infohash")
+    case["overlap_margin"] = {
+        peer.hex(): int.from_bytes(
+            derive(rendezvous, "bitchat v1 channel overlap margin", peer, size=8), "big"
+        )
+        % 3600
+        for peer in (bytes([1] * 32), bytes(range(32)))
+    }
     return case
 
 

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bitchat_integration_tests::node::{Chat, Home};
 use bitchat_integration_tests::tracker::{Spot, Tracker};
+use bitchat_protocol::channel::ChatFile;
 use serde_json::{Value, json};
 
 use crate::scene::{MESH_WITHIN, PROGRAM, SOON, must_have_links, must_talk};
@@ -23,6 +24,8 @@ struct Night {
     file: String,
     spot: Spot,
     midnight: i64,
+    /// By how much longer than an hour each of the two announces both.
+    margins: [i64; 2],
     before: String,
     after: String,
 }
@@ -48,7 +51,15 @@ impl Night {
         let made: Value = serde_json::from_str(&made).expect("JSON");
         let infohash = |at: usize| made["infohashes"][at].as_str().expect("two").to_owned();
         let (before, after) = (infohash(0), infohash(1));
-        Self { homes, file, spot, midnight, before, after }
+        let text = std::fs::read(&file).expect("just written");
+        let keys = ChatFile::from_bytes(&text).expect("just written").keys();
+        let margins = [0, 1].map(|home: usize| {
+            let shown = homes[home].must_run(&["--json", "id", "show"]);
+            let shown: Value = serde_json::from_str(&shown).expect("JSON");
+            let peer = shown["id"].as_str().expect("an id").parse().expect("an id");
+            i64::try_from(keys.overlap_margin(&peer).as_secs()).expect("less than an hour")
+        });
+        Self { homes, file, spot, midnight, margins, before, after }
     }
 
     /// Starts a tracker that serves these infohashes and no other; `None` where there is none.
@@ -116,13 +127,16 @@ fn an_hour_before_midnight_the_new_infohash_joins_the_old() {
     let mut night = Night::new();
     let Some(tracker) = night.start_tracker(&[&night.before, &night.after]) else { return };
     let joins = now() + LEAD;
-    let mut chats = night.start_at([-HOUR - LEAD; 2]);
+    // Whose margin is greater joins first; the clocks must agree for a link.
+    let first = night.margins[0].max(night.margins[1]);
+    let count = night.margins.iter().filter(|margin| **margin == first).count();
+    let mut chats = night.start_at([-HOUR - first - LEAD; 2]);
     must_mesh_and_talk(&mut chats);
     must_name(&tracker, &mut chats, &night.before, 2);
     let early = tracker.peers(&night.after);
     // A machine that is very slow is asked too late to tell.
     assert!(early.is_empty() || now() >= joins, "before its time: {early:?}");
-    must_name(&tracker, &mut chats, &night.after, 2);
+    must_name(&tracker, &mut chats, &night.after, count);
     assert_eq!(tracker.peers(&night.before).len(), 2, "left too early");
 }
 
@@ -130,11 +144,13 @@ fn an_hour_before_midnight_the_new_infohash_joins_the_old() {
 fn an_hour_after_midnight_the_old_infohash_is_left_and_the_new_one_is_enough() {
     let mut night = Night::new();
     let Some(tracker) = night.start_tracker(&[&night.before, &night.after]) else { return };
-    let mut chats = night.start_at([HOUR - LEAD; 2]);
+    let first = night.margins[0].min(night.margins[1]);
+    let leave = night.margins.iter().filter(|margin| **margin == first).count();
+    let mut chats = night.start_at([HOUR + first - LEAD; 2]);
     must_mesh_and_talk(&mut chats);
     must_name(&tracker, &mut chats, &night.after, 2);
     must_name(&tracker, &mut chats, &night.before, 2);
-    must_name(&tracker, &mut chats, &night.before, 0);
+    must_name(&tracker, &mut chats, &night.before, 2 - leave);
     assert_eq!(tracker.peers(&night.after).len(), 2, "the new one is left, too");
     // The link stands, whatever it was found by; a node that comes now finds the other as well.
     must_talk(&mut chats, 0, 1, "a new day");

@@ -3,6 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use actix::{Actor as _, Addr};
 use bitchat_actors::channel_book::{
@@ -261,9 +262,10 @@ fn default_path(file: &ChatFile) -> PathBuf {
     PathBuf::from(format!("{name}.chat"))
 }
 
-/// What trackers know the channel by around now.
+/// What trackers know the channel by around now, at the least: some nodes announce a neighbouring day
+/// for longer.
 fn infohashes(file: &ChatFile) -> Vec<String> {
-    let epochs = file.rotation().announced_epochs(clock::unix());
+    let epochs = file.rotation().announced_epochs(clock::unix(), Duration::ZERO);
     epochs.into_iter().map(|epoch| file.keys().infohash(epoch).to_string()).collect()
 }
 

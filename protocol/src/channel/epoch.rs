@@ -2,23 +2,29 @@
 //!
 //! ```text
 //! fixed    epoch 0 for ever
-//! daily    the UTC day since 1970-01-01; within an hour of midnight the neighbour too:
+//! daily    the UTC day since 1970-01-01; within an hour of midnight, and each node's own margin
+//!          beyond it, the neighbour too:
 //!
-//!          day d-1     23:00 | 00:00     01:00      day d      23:00 | 00:00
-//!          --------------+---|---+--------------------------------+---|---
-//!             {d-1}      {d-1, d}             {d}                {d, d+1}
+//!          day d-1    23:00 - m | 00:00   01:00 + m   day d   23:00 - m | 00:00
+//!          ---------------+-----|-----+---------------------------+-----|---
+//!              {d-1}      {d-1, d}              {d}               {d, d+1}
 //! ```
 //!
 //! One hour, because BitTorrent clients announce about every half hour: every member has
 //! announced the new infohash before the first one drops the old, and members whose clocks are
-//! wrong by less than an hour always share one.
+//! wrong by less than an hour always share one. The margin, less than another hour, is each node's
+//! own in each channel ([`super::ChannelKeys::overlap_margin`]): without it, all nodes everywhere
+//! would come to a new infohash in the same second, which no torrent's clients do.
 
 use std::time::Duration;
 
 use Rotation::{Daily, Fixed};
 
-/// Around each midnight, both neighbours are announced for this long on either side.
+/// Around each midnight, both neighbours are announced for at least this long on either side.
 pub const EPOCH_OVERLAP: Duration = Duration::from_secs(60 * 60);
+
+/// By less than this much longer, each node in each channel by as much as is its own.
+pub const EPOCH_MARGIN_MAX: Duration = Duration::from_secs(60 * 60);
 
 const DAY_SECS: u64 = 24 * 60 * 60;
 
@@ -73,15 +79,16 @@ impl Rotation {
     }
 
     /// The epochs to announce and look up at `unix_time`: the present one, then a neighbour within
-    /// [`EPOCH_OVERLAP`], if any.
+    /// [`EPOCH_OVERLAP`] and the `margin` of a node, less than [`EPOCH_MARGIN_MAX`], if any.
     #[must_use]
-    pub fn announced_epochs(self, unix_time: Duration) -> Vec<Epoch> {
+    pub fn announced_epochs(self, unix_time: Duration, margin: Duration) -> Vec<Epoch> {
         match self {
             Fixed => vec![Epoch::FIXED],
             Daily => {
                 let present = Epoch::from_unix(unix_time);
-                let before = Epoch::from_unix(unix_time.saturating_sub(EPOCH_OVERLAP));
-                let after = Epoch::from_unix(unix_time.saturating_add(EPOCH_OVERLAP));
+                let overlap = EPOCH_OVERLAP + margin;
+                let before = Epoch::from_unix(unix_time.saturating_sub(overlap));
+                let after = Epoch::from_unix(unix_time.saturating_add(overlap));
                 let mut epochs = vec![present];
                 epochs.extend([before, after].into_iter().find(|epoch| *epoch != present));
                 epochs
@@ -91,17 +98,18 @@ impl Rotation {
 
     /// How long after `unix_time` the set of [`Rotation::announced_epochs`] changes; never, when fixed.
     #[must_use]
-    pub fn next_change(self, unix_time: Duration) -> Option<Duration> {
+    pub fn next_change(self, unix_time: Duration, margin: Duration) -> Option<Duration> {
         match self {
             Fixed => None,
             Daily => {
                 let today = Duration::from_secs(unix_time.as_secs() / DAY_SECS * DAY_SECS);
                 let tomorrow = today.saturating_add(Duration::from_secs(DAY_SECS));
+                let overlap = EPOCH_OVERLAP + margin;
                 // After the morning's end comes the evening's beginning, then the next morning's end.
                 [
-                    today.saturating_add(EPOCH_OVERLAP),
-                    tomorrow.saturating_sub(EPOCH_OVERLAP),
-                    tomorrow.saturating_add(EPOCH_OVERLAP),
+                    today.saturating_add(overlap),
+                    tomorrow.saturating_sub(overlap),
+                    tomorrow.saturating_add(overlap),
                 ]
                 .into_iter()
                 .find_map(|change| change.checked_sub(unix_time).filter(|wait| !wait.is_zero()))
@@ -120,8 +128,16 @@ mod tests {
         Duration::from_secs(DAY * DAY_SECS + hour * 3600 + minute * 60 + second)
     }
 
+    /// Margins of nodes: none, some, and the greatest.
+    const MARGINS: [Duration; 3] =
+        [Duration::ZERO, Duration::from_secs(17 * 60), Duration::from_secs(60 * 60 - 1)];
+
     fn daily(unix_time: Duration) -> Vec<u64> {
-        Daily.announced_epochs(unix_time).into_iter().map(Epoch::number).collect()
+        daily_of(unix_time, Duration::ZERO)
+    }
+
+    fn daily_of(unix_time: Duration, margin: Duration) -> Vec<u64> {
+        Daily.announced_epochs(unix_time, margin).into_iter().map(Epoch::number).collect()
     }
 
     #[test]
@@ -132,47 +148,60 @@ mod tests {
         assert_eq!(daily(at(22, 59, 59)), [DAY]);
         assert_eq!(daily(at(23, 0, 0)), [DAY, DAY + 1]);
         assert_eq!(daily(at(23, 59, 59)), [DAY, DAY + 1]);
+        let some = Duration::from_secs(17 * 60);
+        assert_eq!(daily_of(at(1, 16, 59), some), [DAY, DAY - 1]);
+        assert_eq!(daily_of(at(1, 17, 0), some), [DAY]);
+        assert_eq!(daily_of(at(22, 42, 59), some), [DAY]);
+        assert_eq!(daily_of(at(22, 43, 0), some), [DAY, DAY + 1]);
     }
 
     #[test]
     fn clocks_each_less_than_an_hour_wrong_always_share_an_epoch() {
-        for minute in 0..24 * 60 {
-            let here = daily(at(0, minute, 0));
-            let there = daily(at(0, minute + 119, 59));
+        for (minute, one, other) in (0..24 * 60)
+            .flat_map(|minute| MARGINS.map(|one| (minute, one)))
+            .flat_map(|(minute, one)| MARGINS.map(|other| (minute, one, other)))
+        {
+            let here = daily_of(at(0, minute, 0), one);
+            let there = daily_of(at(0, minute + 119, 59), other);
             assert!(here.iter().any(|epoch| there.contains(epoch)), "minute {minute}");
         }
     }
 
     #[test]
     fn a_fixed_channel_has_one_epoch_and_never_changes() {
-        assert_eq!(Fixed.announced_epochs(at(0, 0, 0)), [Epoch::FIXED]);
-        assert_eq!(Fixed.next_change(at(0, 0, 0)), None);
+        assert_eq!(Fixed.announced_epochs(at(0, 0, 0), MARGINS[2]), [Epoch::FIXED]);
+        assert_eq!(Fixed.next_change(at(0, 0, 0), MARGINS[2]), None);
     }
 
     #[test]
     fn the_set_of_epochs_changes_exactly_when_foretold() {
-        let sorted = |unix_time| {
-            let mut epochs = daily(unix_time);
-            epochs.sort_unstable();
-            epochs
-        };
-        let mut now = at(0, 0, 0);
-        let mut changes = Vec::new();
-        for _ in 0..4 {
-            let wait = Daily.next_change(now).unwrap();
-            assert_eq!(sorted(now + wait - Duration::from_nanos(1)), sorted(now));
-            now += wait;
-            assert_ne!(sorted(now), sorted(now - Duration::from_nanos(1)));
-            changes.push((now - at(0, 0, 0)).as_secs() / 3600);
+        for margin in MARGINS {
+            let sorted = |unix_time| {
+                let mut epochs = daily_of(unix_time, margin);
+                epochs.sort_unstable();
+                epochs
+            };
+            let mut now = at(0, 0, 0);
+            let mut changes = Vec::new();
+            for _ in 0..4 {
+                let wait = Daily.next_change(now, margin).unwrap();
+                assert_eq!(sorted(now + wait - Duration::from_nanos(1)), sorted(now));
+                now += wait;
+                assert_ne!(sorted(now), sorted(now - Duration::from_nanos(1)));
+                changes.push((now - at(0, 0, 0)).as_secs());
+            }
+            let (hour, margin) = (3600, margin.as_secs());
+            let expected =
+                [hour + margin, 23 * hour - margin, 25 * hour + margin, 47 * hour - margin];
+            assert_eq!(changes, expected);
         }
-        assert_eq!(changes, [1, 23, 25, 47]);
     }
 
     #[test]
     fn no_time_overflows() {
         for unix_time in [Duration::ZERO, Duration::from_secs(1), Duration::MAX] {
             assert!(!daily(unix_time).is_empty());
-            let _ = Daily.next_change(unix_time);
+            let _ = Daily.next_change(unix_time, MARGINS[2]);
         }
         assert_eq!(daily(Duration::ZERO), [0]);
     }

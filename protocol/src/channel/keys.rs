@@ -18,10 +18,12 @@
 //!
 //! Not here: what the keys are used for. Specification: `docs/spec/01-key-schedule.md`.
 
-use super::epoch::Epoch;
+use std::time::Duration;
+
+use super::epoch::{EPOCH_MARGIN_MAX, Epoch};
 use crate::crypto::sign::{PUBLIC_BYTES, SigningKey};
 use crate::crypto::{Rng, Secret, hash};
-use crate::id::{ChannelId, InfoHash};
+use crate::id::{ChannelId, InfoHash, PeerId};
 
 const SEED_KEY_LABEL: &str = "bitchat v1 channel seed key";
 const READ_KEY_LABEL: &str = "bitchat v1 channel read key";
@@ -30,6 +32,7 @@ const CHANNEL_ID_LABEL: &str = "bitchat v1 channel id";
 const RENDEZVOUS_KEY_LABEL: &str = "bitchat v1 channel rendezvous key";
 const INFOHASH_LABEL: &str = "bitchat v1 channel infohash";
 const LAN_INFOHASH_LABEL: &str = "bitchat v1 channel lan infohash";
+const OVERLAP_MARGIN_LABEL: &str = "bitchat v1 channel overlap margin";
 const GATE_TAG_KEY_LABEL: &str = "bitchat v1 gate tag key";
 const GATE_INITIAL_KEY_LABEL: &str = "bitchat v1 gate initial key";
 const GATE_PSK_LABEL: &str = "bitchat v1 gate handshake psk";
@@ -147,6 +150,15 @@ impl ChannelKeys {
         self.rendezvous(LAN_INFOHASH_LABEL, epoch)
     }
 
+    /// By how much longer than [`super::EPOCH_OVERLAP`] the node of `peer` announces two infohashes around
+    /// midnight: whole seconds, less than [`super::EPOCH_MARGIN_MAX`], always the same. Nobody who is
+    /// not a holder of the seed key can tell it from a random one.
+    #[must_use]
+    pub fn overlap_margin(&self, peer: &PeerId) -> Duration {
+        let drawn: [u8; 8] = hash::mac(self.rendezvous.expose(), OVERLAP_MARGIN_LABEL, &[&peer.0]);
+        Duration::from_secs(u64::from_be_bytes(drawn) % EPOCH_MARGIN_MAX.as_secs())
+    }
+
     fn rendezvous(&self, label: &str, epoch: Epoch) -> InfoHash {
         let epoch = epoch.number().to_be_bytes();
         InfoHash(hash::mac(self.rendezvous.expose(), label, &[&epoch]))
@@ -208,7 +220,6 @@ fn derive(key: &Secret<32>, label: &str) -> Secret<32> {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
-    use std::time::Duration;
 
     use data_encoding::HEXLOWER;
     use serde_json::Value;
@@ -259,7 +270,21 @@ mod tests {
                 let epoch = Epoch::from_number(epoch.parse().unwrap());
                 assert_eq!(infohash.as_str(), Some(keys.lan_infohash(epoch).to_string().as_str()));
             }
+            for (peer, seconds) in case["overlap_margin"].as_object().unwrap() {
+                let peer = PeerId(HEXLOWER.decode(peer.as_bytes()).unwrap().try_into().unwrap());
+                assert_eq!(Some(keys.overlap_margin(&peer).as_secs()), seconds.as_u64());
+            }
         }
+    }
+
+    #[test]
+    fn each_node_has_a_margin_of_its_own_in_each_channel() {
+        let margins: BTreeSet<Duration> = (0..8)
+            .flat_map(|secret| (0..8).map(move |peer| (secret, peer)))
+            .map(|(secret, peer)| member([secret; 32]).overlap_margin(&PeerId([peer; 32])))
+            .collect();
+        assert!(margins.len() > 55, "{margins:?}");
+        assert!(margins.iter().all(|margin| *margin < EPOCH_MARGIN_MAX));
     }
 
     #[test]

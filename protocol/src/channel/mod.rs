@@ -17,7 +17,7 @@ mod test_files;
 
 pub use address::{AddressError, NodeAddress};
 pub use chat_file::{ChatFile, ChatFileError, Kind};
-pub use epoch::{EPOCH_OVERLAP, Epoch, Rotation};
+pub use epoch::{EPOCH_MARGIN_MAX, EPOCH_OVERLAP, Epoch, Rotation};
 pub use keys::{ChannelKeys, ChannelPublicKey, ChannelSecret, GateKeys, SeedKey};
 pub use link::ChannelLinkError;
 pub use name::{OpenName, OpenNameError};
