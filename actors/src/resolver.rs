@@ -197,9 +197,17 @@ async fn look_up(
         Ok(Err(error)) => return Err(reason(&error)),
         Err(_) => return Err(ResolveError::TimedOut),
     };
-    let mut ips: Vec<IpAddr> = addresses.iter().take(RESOLVED_ADDRESSES_MAX).collect();
-    ips.sort_by_key(IpAddr::is_ipv6);
+    let ips = share(addresses.iter());
     if ips.is_empty() { Err(ResolveError::NoAddress) } else { Ok(ips) }
+}
+
+/// Keeps [`RESOLVED_ADDRESSES_MAX`] of them, IPv4 first, so that neither IP version crowds the other out.
+fn share(all: impl Iterator<Item = IpAddr>) -> Vec<IpAddr> {
+    let (mut v4, mut v6): (Vec<IpAddr>, Vec<IpAddr>) = all.partition(IpAddr::is_ipv4);
+    v4.truncate(RESOLVED_ADDRESSES_MAX - v6.len().min(RESOLVED_ADDRESSES_MAX / 2));
+    v6.truncate(RESOLVED_ADDRESSES_MAX - v4.len());
+    v4.extend(v6);
+    v4
 }
 
 fn reason(error: &NetError) -> ResolveError {
@@ -338,6 +346,22 @@ mod tests {
         let known = ["tracker.test", "other.test"];
         assert!(asked.iter().all(|(name, _)| known.contains(&name.as_str())), "{asked:?}");
         assert!(asked.iter().all(|(_, kind)| [1, 28].contains(kind)), "{asked:?}");
+    }
+
+    #[test]
+    fn many_addresses_of_one_ip_version_leave_room_for_the_other() {
+        let v4 = |count: u8| (0..count).map(|last| IpAddr::from([9, 9, 9, last]));
+        let v6 = |count: u16| (0..count).map(|last| IpAddr::from([1, 0, 0, 0, 0, 0, 0, last]));
+        let check = |four, six, expected: (usize, usize)| {
+            let kept = share(v6(six).chain(v4(four)));
+            let fours = kept.iter().take_while(|ip| ip.is_ipv4()).count();
+            assert_eq!((fours, kept.len() - fours), expected, "{four} {six}");
+        };
+        check(40, 40, (8, 8));
+        check(40, 1, (15, 1));
+        check(2, 40, (2, 14));
+        check(40, 0, (16, 0));
+        check(0, 3, (0, 3));
     }
 
     #[actix::test]

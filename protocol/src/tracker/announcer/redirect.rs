@@ -48,8 +48,8 @@ pub(super) fn check_address(attempt: &Attempt, ip: IpAddr) -> Result<(), &'stati
     // network; the worn client has the same rule for this machine.
     let http = attempt.url.scheme() != Scheme::Udp;
     let near = Scope::of(ip) < Scope::Global;
-    if http && near && !attempt.url.path_and_query().starts_with("/announce") {
-        return Err("in our own network, its path must begin with /announce");
+    if http && near && !is_announce(attempt.url.path_and_query()) {
+        return Err("in our own network, its path must begin with /announce and be plain");
     }
     match attempt.origin {
         Some(origin) if Scope::of(ip) < Scope::of(origin) => {
@@ -57,6 +57,12 @@ pub(super) fn check_address(attempt: &Attempt, ip: IpAddr) -> Result<(), &'stati
         }
         Some(_) | None => Ok(()),
     }
+}
+
+/// Whether a path is that of an announce and cannot be read by a server as another one.
+fn is_announce(path_and_query: &str) -> bool {
+    let path = path_and_query.split('?').next().unwrap_or_default();
+    path.starts_with("/announce") && !path.contains("..") && !path.contains(['%', '\\', ';'])
 }
 
 /// Reads where a redirect leads: to HTTP or HTTPS, never back from HTTPS to HTTP, with no credentials

@@ -576,8 +576,11 @@ fn a_redirect_cannot_reach_into_our_network_or_other_services() {
 fn in_our_own_network_only_an_announce_is_asked_for() {
     for host in ["127.0.0.1", "192.168.0.1", "[::1]"] {
         let mut bench = Bench::new();
-        bench.start(CHANNEL, &[&[&format!("http://{host}/shutdown")]]);
-        assert!(bench.requests().is_empty(), "{host}");
+        for path in ["shutdown", "announce/../shutdown", "announce/%2e%2e/x", "announce\\..\\x"] {
+            bench.start(CHANNEL, &[&[&format!("http://{host}/{path}")]]);
+            assert!(bench.requests().is_empty(), "{host} {path}");
+            bench.stop();
+        }
         bench.start(OTHER, &[&[&format!("http://{host}/announce.php")]]);
         bench.wait(1);
         assert_eq!(bench.requests().len(), 1, "{host}");
