@@ -192,12 +192,14 @@ fn channel(
         (one.kind, &one.place) == (other.kind, &other.place)
     };
     sources.sort_by_key(|source| own().position(|other| is_same(source, other)));
+    let readers = || members.members.iter().filter(|member| !member.is_seeder());
     ChannelReport {
         id: channel.id.to_string(),
         name: channel.name.to_string(),
         mesh: mesh(members.mesh).into(),
-        linked: members.members.iter().filter(|member| member.linked).count(),
-        members: members.members.len(),
+        linked: readers().filter(|member| member.linked).count(),
+        members: readers().count(),
+        seeders: members.members.len() - readers().count(),
         sources: sources.into_iter().map(|it| SourceReport::new(it.clone(), now)).collect(),
     }
 }

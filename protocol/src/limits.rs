@@ -41,6 +41,9 @@ pub const LINK_PARAMETERS_MAX: usize = 256;
 /// Channels one node is in at once. Bounds the work of the channel gate per bogus first packet.
 pub const CHANNELS_MAX: usize = 256;
 
+/// Proofs in a hello: two for each channel. More would make us hold a stranger's list without end.
+pub const PROOFS_MAX: usize = 2 * CHANNELS_MAX;
+
 /// Members of one channel that a node keeps links with; the design aims at 2 to 50.
 pub const MEMBERS_MAX: usize = 128;
 

@@ -12,6 +12,7 @@ mod midnight;
 mod panic;
 mod pipe;
 mod scene;
+mod seeder;
 mod status;
 mod stranger;
 mod survive;

@@ -228,6 +228,8 @@ impl Console {
             Notice::Delivered { id, .. } => self.ending.note_settled(id),
             Notice::Heard { .. }
             | Notice::MemberDown { .. }
+            | Notice::SeederUp { .. }
+            | Notice::SeederDown { .. }
             | Notice::Warning { code: None, .. } => {}
         }
         match self.front.form() {

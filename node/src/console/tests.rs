@@ -8,6 +8,7 @@ use bitchat_actors::chat_desk::SayError;
 use bitchat_actors::mesh_manager::{Completeness, Member, Members};
 use bitchat_actors::supervision::{ChildSpec, Slot, Strategy, Supervisor};
 use bitchat_actors::udp_port::{CountDrops, Drops, FindWhereabouts, Whereabouts};
+use bitchat_protocol::channel::Standing;
 use bitchat_protocol::chat::SayError as Unfit;
 use bitchat_protocol::contact::{Contact, ContactError, Trust};
 use bitchat_protocol::id::{ChannelId, MessageId, PeerId};
@@ -306,6 +307,7 @@ fn member(peer: PeerId, name: &str) -> Member {
         address: Some("127.0.0.1:4000".parse().unwrap()),
         rtt: Some(Duration::from_millis(2)),
         linked: true,
+        standing: Some(Standing::Member),
         connected_with: vec![BOB],
         not_connected_with: vec![],
         mesh: Completeness::Full,

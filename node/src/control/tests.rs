@@ -57,6 +57,7 @@ impl Handler<ListMembers> for Neighbour {
             peer: PeerId([3; 32]),
             name: "bob".into(),
             linked: true,
+            standing: None,
             address: None,
             rtt: None,
             connected_with: Vec::new(),
