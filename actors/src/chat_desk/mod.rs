@@ -356,6 +356,7 @@ impl Handler<ChannelEvent> for ChatDesk {
             ChannelEvent::Opened(channel) => {
                 self.open.insert(channel.keys.id(), channel.keys.is_member());
             }
+            ChannelEvent::Changed(_) => {}
             ChannelEvent::Closed(id) => {
                 self.open.remove(&id);
                 self.take(Input::ChannelClosed(id), ctx);

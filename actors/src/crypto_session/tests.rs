@@ -123,6 +123,7 @@ async fn admitted() -> (actix::Addr<CryptoSession>, UnboundedReceiver<Told>) {
         id: RED,
         proof: Secret::new([5; 32]),
         member_proof: Some(Secret::new([6; 32])),
+        only: None,
     }]);
     let remote: SocketAddr = "127.0.0.1:6881".parse().unwrap();
     let (all, mut told) = neighbour();

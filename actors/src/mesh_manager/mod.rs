@@ -34,7 +34,6 @@ use bitchat_protocol::mesh::{
     self, CloseReason, DialFailure, DownReason, Event, Input, Mesh, Output,
 };
 use bitchat_protocol::quic::CloseCode;
-use bitchat_protocol::session::OwnChannel;
 use bitchat_protocol::wire::{self, Frame};
 use bytes::Bytes;
 
@@ -235,8 +234,15 @@ impl MeshManager {
         self.tell_chat(MemberNews::Closed(id));
     }
 
+    fn change(&mut self, channel: Arc<OpenedChannel>) {
+        if let Some(known) = self.channels.get_mut(&channel.keys.id()) {
+            *known = channel;
+            self.prove_channels();
+        }
+    }
+
     fn prove_channels(&self) {
-        let own = self.channels.values().map(|channel| OwnChannel::from(&channel.keys));
+        let own = self.channels.values().map(|channel| channel.own());
         self.offices.own_channels.do_send(SetOwnChannels(Arc::new(own.collect())));
     }
 
@@ -364,6 +370,7 @@ impl Handler<ChannelEvent> for MeshManager {
     fn handle(&mut self, event: ChannelEvent, ctx: &mut Self::Context) {
         match event {
             ChannelEvent::Opened(channel) => self.open(channel, ctx),
+            ChannelEvent::Changed(channel) => self.change(channel),
             ChannelEvent::Closed(id) => self.close(id, ctx),
         }
     }

@@ -9,6 +9,7 @@ mod disk;
 mod faulty_tracker;
 mod lan;
 mod midnight;
+mod pair;
 mod panic;
 mod pipe;
 mod scene;

@@ -60,7 +60,9 @@ pub(super) fn chat(arguments: &ChatArguments, context: &Context) -> Result<Exit,
         (_, true) => false,
         (false, false) => settings.chat.show_delivered,
     };
-    let open = Open::These(channels.iter().map(|channel| channel.id).collect());
+    // The channels of pairs are open in any case.
+    let joined = channels.iter().filter(|channel| channel.pair.is_none());
+    let open = Open::These(joined.map(|channel| channel.id).collect());
     let talk = Talk {
         channels: channels.iter().map(known).collect(),
         front: Front::choose(context.global.json, arguments.plain, context.global.color()),
@@ -121,7 +123,11 @@ fn is_new(text: &str) -> bool {
 }
 
 fn known(summary: &Summary) -> Channel {
-    Channel { id: summary.id, name: Arc::from(summary.name.as_str()) }
+    Channel {
+        id: summary.id,
+        name: Arc::from(summary.name.as_str()),
+        is_pair: summary.pair.is_some(),
+    }
 }
 
 /// The channels named, joined first if needed; all of the profile when none is.
@@ -131,7 +137,7 @@ fn choose_channels(
     context: &Context,
 ) -> Result<Vec<Summary>, Failure> {
     actix_rt::System::new().block_on(async {
-        let book = ChannelBook::open(profile)?.start();
+        let book = channel::book(profile, context)?;
         let mut chosen: Vec<Summary> = Vec::new();
         for text in named {
             let summary = if is_new(text) {
@@ -145,6 +151,8 @@ fn choose_channels(
         }
         if named.is_empty() {
             chosen = ask(book.send(ListChannels)).await?;
+            chosen.retain(|summary| summary.is_member);
+            chosen.sort_by_key(|summary| summary.pair.is_some());
         }
         if chosen.is_empty() {
             let text = "there is no channel yet: make one with `bitchat channel new NAME`, or name \

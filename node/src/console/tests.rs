@@ -120,6 +120,12 @@ impl Handler<Subscribe> for Neighbour {
     }
 }
 
+impl Handler<bitchat_actors::channel_book::Subscribe> for Neighbour {
+    type Result = ();
+
+    fn handle(&mut self, _: bitchat_actors::channel_book::Subscribe, _: &mut Self::Context) {}
+}
+
 impl Handler<ListMembers> for Neighbour {
     type Result = actix::ResponseFuture<Members>;
 
@@ -238,7 +244,7 @@ fn play_over(
     let front = Front::over(form, input, Box::new(out.clone()), Box::new(talk.clone()));
     let world = Arc::new(Mutex::new(world));
     let ending = Arc::new(Ending::default());
-    let channel = |id, name: &str| Channel { id, name: name.into() };
+    let channel = |id, name: &str| Channel { id, name: name.into(), is_pair: false };
     let config = Config {
         channels: vec![channel(TEAM, "team"), channel(OTHER, "#other")],
         linger: Duration::from_millis(300),
@@ -258,6 +264,7 @@ fn play_over(
                 notices: neighbour.clone().recipient(),
                 members: neighbour.clone().recipient(),
                 contacts: neighbour.clone().recipient(),
+                channels: neighbour.clone().recipient(),
                 queries: queries(&neighbour),
             };
             let (config, front) = (config.clone(), console_front.clone());
@@ -547,7 +554,7 @@ fn nobody_can_forge_a_line_by_a_name_or_a_text() {
 
 #[test]
 fn a_channel_called_private_is_not_taken_for_what_is_said_to_us_alone() {
-    let channel = Channel { id: OTHER, name: "private".into() };
+    let channel = Channel { id: OTHER, name: "private".into(), is_pair: false };
     assert_eq!(plain::label(&channel), "private 02020202");
 }
 

@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
 use actix::{Addr, Handler, MessageResult};
@@ -128,6 +129,8 @@ fn opened(name: &str, seed: u8) -> Arc<OpenedChannel> {
     let secret = ChannelSecret::generate(&mut Rng::from_seed([seed; 32]));
     Arc::new(OpenedChannel {
         nodes: Vec::new(),
+        kind: bitchat_protocol::channel::Kind::Open,
+        only: None,
         name: name.into(),
         keys: ChannelKeys::member(secret),
         trackers: Vec::new(),

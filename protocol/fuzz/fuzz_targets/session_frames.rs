@@ -35,6 +35,7 @@ fn session(now: Instant, role: Role) -> Session {
             id: CHANNEL,
             proof: Secret::new([4; 32]),
             member_proof: Some(Secret::new([5; 32])),
+            only: None,
         }],
         observed: "192.0.2.1:5000".parse().expect("an address"),
         renewal_interval: Duration::from_secs(10),

@@ -44,6 +44,8 @@ pub struct OwnChannel {
     pub proof: Secret<32>,
     /// The key of the proof that members give besides; `None` where we hold a seed-only file.
     pub member_proof: Option<Secret<32>>,
+    /// The only one who may be in it beside us, in the channel of a pair.
+    pub only: Option<PeerId>,
 }
 
 impl From<&ChannelKeys> for OwnChannel {
@@ -52,6 +54,7 @@ impl From<&ChannelKeys> for OwnChannel {
             id: keys.id(),
             proof: keys.proof().clone(),
             member_proof: keys.member_proof().cloned(),
+            only: None,
         }
     }
 }

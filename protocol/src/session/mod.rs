@@ -83,7 +83,8 @@ impl Session {
     /// Starts the session of a link whose handshake is done and which is at `generation` of its keys.
     #[must_use]
     pub fn new(now: Instant, config: Config, generation: u64, mut rng: Rng) -> Self {
-        let channels = Channels::new(config.handshake_hash, config.role, config.channels);
+        let channels =
+            Channels::new(config.handshake_hash, config.role, config.peer, config.channels);
         let renewal = match config.role {
             Role::Dialler => {
                 Renewal::Offering(Offering::new(now, config.renewal_interval, &mut rng))

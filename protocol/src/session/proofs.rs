@@ -12,7 +12,7 @@ use std::collections::{HashMap, HashSet};
 use super::{OwnChannel, Role};
 use crate::channel::Standing;
 use crate::crypto::{Rng, Secret, hash};
-use crate::id::ChannelId;
+use crate::id::{ChannelId, PeerId};
 use crate::limits::CHANNELS_MAX;
 use crate::wire::ChannelProof;
 
@@ -23,6 +23,7 @@ const PROOF_LABEL: &str = "bitchat v1 channel proof";
 pub(super) struct Channels {
     handshake_hash: [u8; 64],
     role: Role,
+    peer: PeerId,
     ours: Vec<OwnChannel>,
     /// The best standing that the peer ever had. Never shrinks: what is in flight when a channel is
     /// left is no violation.
@@ -31,10 +32,16 @@ pub(super) struct Channels {
 }
 
 impl Channels {
-    pub(super) fn new(handshake_hash: [u8; 64], role: Role, ours: Vec<OwnChannel>) -> Self {
+    pub(super) fn new(
+        handshake_hash: [u8; 64],
+        role: Role,
+        peer: PeerId,
+        ours: Vec<OwnChannel>,
+    ) -> Self {
         let mut channels = Self {
             handshake_hash,
             role,
+            peer,
             ours: Vec::new(),
             best: HashMap::new(),
             shared: Vec::new(),
@@ -87,6 +94,8 @@ impl Channels {
     fn standing(&self, channel: &OwnChannel, proofs: &HashSet<&ChannelProof>) -> Option<Standing> {
         let proves = |key: &Secret<32>| proofs.contains(&self.proof(key, self.role.other()));
         match &channel.member_proof {
+            // Whoever holds the key of a pair and is not the other of the two has stolen it.
+            _ if channel.only.is_some_and(|only| only != self.peer) => None,
             _ if !proves(&channel.proof) => None,
             Some(member) if proves(member) => Some(Standing::Member),
             Some(_) | None => Some(Standing::Seeder),
@@ -130,9 +139,13 @@ mod tests {
         let hash = std::array::from_fn(|at| u8::try_from(at).unwrap());
         let key = Secret::new(std::array::from_fn(|at| 100 + u8::try_from(at).unwrap()));
         for (role, name) in [(Role::Dialler, "dialler"), (Role::Listener, "listener")] {
-            let ours =
-                vec![OwnChannel { id: ChannelId([1; 32]), proof: key.clone(), member_proof: None }];
-            let channels = Channels::new(hash, role, ours);
+            let ours = vec![OwnChannel {
+                id: ChannelId([1; 32]),
+                proof: key.clone(),
+                member_proof: None,
+                only: None,
+            }];
+            let channels = Channels::new(hash, role, PeerId([2; 32]), ours);
             let proof = channels.proofs(&mut Rng::from_seed([0; 32]))[0];
             assert_eq!(HEXLOWER.encode(&proof.0), vectors["proof"][name].as_str().unwrap());
         }

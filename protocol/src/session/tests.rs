@@ -19,6 +19,7 @@ fn keys(channels: &[ChannelId]) -> Vec<OwnChannel> {
         id: *id,
         proof: key(id, 0x55),
         member_proof: Some(key(id, 0xaa)),
+        only: None,
     };
     channels.iter().map(own).collect()
 }
@@ -258,8 +259,10 @@ fn two_nodes_learn_who_the_other_is_and_which_channels_they_share() {
 
 #[test]
 fn proofs_tell_nothing_to_other_links_and_roles() {
-    let proofs =
-        |hash, role| Channels::new(hash, role, keys(&[RED])).proofs(&mut Rng::from_seed([0; 32]));
+    let proofs = |hash, role| {
+        Channels::new(hash, role, PeerId([2; 32]), keys(&[RED]))
+            .proofs(&mut Rng::from_seed([0; 32]))
+    };
     let base = proofs([9; 64], Role::Dialler);
     assert_eq!(base, proofs([9; 64], Role::Dialler));
     assert_ne!(base, proofs([8; 64], Role::Dialler));
@@ -482,6 +485,30 @@ fn a_proof_of_membership_without_the_one_of_every_holder_proves_nothing() {
     let mut pair = Pair::from_configs(config(Role::Dialler, &[RED]), odd);
     pair.exchange();
     assert_eq!(pair.dialler.closed(), Some(Close::Violation));
+}
+
+#[test]
+fn nobody_but_the_other_of_the_two_is_in_the_channel_of_a_pair() {
+    let with_pair = |role, only: [u8; 32]| {
+        let mut config = config(role, &[RED, GREEN]);
+        config.channels[1].only = Some(PeerId(only));
+        config
+    };
+    // Each expects the other: it is shared. One expects somebody else: it has lost the key.
+    for (expected, shared) in [([2; 32], &[RED, GREEN][..]), ([3; 32], &[RED])] {
+        let dialler = with_pair(Role::Dialler, expected);
+        let mut pair = Pair::from_configs(dialler, with_pair(Role::Listener, [1; 32]));
+        pair.exchange();
+        pair.accept();
+        let is_up =
+            |output: &&Output| matches!(output, Output::Up(info) if info.shared == members(shared));
+        assert_eq!(pair.dialler.out.iter().filter(is_up).count(), 1, "{:?}", pair.dialler.out);
+    }
+    let mut dialler = config(Role::Dialler, &[RED]);
+    dialler.channels[0].only = Some(PeerId([3; 32]));
+    let mut pair = Pair::from_configs(dialler, config(Role::Listener, &[RED]));
+    pair.exchange();
+    assert_eq!(pair.dialler.closed(), Some(Close::Violation), "it is the link's own");
 }
 
 #[test]
