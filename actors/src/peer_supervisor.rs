@@ -22,6 +22,7 @@ use actix::{
     Actor, ActorContext as _, ActorFutureExt as _, Addr, AsyncContext, Context, Handler, Message,
     Recipient, WrapFuture as _,
 };
+use bitchat_protocol::channel::Standing;
 use bitchat_protocol::contact::Refusal;
 use bitchat_protocol::id::{ChannelId, PeerId};
 use bitchat_protocol::limits::LINKS_MAX;
@@ -30,7 +31,7 @@ use bitchat_protocol::session::PeerInfo;
 use bitchat_protocol::wire::Frame;
 
 use crate::contact_book::AdmitPeer;
-use crate::crypto_session::{self, CryptoSession, ProofKeys, SetChannels, SetName, SetOffices};
+use crate::crypto_session::{self, CryptoSession, OwnChannels, SetChannels, SetName, SetOffices};
 use crate::directory::{Directory, DirectoryWriter, Route};
 use crate::entropy;
 use crate::peer_transport::{self, CloseLink, PeerTransport, SendFrames, Streams};
@@ -78,10 +79,10 @@ pub struct EndLink {
     pub code: CloseCode,
 }
 
-/// The channels we are in, with the proof key of each.
+/// The channels we are in, and what proves each.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
-pub struct SetOwnChannels(pub ProofKeys);
+pub struct SetOwnChannels(pub OwnChannels);
 
 /// Our display name.
 #[derive(Debug, Clone, Message)]
@@ -121,7 +122,7 @@ pub struct SharedChannelsChanged {
     /// The link.
     pub link: LinkKey,
     /// All of them.
-    pub shared: Vec<ChannelId>,
+    pub shared: Vec<(ChannelId, Standing)>,
 }
 
 /// A peer calls itself otherwise now; the name to show.
@@ -181,15 +182,15 @@ pub enum LinkNews {
         attempt: Option<u64>,
         /// Where the link goes.
         address: SocketAddr,
-        /// Shared channels.
-        shared: Vec<ChannelId>,
+        /// Shared channels, and as what the peer is in each.
+        shared: Vec<(ChannelId, Standing)>,
     },
     /// The shared channels changed.
     SharedChanged {
         /// The link.
         link: LinkKey,
         /// All of them.
-        shared: Vec<ChannelId>,
+        shared: Vec<(ChannelId, Standing)>,
     },
     /// A link that was up has ended.
     Down {
@@ -284,7 +285,7 @@ pub struct PeerSupervisor {
     config: Config,
     offices: Offices,
     directory: DirectoryWriter,
-    channels: ProofKeys,
+    channels: OwnChannels,
     pairs: HashMap<LinkKey, Pair>,
     next_link: u64,
     mesh: Option<Recipient<LinkNews>>,
@@ -303,7 +304,7 @@ struct Pair {
 
 enum Stage {
     Opening,
-    Up { peer: PeerId, incarnation: [u8; 8], shared: Vec<ChannelId> },
+    Up { peer: PeerId, incarnation: [u8; 8], shared: Vec<(ChannelId, Standing)> },
     Ended,
 }
 
@@ -323,7 +324,7 @@ impl PeerSupervisor {
             config,
             offices,
             directory,
-            channels: ProofKeys::default(),
+            channels: OwnChannels::default(),
             pairs: HashMap::new(),
             next_link: 0,
             mesh: None,

@@ -6,10 +6,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bitchat_protocol::channel::NodeAddress;
 use bitchat_protocol::id::ChannelId;
 use bitchat_protocol::mesh;
 
-use crate::channel_book::ChannelBook;
+use crate::channel_book::{ChannelBook, Pairs};
 use crate::chat_desk::{self, ChatDesk};
 use crate::contact_book::ContactBook;
 use crate::dht::{self, Dht};
@@ -37,13 +38,24 @@ pub enum Open {
     These(Vec<ChannelId>),
 }
 
+/// Where people who have nothing but each other's cards look for each other.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct MeetingPlaces {
+    /// Tracker URLs in tiers, best first.
+    pub tiers: Vec<Vec<String>>,
+    /// DHT nodes to begin with.
+    pub nodes: Vec<NodeAddress>,
+}
+
 /// What a node is told at its birth.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Who we are, and where our files are.
     pub profile: Arc<Profile>,
-    /// Which channels are open.
+    /// Which channels are open, beside those of pairs.
     pub open: Open,
+    /// Where the channels of us and each contact meet; `None`: there are none.
+    pub pairs: Option<MeetingPlaces>,
     /// The display name that peers are told; may be empty.
     pub name: Arc<str>,
     /// Where we listen, and how links behave.
@@ -146,9 +158,14 @@ fn contact_book(config: &Arc<Config>, offices: &Offices) -> ActorSpec<ContactBoo
 }
 
 fn channel_book(config: &Arc<Config>, offices: &Offices) -> ActorSpec<ChannelBook> {
-    let config = Arc::clone(config);
+    let (config, slots) = (Arc::clone(config), offices.clone());
     let open = move || {
-        let book = ChannelBook::open(&config.profile).map_err(|error| error.to_string())?;
+        let mut book = ChannelBook::open(&config.profile).map_err(|error| error.to_string())?;
+        if let Some(MeetingPlaces { tiers, nodes }) = config.pairs.clone() {
+            let contacts = slots.contact_book.need()?;
+            let changes = slots.contact_book.need()?;
+            book = book.with_pairs(Pairs { contacts, changes, tiers, nodes });
+        }
         Ok(match &config.open {
             Open::All => book.with_all_open(),
             Open::These(ids) => book.with_open(ids),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bitchat_actors::channel_book::OpenedChannel;
 use bitchat_protocol::id::ChannelId;
 
 /// Characters of an id that are enough to mean it, if no other begins with them.
@@ -12,9 +13,22 @@ pub(crate) const ID_PREFIX_MIN: usize = 6;
 pub(crate) struct Channel {
     pub(crate) id: ChannelId,
     pub(crate) name: Arc<str>,
+    /// Whether it is the channel of us and one contact, by whose name it goes.
+    pub(crate) is_pair: bool,
 }
 
-/// Finds a channel by its name (with or without `#`) or the beginning of its id.
+impl From<&OpenedChannel> for Channel {
+    fn from(opened: &OpenedChannel) -> Self {
+        Self {
+            id: opened.keys.id(),
+            name: Arc::from(&*opened.name),
+            is_pair: opened.only.is_some(),
+        }
+    }
+}
+
+/// Finds a channel by its name (with or without `#`) or the beginning of its id. Where a contact is
+/// called like a channel, the channel is meant.
 pub(crate) fn find(channels: &[Channel], text: &str) -> Result<usize, String> {
     let bare = text.trim_start_matches('#');
     let by_name = |channel: &Channel| channel.name.trim_start_matches('#') == bare;
@@ -23,6 +37,13 @@ pub(crate) fn find(channels: &[Channel], text: &str) -> Result<usize, String> {
     let numbered = || channels.iter().enumerate();
     let mut found: Vec<usize> =
         numbered().filter(|(_, channel)| by_name(channel)).map(|(at, _)| at).collect();
+    if found.len() > 1 {
+        let joined: Vec<usize> =
+            found.iter().copied().filter(|at| !channels[*at].is_pair).collect();
+        if joined.len() == 1 {
+            found = joined;
+        }
+    }
     if found.is_empty() {
         found = numbered().filter(|(_, channel)| by_id(channel)).map(|(at, _)| at).collect();
     }

@@ -66,13 +66,22 @@ impl Channels {
         let at = match named {
             Some(text) => channels::find(&self.all, text).map_err(|text| (INVALID_PARAMS, text))?,
             None if self.has_present || self.all.len() < 2 => 0,
-            None => {
-                let text = "several channels are open: say which one in params.channel";
-                return Err((INVALID_PARAMS, text.into()));
-            }
+            // Those with contacts come by themselves.
+            None => match self.joined()[..] {
+                [at] => at,
+                _ => {
+                    let text = "several channels are open: say which one in params.channel";
+                    return Err((INVALID_PARAMS, text.into()));
+                }
+            },
         };
         let none = || (INVALID_PARAMS, "no channel is open".to_owned());
         self.all.get(at).ok_or_else(none)
+    }
+
+    fn joined(&self) -> Vec<usize> {
+        let all = self.all.iter().enumerate();
+        all.filter(|(_, channel)| !channel.is_pair).map(|(at, _)| at).collect()
     }
 
     /// The channels that a request is about: the one it names, or all.
@@ -108,7 +117,11 @@ impl Queries {
     }
 
     fn channels(&self, channels: &Channels) -> Value {
-        let one = |channel: &Channel| json!({"id": channel.id.to_string(), "name": &*channel.name});
+        let one = |channel: &Channel| {
+            json!({
+                "id": channel.id.to_string(), "name": &*channel.name, "pair": channel.is_pair,
+            })
+        };
         let all: Vec<Value> = channels.all.iter().map(one).collect();
         json!({"you": self.about.peer.to_string(), "channels": all})
     }
@@ -199,12 +212,14 @@ fn channel(
         (one.kind, &one.place) == (other.kind, &other.place)
     };
     sources.sort_by_key(|source| own().position(|other| is_same(source, other)));
+    let readers = || members.members.iter().filter(|member| !member.is_seeder());
     ChannelReport {
         id: channel.id.to_string(),
         name: channel.name.to_string(),
         mesh: mesh(members.mesh).into(),
-        linked: members.members.iter().filter(|member| member.linked).count(),
-        members: members.members.len(),
+        linked: readers().filter(|member| member.linked).count(),
+        members: readers().count(),
+        seeders: members.members.len() - readers().count(),
         sources: sources.into_iter().map(|it| SourceReport::new(it.clone(), now)).collect(),
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_rt::System;
-use bitchat_actors::root::{self, Open};
+use bitchat_actors::root::{self, MeetingPlaces, Open};
 use bitchat_actors::supervision::{ChildSpec, Exit as TreeExit, RestartLimit, Stopper};
 use bitchat_actors::vault::Profile;
 use bitchat_actors::{clock, lan_discovery, supervision, tracker_announcer, udp_port};
@@ -104,6 +104,7 @@ fn console_spec(
             notices: slots.chat_desk.need()?,
             members: slots.mesh_manager.need()?,
             contacts: slots.contact_book.need()?,
+            channels: slots.channel_book.need()?,
             queries: queries(&about, &slots)?,
         };
         let (config, front) = (config.clone(), front.clone());
@@ -218,6 +219,7 @@ fn root_config(
         name: Arc::from(name),
         profile,
         open,
+        pairs: meeting_places(settings),
         udp: udp_port::Config { listen: addresses, reserved, buffer_bytes, endpoint },
         renewal_interval: settings.link.renewal_interval.0,
         dials_at_once: settings.mesh.dials_at_once,
@@ -228,6 +230,12 @@ fn root_config(
         lan,
         restarts: RESTARTS,
     }
+}
+
+/// Where the channels of us and each contact meet; `None`: they are off.
+pub(crate) fn meeting_places(settings: &Settings) -> Option<MeetingPlaces> {
+    let tiers = settings.trackers.default.iter().map(|tracker| vec![tracker.clone()]).collect();
+    settings.contacts.pair_channels.then_some(MeetingPlaces { tiers, nodes: Vec::new() })
 }
 
 fn dht_config(settings: &Settings, worn: &ClientProfile) -> dht::Config {

@@ -41,6 +41,13 @@ pub const LINK_PARAMETERS_MAX: usize = 256;
 /// Channels one node is in at once. Bounds the work of the channel gate per bogus first packet.
 pub const CHANNELS_MAX: usize = 256;
 
+/// Contacts whose pair channel is open. More would leave no room for channels, and look for hundreds
+/// of people at trackers.
+pub const PAIRS_MAX: usize = CHANNELS_MAX / 2;
+
+/// Proofs in a hello: two for each channel. More would make us hold a stranger's list without end.
+pub const PROOFS_MAX: usize = 2 * CHANNELS_MAX;
+
 /// Members of one channel that a node keeps links with; the design aims at 2 to 50.
 pub const MEMBERS_MAX: usize = 128;
 

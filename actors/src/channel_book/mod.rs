@@ -7,15 +7,18 @@
 //! | [`ListChannels`] | console | all channels |
 //! | [`FindChannel`] | console | a channel by name, id or beginning of the id |
 //! | [`ExportChannel`] | console | the `.chat` file of a channel, to be passed on |
+//! | [`ListInfohashes`] | console | what trackers know a channel by around now |
 //! | [`OpenChannel`] | console | begins to look for the members of a channel |
 //! | [`CloseChannel`] | console | stops that |
 //! | [`ListOpen`] | whoever starts | the channels open now |
 //! | [`SaveLastKnown`] | mesh manager | keeps where the members are, for the next start |
 //! | [`ListLastKnown`] | mesh manager | where the members were, to be dialled first |
 //! | [`Subscribe`] | those who serve channels | asks for every [`ChannelEvent`] |
+//! | [`ContactChanged`](crate::contact_book::ContactChanged) | contact book | opens or closes the channel of a pair |
 //! | [`Shutdown`] | supervisor | writes what is not written yet, then stops |
 //!
-//! Owns: the files in `channels` of the profile, and the list of open channels.
+//! Owns: the files in `channels` of the profile, and the list of open channels. The channel of a pair
+//! has no file: it follows from the contact, and is open as long as that one is known.
 //!
 //! What a person changes is on disk before it is answered; addresses some seconds later and at the
 //! end. After a crash those seconds are lost, the subscriptions, and which channels were opened
@@ -23,6 +26,7 @@
 //!
 //! Form of the files: `docs/spec/profile.md`, `docs/spec/02-chat-file.md`.
 
+mod pairs;
 mod shelf;
 
 use std::collections::BTreeMap;
@@ -33,12 +37,15 @@ use std::time::Duration;
 
 use actix::{Actor, ActorContext as _, AsyncContext as _, Context, Handler, Message, Recipient};
 use bitchat_protocol::channel::{ChannelKeys, ChatFile, Kind, NodeAddress, Rotation};
-use bitchat_protocol::id::{ChannelId, PeerId};
+use bitchat_protocol::id::{ChannelId, InfoHash, PeerId};
 use bitchat_protocol::identity::DisplayName;
 use bitchat_protocol::limits::CHANNELS_MAX;
+use bitchat_protocol::session::OwnChannel;
 
+use crate::clock;
 use crate::supervision::Shutdown;
 use crate::vault::{Profile, ProfileError, RefusalLog};
+pub use pairs::Pairs;
 use shelf::{Shelf, Stored};
 
 /// Messages waiting: those of the person and of a few neighbours.
@@ -92,6 +99,14 @@ pub struct ExportChannel {
     pub seed_only: bool,
 }
 
+/// Lists what trackers and the DHT know a channel by around now; empty: there is no such channel.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "Vec<InfoHash>")]
+pub struct ListInfohashes {
+    /// The channel.
+    pub id: ChannelId,
+}
+
 /// Opens a stored channel on this node; one that is open already is no error.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "Result<Arc<OpenedChannel>, ChannelError>")]
@@ -142,6 +157,8 @@ pub struct Subscribe(pub Recipient<ChannelEvent>);
 pub enum ChannelEvent {
     /// To be served from now on.
     Opened(Arc<OpenedChannel>),
+    /// Open as before; its name, or who may be in it, is another now.
+    Changed(Arc<OpenedChannel>),
     /// To be served no longer.
     Closed(ChannelId),
 }
@@ -155,6 +172,8 @@ pub struct Summary {
     pub name: DisplayName,
     /// Who may be in it.
     pub kind: Kind,
+    /// The contact, where it is the channel of a pair.
+    pub pair: Option<PeerId>,
     /// Whether its infohash changes.
     pub rotation: Rotation,
     /// Whether we can read it, and not only seed it.
@@ -174,6 +193,10 @@ pub struct Summary {
 pub struct OpenedChannel {
     /// Its name, which need not be its alone.
     pub name: String,
+    /// Who may be in it.
+    pub kind: Kind,
+    /// The only one who may be in it beside us, where it is the channel of a pair.
+    pub only: Option<PeerId>,
     /// All that derives from its secret, its id as well.
     pub keys: ChannelKeys,
     /// Tracker URLs in tiers, best first.
@@ -191,12 +214,20 @@ impl OpenedChannel {
         let chat = &stored.chat;
         Arc::new(Self {
             name: chat.name().to_string(),
+            kind: chat.kind(),
+            only: stored.pair,
             keys: chat.keys(),
             trackers: chat.tiers(),
             nodes: chat.nodes().to_vec(),
             rotation: chat.rotation(),
             last_known: stored.last_known.clone(),
         })
+    }
+
+    /// What a session proves of it, and asks of its peer.
+    #[must_use]
+    pub fn own(&self) -> OwnChannel {
+        OwnChannel { only: self.only, ..OwnChannel::from(&self.keys) }
     }
 }
 
@@ -217,8 +248,20 @@ pub enum ChannelError {
     /// A later version of the program can do that.
     #[error("this version cannot join a channel of the kind {0:?}: update bitchat")]
     Unsupported(&'static str),
+    /// The channel of a pair is neither passed on, nor joined, nor left.
+    #[error(
+        "{0} is the channel of you and one contact, made from your two keys: it is there as long \
+         as the contact is in the book, and nobody else can be in it"
+    )]
+    IsPair(String),
+    /// Two identities that have no channel together.
+    #[error("there is no channel with this contact: {0}")]
+    Pair(String),
     /// As many as one node can be in.
-    #[error("a profile holds {CHANNELS_MAX} channels, which is all it can: leave some")]
+    #[error(
+        "a profile holds {CHANNELS_MAX} channels, those with contacts included, which is all it \
+         can: leave some"
+    )]
     Full,
     /// It could not be written; all is as it was.
     #[error("the channels were not changed: {0}")]
@@ -232,6 +275,7 @@ pub struct ChannelBook {
     subscribers: Vec<Recipient<ChannelEvent>>,
     save_is_due: bool,
     refusals: RefusalLog,
+    pairs: Option<Pairs>,
 }
 
 impl ChannelBook {
@@ -247,7 +291,14 @@ impl ChannelBook {
             subscribers: Vec::new(),
             save_is_due: false,
             refusals: RefusalLog::default(),
+            pairs: None,
         })
+    }
+
+    /// Opens the channel of every pair of us and a contact that a person added, from the start on.
+    #[must_use]
+    pub fn with_pairs(self, pairs: Pairs) -> Self {
+        Self { pairs: Some(pairs), ..self }
     }
 
     /// Begins with all channels open.
@@ -317,6 +368,7 @@ impl Actor for ChannelBook {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(MAILBOX);
+        self.begin_pairs(ctx);
     }
 
     fn stopped(&mut self, _: &mut Self::Context) {
@@ -339,6 +391,7 @@ impl Handler<LeaveChannel> for ChannelBook {
     type Result = Result<Summary, ChannelError>;
 
     fn handle(&mut self, leave: LeaveChannel, _: &mut Self::Context) -> Self::Result {
+        self.shelf.check_no_pair(&leave.id)?;
         let stored = self.shelf.remove(&leave.id)?;
         self.close_channel(leave.id);
         Ok(Shelf::summary(leave.id, &stored, false))
@@ -367,8 +420,20 @@ impl Handler<ExportChannel> for ChannelBook {
     type Result = Result<ChatFile, ChannelError>;
 
     fn handle(&mut self, export: ExportChannel, _: &mut Self::Context) -> Self::Result {
+        self.shelf.check_no_pair(&export.id)?;
         let chat = &self.shelf.get(&export.id)?.chat;
         Ok(if export.seed_only { chat.seed_only() } else { chat.clone() })
+    }
+}
+
+impl Handler<ListInfohashes> for ChannelBook {
+    type Result = Vec<InfoHash>;
+
+    fn handle(&mut self, list: ListInfohashes, _: &mut Self::Context) -> Self::Result {
+        let Ok(stored) = self.shelf.get(&list.id) else { return Vec::new() };
+        let (keys, rotation) = (stored.chat.keys(), stored.chat.rotation());
+        let epochs = rotation.announced_epochs(clock::unix()).into_iter();
+        epochs.map(|epoch| keys.infohash(epoch)).collect()
     }
 }
 

@@ -6,8 +6,9 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use bitchat_protocol::channel::ChatFile;
-use bitchat_protocol::id::ChannelId;
+use bitchat_protocol::channel::{ChatFile, Kind};
+use bitchat_protocol::id::{ChannelId, PeerId};
+use bitchat_protocol::identity::Identity;
 use bitchat_protocol::limits::{CHANNELS_MAX, LAST_KNOWN_MAX};
 use bitchat_protocol::wire::WireAddress;
 
@@ -26,6 +27,8 @@ const DIRECTORY: &str = "channels";
 pub(super) struct Stored {
     pub(super) chat: ChatFile,
     pub(super) last_known: Vec<SocketAddr>,
+    /// The contact whose channel with us it is; it has no file.
+    pub(super) pair: Option<PeerId>,
     unsaved: bool,
 }
 
@@ -45,9 +48,14 @@ impl Shelf {
             let chat = ChatFile::from_bytes(&bytes).map_err(|error| file.damaged(error))?;
             let id = chat.keys().id();
             let last_known = read_addresses(&peers_file(profile, &id));
-            channels.insert(id, Stored { chat, last_known, unsaved: false });
+            channels.insert(id, Stored { chat, last_known, pair: None, unsaved: false });
         }
         Ok(Self { profile: profile.clone(), channels })
+    }
+
+    /// Ours.
+    pub(super) fn identity(&self) -> &Identity {
+        self.profile.identity()
     }
 
     pub(super) fn get(&self, id: &ChannelId) -> Result<&Stored, ChannelError> {
@@ -61,6 +69,9 @@ impl Shelf {
     /// Stores the channel. A seeder's file never takes the place of a member's.
     pub(super) fn put(&mut self, chat: ChatFile) -> Result<ChannelId, ChannelError> {
         let kind = chat.kind();
+        if kind == Kind::Pair {
+            return Err(ChannelError::IsPair(chat.name().to_string()));
+        }
         if !kind.is_supported() {
             return Err(ChannelError::Unsupported(kind.as_str()));
         }
@@ -75,8 +86,45 @@ impl Shelf {
         chat_file(&self.profile, &id).write(&chat.to_bytes())?;
         let last_known =
             self.channels.remove(&id).map(|stored| stored.last_known).unwrap_or_default();
-        self.channels.insert(id, Stored { chat, last_known, unsaved: false });
+        self.channels.insert(id, Stored { chat, last_known, pair: None, unsaved: false });
         Ok(id)
+    }
+
+    /// Takes the channel of a pair, until the profile is opened again.
+    pub(super) fn put_pair(
+        &mut self,
+        peer: PeerId,
+        chat: ChatFile,
+    ) -> Result<ChannelId, ChannelError> {
+        let id = chat.keys().id();
+        if self.channels.len() >= CHANNELS_MAX && !self.channels.contains_key(&id) {
+            return Err(ChannelError::Full);
+        }
+        let last_known = match self.channels.remove(&id) {
+            Some(stored) => stored.last_known,
+            None => read_addresses(&peers_file(&self.profile, &id)),
+        };
+        self.channels.insert(id, Stored { chat, last_known, pair: Some(peer), unsaved: false });
+        Ok(id)
+    }
+
+    /// The channel of us and a contact, if there is one.
+    pub(super) fn pair_with(&self, peer: &PeerId) -> Option<ChannelId> {
+        self.all().find(|(_, stored)| stored.pair.as_ref() == Some(peer)).map(|(id, _)| *id)
+    }
+
+    /// How many channels of pairs there are.
+    pub(super) fn pairs(&self) -> usize {
+        self.all().filter(|(_, stored)| stored.pair.is_some()).count()
+    }
+
+    pub(super) fn check_no_pair(&self, id: &ChannelId) -> Result<(), ChannelError> {
+        match self.get(id)? {
+            Stored { pair: Some(_), chat, .. } => {
+                Err(ChannelError::IsPair(chat.name().to_string()))
+            }
+            Stored { pair: None, .. } => Ok(()),
+        }
     }
 
     /// Removes the channel and all that was kept of it.
@@ -98,10 +146,12 @@ impl Shelf {
                     || (prefix.len() >= PREFIX_MIN && id.to_string().starts_with(&prefix))
             })
             .collect();
-        match found[..] {
-            [] => Err(ChannelError::NotFound(text.to_owned())),
-            [one] => Ok(one),
-            [..] => Err(ChannelError::Ambiguous {
+        // A contact may be called like a channel: who names a channel means that.
+        let mut joined = found.iter().filter(|(_, stored)| stored.pair.is_none());
+        match (&found[..], joined.next(), joined.next()) {
+            ([], ..) => Err(ChannelError::NotFound(text.to_owned())),
+            ([one], ..) | (_, Some(one), None) => Ok(*one),
+            _ => Err(ChannelError::Ambiguous {
                 text: text.to_owned(),
                 candidates: found
                     .iter()
@@ -118,6 +168,7 @@ impl Shelf {
             id,
             name: chat.name().clone(),
             kind: chat.kind(),
+            pair: stored.pair,
             rotation: chat.rotation(),
             is_member: chat.is_member(),
             founder: chat.founder(),

@@ -7,6 +7,9 @@ use bitchat_protocol::limits::LAST_KNOWN_MAX;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::*;
+use crate::contact_book::{
+    AddContact, BlockContact, ContactBook, RemoveContact, RenameContact, VerifyContact,
+};
 
 /// Hands on what it is told: the id, and whether it was opened.
 struct Listener(UnboundedSender<(ChannelId, bool)>);
@@ -20,7 +23,9 @@ impl Handler<ChannelEvent> for Listener {
 
     fn handle(&mut self, event: ChannelEvent, _: &mut Self::Context) {
         let _ = self.0.send(match event {
-            ChannelEvent::Opened(opened) => (opened.keys.id(), true),
+            ChannelEvent::Opened(opened) | ChannelEvent::Changed(opened) => {
+                (opened.keys.id(), true)
+            }
             ChannelEvent::Closed(id) => (id, false),
         });
     }
@@ -300,4 +305,120 @@ async fn an_opened_channel_does_not_print_its_secrets() {
         let bytes = format!("{secret:?}");
         assert!(!printed.contains(bytes.trim_matches(['[', ']'])), "{printed}");
     }
+}
+
+/// Books of one profile that open the channels of pairs.
+fn start_with_pairs(profile: &Profile) -> (Addr<ContactBook>, Addr<ChannelBook>) {
+    let contacts = ContactBook::open(profile).unwrap().start();
+    let pairs = Pairs {
+        contacts: contacts.clone().recipient(),
+        changes: contacts.clone().recipient(),
+        tiers: vec![vec!["udp://tracker.example:1337/announce".to_owned()]],
+        nodes: Vec::new(),
+    };
+    (contacts, ChannelBook::open(profile).unwrap().with_pairs(pairs).start())
+}
+
+fn card_of(profile: &Profile, name: &str) -> bitchat_protocol::identity::Card {
+    profile.identity().card(DisplayName::new(name).unwrap())
+}
+
+async fn open_pairs(book: &Addr<ChannelBook>) -> Vec<(ChannelId, String, Option<PeerId>)> {
+    let open = book.send(ListOpen).await.unwrap();
+    open.iter().map(|opened| (opened.keys.id(), opened.name.clone(), opened.only)).collect()
+}
+
+#[actix::test]
+async fn two_contacts_open_one_channel_each_from_the_other_s_card_alone() {
+    let homes = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let [alice, bob] = homes.each_ref().map(|home| profile(home.path()));
+    let mut ids = Vec::new();
+    for (own, other, name) in [(&alice, &bob, "bob"), (&bob, &alice, "alice")] {
+        let (contacts, book) = start_with_pairs(own);
+        let mut heard = listen(&book).await;
+        let card = card_of(other, name);
+        contacts.send(AddContact { card, our_name: None }).await.unwrap().unwrap();
+        let (id, _) = heard.recv().await.unwrap();
+        assert_eq!(open_pairs(&book).await, [(id, name.to_owned(), Some(other.peer_id()))]);
+        ids.push(id);
+        // It is there again at the next start, listed, and has no file.
+        drop((contacts, book));
+        let (_contacts, book) = start_with_pairs(own);
+        let listed = book.send(ListChannels).await.unwrap();
+        assert_eq!((listed.len(), listed[0].id, listed[0].kind), (1, id, Kind::Pair));
+        assert!(listed[0].is_open);
+        assert!(ChannelBook::open(own).unwrap().shelf.all().next().is_none());
+    }
+    assert_eq!(ids[0], ids[1]);
+}
+
+#[actix::test]
+async fn the_channel_of_a_pair_follows_the_contact() {
+    let homes = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let [own, other] = homes.each_ref().map(|home| profile(home.path()));
+    let (contacts, book) = start_with_pairs(&own);
+    let mut heard = listen(&book).await;
+    let (peer, card) = (other.peer_id(), card_of(&other, "bob"));
+    let add = || AddContact { card: card.clone(), our_name: None };
+    contacts.send(add()).await.unwrap().unwrap();
+    let (id, _) = heard.recv().await.unwrap();
+
+    let name = DisplayName::new("Robert").unwrap();
+    contacts.send(RenameContact { peer, name }).await.unwrap().unwrap();
+    assert_eq!(heard.recv().await, Some((id, true)), "it has changed");
+    assert_eq!(open_pairs(&book).await, [(id, "Robert".to_owned(), Some(peer))]);
+    contacts.send(VerifyContact { peer }).await.unwrap().unwrap();
+    assert_eq!(heard.recv().await, Some((id, true)));
+
+    contacts.send(BlockContact { peer }).await.unwrap().unwrap();
+    assert_eq!(heard.recv().await, Some((id, false)));
+    assert_eq!(book.send(ListChannels).await.unwrap(), []);
+    contacts.send(RemoveContact { peer }).await.unwrap().unwrap();
+    contacts.send(add()).await.unwrap().unwrap();
+    assert_eq!(heard.recv().await, Some((id, true)));
+    contacts.send(RemoveContact { peer }).await.unwrap().unwrap();
+    assert_eq!(heard.recv().await, Some((id, false)));
+}
+
+#[actix::test]
+async fn the_channel_of_a_pair_is_neither_exported_nor_left_nor_joined() {
+    let homes = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let [own, other] = homes.each_ref().map(|home| profile(home.path()));
+    let (contacts, book) = start_with_pairs(&own);
+    let card = card_of(&other, "bob");
+    contacts.send(AddContact { card, our_name: None }).await.unwrap().unwrap();
+    let id = find(&book, "bob").await.unwrap();
+    let exported = book.send(ExportChannel { id, seed_only: true }).await.unwrap();
+    assert!(matches!(exported, Err(ChannelError::IsPair(_))), "{exported:?}");
+    assert!(matches!(book.send(LeaveChannel { id }).await.unwrap(), Err(ChannelError::IsPair(_))));
+    let bob = DisplayName::new("bob").unwrap();
+    let file = ChatFile::new_pair(own.identity(), other.peer_id(), bob, vec![], vec![]).unwrap();
+    let joined = book.send(JoinChannel { file }).await.unwrap();
+    assert!(matches!(joined, Err(ChannelError::IsPair(_))), "{joined:?}");
+    assert_eq!(book.send(ListInfohashes { id }).await.unwrap().len(), 1);
+
+    // A channel of the same name is what is meant by it.
+    let channel = join(&book, chat(3, "Bob", "udp://tracker.example:1/announce")).await.id;
+    assert_eq!(find(&book, "bob").await.unwrap(), channel);
+    assert_eq!(find(&book, &id.short()).await.unwrap(), id);
+}
+
+#[actix::test]
+async fn where_members_of_a_pair_were_is_kept_for_the_next_start() {
+    let homes = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let [own, other] = homes.each_ref().map(|home| profile(home.path()));
+    let (contacts, book) = start_with_pairs(&own);
+    let card = card_of(&other, "bob");
+    contacts.send(AddContact { card, our_name: None }).await.unwrap().unwrap();
+    let id = find(&book, "bob").await.unwrap();
+    let addresses: Vec<SocketAddr> = vec!["203.0.113.5:4000".parse().unwrap()];
+    book.send(SaveLastKnown { id, addresses: addresses.clone() }).await.unwrap();
+    book.send(Shutdown { within: Duration::from_secs(1) }).await.unwrap();
+    while book.connected() {
+        tokio::task::yield_now().await;
+    }
+    let (_contacts, book) = start_with_pairs(&own);
+    assert_eq!(book.send(ListLastKnown { id }).await.unwrap(), addresses);
+    let open = book.send(ListOpen).await.unwrap();
+    assert_eq!(open[0].last_known, addresses);
 }

@@ -75,7 +75,11 @@ impl Listeners {
 fn bytes_of(notice: &Notice) -> usize {
     match notice {
         Notice::Heard { text, .. } | Notice::Warning { text, .. } => text.len(),
-        Notice::Delivered { .. } | Notice::MemberUp { .. } | Notice::MemberDown { .. } => 0,
+        Notice::Delivered { .. }
+        | Notice::MemberUp { .. }
+        | Notice::MemberDown { .. }
+        | Notice::SeederUp { .. }
+        | Notice::SeederDown { .. } => 0,
     }
 }
 
@@ -102,9 +106,11 @@ mod tests {
         fn handle(&mut self, notice: Notice, _: &mut Self::Context) {
             let text = match notice {
                 Notice::Heard { text, .. } | Notice::Warning { text, .. } => text,
-                Notice::Delivered { .. } | Notice::MemberUp { .. } | Notice::MemberDown { .. } => {
-                    "no text".into()
-                }
+                Notice::Delivered { .. }
+                | Notice::MemberUp { .. }
+                | Notice::MemberDown { .. }
+                | Notice::SeederUp { .. }
+                | Notice::SeederDown { .. } => "no text".into(),
             };
             self.0.lock().unwrap().push(text);
         }

@@ -16,10 +16,11 @@
 
 mod listeners;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use actix::{Actor, AsyncContext as _, Context, Handler, Message, MessageResult, Recipient};
+use bitchat_protocol::channel::Standing;
 use bitchat_protocol::chat::{self, Audience, Chat, Input, Output};
 use bitchat_protocol::contact::Refusal;
 use bitchat_protocol::crypto::Rng;
@@ -85,6 +86,9 @@ pub enum SayError {
     /// The channel is not open on this node.
     #[error("this channel is not open here")]
     NoSuchChannel,
+    /// We hold a seed-only file of the channel.
+    #[error("this node is a seeder in this channel: it can neither read nor speak there")]
+    SeedOnly,
 }
 
 /// What the console tells a person.
@@ -135,6 +139,24 @@ pub enum Notice {
         /// As in [`Notice::Heard`].
         name: Arc<str>,
     },
+    /// A blind seeder of a channel is linked now: it keeps and introduces, and reads nothing.
+    SeederUp {
+        /// The channel.
+        channel: ChannelId,
+        /// Who.
+        peer: PeerId,
+        /// As in [`Notice::Heard`].
+        name: Arc<str>,
+    },
+    /// A seeder of a channel is linked no longer.
+    SeederDown {
+        /// The channel.
+        channel: ChannelId,
+        /// Who.
+        peer: PeerId,
+        /// As in [`Notice::Heard`].
+        name: Arc<str>,
+    },
     /// Something that the person must see; never dropped silently. Already in words.
     Warning {
         /// What and what to do.
@@ -160,7 +182,8 @@ pub struct ChatDesk {
     driver: Driver<Chat>,
     offices: Offices,
     directory: Directory,
-    open: BTreeSet<ChannelId>,
+    /// Whether we can read and speak in each.
+    open: BTreeMap<ChannelId, bool>,
     names: BTreeMap<PeerId, Arc<str>>,
     listeners: Listeners,
     /// Frames of this round, to be sent in one message for each peer.
@@ -182,7 +205,7 @@ impl ChatDesk {
             driver: Driver::new(Chat::new(Rng::from_seed(entropy::seed()))),
             offices,
             directory,
-            open: BTreeSet::new(),
+            open: BTreeMap::new(),
             names: BTreeMap::new(),
             listeners: Listeners::new(is_heard),
             outgoing: BTreeMap::new(),
@@ -291,8 +314,10 @@ impl Handler<Say> for ChatDesk {
 
     fn handle(&mut self, message: Say, ctx: &mut Self::Context) -> Self::Result {
         let Say { channel, text, id } = message;
-        if !self.open.contains(&channel) {
-            return MessageResult(Err(SayError::NoSuchChannel));
+        match self.open.get(&channel) {
+            None => return MessageResult(Err(SayError::NoSuchChannel)),
+            Some(false) => return MessageResult(Err(SayError::SeedOnly)),
+            Some(true) => {}
         }
         MessageResult(self.say(Audience::Channel(channel), id, text, ctx))
     }
@@ -329,8 +354,9 @@ impl Handler<ChannelEvent> for ChatDesk {
     fn handle(&mut self, event: ChannelEvent, ctx: &mut Self::Context) {
         match event {
             ChannelEvent::Opened(channel) => {
-                self.open.insert(channel.keys.id());
+                self.open.insert(channel.keys.id(), channel.keys.is_member());
             }
+            ChannelEvent::Changed(_) => {}
             ChannelEvent::Closed(id) => {
                 self.open.remove(&id);
                 self.take(Input::ChannelClosed(id), ctx);
@@ -363,15 +389,24 @@ impl Handler<MemberNews> for ChatDesk {
 
     fn handle(&mut self, news: MemberNews, ctx: &mut Self::Context) {
         match news {
-            MemberNews::Up { channel, peer } => {
+            MemberNews::Up { channel, peer, standing: Standing::Member } => {
                 let name = self.name(&peer);
                 self.listeners.tell(Notice::MemberUp { channel, peer, name });
                 self.take(Input::MemberUp { channel, peer }, ctx);
             }
-            MemberNews::Down { channel, peer } => {
+            MemberNews::Down { channel, peer, standing: Standing::Member } => {
                 let name = self.name(&peer);
                 self.listeners.tell(Notice::MemberDown { channel, peer, name });
                 self.take(Input::MemberDown { channel, peer }, ctx);
+            }
+            // Nothing is said to a seeder, and it owes no receipt.
+            MemberNews::Up { channel, peer, standing: Standing::Seeder } => {
+                let name = self.name(&peer);
+                self.listeners.tell(Notice::SeederUp { channel, peer, name });
+            }
+            MemberNews::Down { channel, peer, standing: Standing::Seeder } => {
+                let name = self.name(&peer);
+                self.listeners.tell(Notice::SeederDown { channel, peer, name });
             }
             MemberNews::Closed(channel) => self.take(Input::ChannelClosed(channel), ctx),
         }

@@ -29,7 +29,7 @@ use bitchat_protocol::crypto::{Rng, Secret};
 use bitchat_protocol::id::{ChannelId, PeerId};
 use bitchat_protocol::limits::FRAMES_HELD_MAX;
 use bitchat_protocol::quic::{CloseCode, CloseReason, Established};
-use bitchat_protocol::session::{self, Close, Decision, Input, Output, Role, Session};
+use bitchat_protocol::session::{self, Close, Decision, Input, Output, OwnChannel, Role, Session};
 use bitchat_protocol::wire::{Frame, Peers};
 use bytes::Bytes;
 
@@ -85,13 +85,13 @@ pub struct FramesReceived {
 #[rtype(result = "()")]
 pub struct LinkClosed(pub CloseReason);
 
-/// The channels we are in, with the proof key of each.
-pub type ProofKeys = Arc<Vec<(ChannelId, Secret<32>)>>;
+/// The channels we are in, and what proves each.
+pub type OwnChannels = Arc<Vec<OwnChannel>>;
 
 /// The channels we are in changed.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
-pub struct SetChannels(pub ProofKeys);
+pub struct SetChannels(pub OwnChannels);
 
 /// Our display name changed.
 #[derive(Debug, Clone, Message)]
@@ -127,7 +127,7 @@ pub struct Config {
     /// Where the peer is.
     pub remote: SocketAddr,
     /// The channels we are in.
-    pub channels: ProofKeys,
+    pub channels: OwnChannels,
     /// Between two renewals of the keys.
     pub renewal_interval: Duration,
 }

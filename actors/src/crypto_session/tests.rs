@@ -119,7 +119,12 @@ fn neighbour() -> (actix::Addr<Neighbour>, UnboundedReceiver<Told>) {
 /// A session whose peer is admitted and has not been introduced to the offices, and what its
 /// neighbours below and above are told.
 async fn admitted() -> (actix::Addr<CryptoSession>, UnboundedReceiver<Told>) {
-    let proofs: ProofKeys = Arc::new(vec![(RED, Secret::new([5; 32]))]);
+    let proofs: OwnChannels = Arc::new(vec![OwnChannel {
+        id: RED,
+        proof: Secret::new([5; 32]),
+        member_proof: Some(Secret::new([6; 32])),
+        only: None,
+    }]);
     let remote: SocketAddr = "127.0.0.1:6881".parse().unwrap();
     let (all, mut told) = neighbour();
     let config = Config {
@@ -163,7 +168,7 @@ async fn admitted() -> (actix::Addr<CryptoSession>, UnboundedReceiver<Told>) {
 }
 
 /// What the peer's session says first.
-fn hello(proofs: &ProofKeys, observed: SocketAddr) -> Bytes {
+fn hello(proofs: &OwnChannels, observed: SocketAddr) -> Bytes {
     let config = session::Config {
         own_peer: PEER,
         name: "peer".to_owned(),

@@ -162,6 +162,8 @@ mod tests {
 
     fn channel(secret: u8) -> Arc<OpenedChannel> {
         Arc::new(OpenedChannel {
+            kind: bitchat_protocol::channel::Kind::Open,
+            only: None,
             name: "team".to_owned(),
             keys: ChannelKeys::member(ChannelSecret(Secret::new([secret; 32]))),
             trackers: Vec::new(),

@@ -18,7 +18,7 @@ mod discoverers;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +27,7 @@ use actix::{
     Actor, ActorContext as _, ActorFutureExt as _, AsyncContext as _, Context, Handler, Message,
     MessageResult, Recipient, SpawnHandle, WrapFuture as _,
 };
+use bitchat_protocol::channel::Standing;
 use bitchat_protocol::crypto::Rng;
 use bitchat_protocol::id::{ChannelId, PeerId};
 use bitchat_protocol::mesh::{
@@ -61,7 +62,7 @@ const SAVE_DELAY: Duration = Duration::from_secs(5);
 /// noticed so late.
 const EPOCH_CHECK_MAX: Duration = Duration::from_secs(600);
 
-/// One member of a channel.
+/// One member of a channel, or a seeder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
     /// Who.
@@ -70,6 +71,8 @@ pub struct Member {
     pub name: Arc<str>,
     /// Whether it is linked with us; else it is known from others.
     pub linked: bool,
+    /// What it has proven to be; of one that is not linked nobody can say.
+    pub standing: Option<Standing>,
     /// Where the link goes, or where others say that it is.
     pub address: Option<SocketAddr>,
     /// Smoothed round-trip time of the link.
@@ -95,11 +98,19 @@ pub struct ListMembers {
 pub struct Members {
     /// Our own view.
     pub mesh: Completeness,
-    /// The others.
+    /// The others, seeders as well.
     pub members: Vec<Member>,
 }
 
-/// A member of a channel came or went.
+impl Member {
+    /// Whether it keeps the channel and cannot read.
+    #[must_use]
+    pub fn is_seeder(&self) -> bool {
+        self.standing == Some(Standing::Seeder)
+    }
+}
+
+/// A member of a channel, or a seeder, came or went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
 #[rtype(result = "()")]
 pub enum MemberNews {
@@ -109,6 +120,8 @@ pub enum MemberNews {
         channel: ChannelId,
         /// Who.
         peer: PeerId,
+        /// As what.
+        standing: Standing,
     },
     /// It is linked no longer.
     Down {
@@ -116,6 +129,8 @@ pub enum MemberNews {
         channel: ChannelId,
         /// Who.
         peer: PeerId,
+        /// As what it was.
+        standing: Standing,
     },
     /// We are in the channel no longer.
     Closed(ChannelId),
@@ -160,7 +175,7 @@ pub struct MeshManager {
     channels: Channels,
     port: Option<u16>,
     discoverers: Discoverers,
-    members: BTreeSet<(ChannelId, PeerId)>,
+    members: BTreeMap<(ChannelId, PeerId), Standing>,
     chat: Option<Recipient<MemberNews>>,
     to_save: BTreeSet<ChannelId>,
     /// When the announced infohashes are looked at again.
@@ -194,7 +209,7 @@ impl MeshManager {
             channels: Channels::new(),
             port: None,
             discoverers: Discoverers::default(),
-            members: BTreeSet::new(),
+            members: BTreeMap::new(),
             chat: None,
             to_save: BTreeSet::new(),
             epoch_check: SpawnHandle::default(),
@@ -224,10 +239,16 @@ impl MeshManager {
         self.tell_chat(MemberNews::Closed(id));
     }
 
+    fn change(&mut self, channel: Arc<OpenedChannel>) {
+        if let Some(known) = self.channels.get_mut(&channel.keys.id()) {
+            *known = channel;
+            self.prove_channels();
+        }
+    }
+
     fn prove_channels(&self) {
-        let proofs =
-            self.channels.values().map(|channel| (channel.keys.id(), channel.keys.proof().clone()));
-        self.offices.own_channels.do_send(SetOwnChannels(Arc::new(proofs.collect())));
+        let own = self.channels.values().map(|channel| channel.own());
+        self.offices.own_channels.do_send(SetOwnChannels(Arc::new(own.collect())));
     }
 
     /// Has looked for what is to be looked for now, and no longer for the rest.
@@ -276,14 +297,14 @@ impl MeshManager {
 
     fn on_event(&mut self, event: Event, ctx: &mut Context<Self>) {
         match event {
-            Event::MemberUp { channel, peer } => {
-                self.members.insert((channel, peer));
-                self.tell_chat(MemberNews::Up { channel, peer });
+            Event::MemberUp { channel, peer, standing } => {
+                self.members.insert((channel, peer), standing);
+                self.tell_chat(MemberNews::Up { channel, peer, standing });
                 self.save_later(channel, ctx);
             }
-            Event::MemberDown { channel, peer } => {
+            Event::MemberDown { channel, peer, standing } => {
                 self.members.remove(&(channel, peer));
-                self.tell_chat(MemberNews::Down { channel, peer });
+                self.tell_chat(MemberNews::Down { channel, peer, standing });
             }
             Event::View { channel, mine } => {
                 tracing::debug!(channel = %channel.short(), ?mine, "mesh");
@@ -356,6 +377,7 @@ impl Handler<ChannelEvent> for MeshManager {
     fn handle(&mut self, event: ChannelEvent, ctx: &mut Self::Context) {
         match event {
             ChannelEvent::Opened(channel) => self.open(channel, ctx),
+            ChannelEvent::Changed(channel) => self.change(channel),
             ChannelEvent::Closed(id) => self.close(id, ctx),
         }
     }
@@ -418,6 +440,7 @@ impl Handler<ListMembers> for MeshManager {
         _: &mut Self::Context,
     ) -> Self::Result {
         let machine = self.driver.machine();
+        let can_tell = self.channels.get(&channel).is_some_and(|it| it.keys.is_member());
         let members = machine.members(&channel).into_iter().map(|member| Member {
             peer: member.peer,
             name: self
@@ -425,6 +448,8 @@ impl Handler<ListMembers> for MeshManager {
                 .name(&member.peer)
                 .unwrap_or_else(|| Arc::from(member.peer.short())),
             linked: member.linked,
+            // To who holds a seed-only file, everybody proves as much as a seeder.
+            standing: member.standing.filter(|_| can_tell),
             address: member.address,
             rtt: self.directory.rtt(&member.peer),
             connected_with: member.connected_with,
@@ -439,8 +464,9 @@ impl Handler<SubscribeMembers> for MeshManager {
     type Result = ();
 
     fn handle(&mut self, SubscribeMembers(chat): SubscribeMembers, _: &mut Self::Context) {
-        for (channel, peer) in &self.members {
-            chat.do_send(MemberNews::Up { channel: *channel, peer: *peer });
+        for ((channel, peer), standing) in &self.members {
+            let (channel, peer, standing) = (*channel, *peer, *standing);
+            chat.do_send(MemberNews::Up { channel, peer, standing });
         }
         self.chat = Some(chat);
     }

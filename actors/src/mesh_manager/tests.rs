@@ -21,6 +21,8 @@ impl Handler<channel_book::Subscribe> for Neighbour {
     fn handle(&mut self, subscribe: channel_book::Subscribe, _: &mut Self::Context) {
         let secret = ChannelSecret::generate(&mut Rng::from_seed([1; 32]));
         subscribe.0.do_send(ChannelEvent::Opened(Arc::new(OpenedChannel {
+            kind: bitchat_protocol::channel::Kind::Open,
+            only: None,
             name: "team".into(),
             keys: ChannelKeys::member(secret),
             trackers: vec![],

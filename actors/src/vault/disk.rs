@@ -86,8 +86,13 @@ fn read_bounded(file: &mut File) -> io::Result<Zeroizing<Vec<u8>>> {
 
 /// Removes the file and the version before it; no file is no error.
 pub(super) fn remove(path: &Path) -> Result<(), ProfileError> {
+    let mut was_there = false;
     for path in [backup_of(path), beside(path, ".tmp"), path.to_owned()] {
-        remove_if_there(&path).map_err(ProfileError::disk("remove", &path))?;
+        was_there |= remove_if_there(&path).map_err(ProfileError::disk("remove", &path))?;
+    }
+    if !was_there {
+        // Not even the directory need be there.
+        return Ok(());
     }
     sync_directory_of(path).map_err(ProfileError::disk("sync the directory of", path))
 }
@@ -150,7 +155,7 @@ pub(super) fn private_options() -> OpenOptions {
 
 fn keep_previous(path: &Path) -> io::Result<()> {
     let link = beside(path, ".bak.tmp");
-    remove_if_there(&link)?;
+    let _ = remove_if_there(&link)?;
     match fs::hard_link(path, &link) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -164,13 +169,14 @@ fn keep_previous(path: &Path) -> io::Result<()> {
     }
     fs::rename(&link, backup_of(path))?;
     // Where both were links to one file already, the rename has done nothing.
-    remove_if_there(&link)
+    remove_if_there(&link).map(|_| ())
 }
 
-fn remove_if_there(path: &Path) -> io::Result<()> {
+fn remove_if_there(path: &Path) -> io::Result<bool> {
     match fs::remove_file(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        done => done,
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
     }
 }
 

@@ -63,6 +63,7 @@ def schedule(secret):
     values = {
         "secret": secret,
         "read_key": derive(secret, "bitchat v1 channel read key"),
+        "member_proof_key": derive(secret, "bitchat v1 channel member proof key"),
         "channel_signing_seed": signing_seed,
         "channel_public_key": ed25519_public(signing_seed),
         "seed_key": seed_key,

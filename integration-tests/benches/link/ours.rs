@@ -26,6 +26,7 @@ use bitchat_protocol::crypto::Rng;
 use bitchat_protocol::crypto::sign::SigningKey;
 use bitchat_protocol::id::{MessageId, PeerId};
 use bitchat_protocol::quic::{EndpointConfig, StreamId, SuitePreference};
+use bitchat_protocol::session::OwnChannel;
 use bitchat_protocol::wire::{self, Frame, Say};
 use bytes::Bytes;
 
@@ -100,8 +101,8 @@ impl Node {
             renewal_interval: Duration::from_secs(3600),
         };
         let peers = PeerSupervisor::new(config, offices, directory.clone()).start();
-        let proof = (keys.id(), keys.proof().clone());
-        peers.send(SetOwnChannels(Arc::new(vec![proof]))).await.expect("alive");
+        let own = OwnChannel::from(&keys);
+        peers.send(SetOwnChannels(Arc::new(vec![own]))).await.expect("alive");
         Self { peer, keys, udp, peers, directory }
     }
 

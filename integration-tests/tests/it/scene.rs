@@ -65,6 +65,15 @@ impl Scene {
         self.chat_all_with(&[])
     }
 
+    /// The same, where so many blind seeders run.
+    pub(crate) fn chat_all_with_seeders(&self, seeders: usize) -> Vec<Chat> {
+        let mut chats: Vec<Chat> = (0..self.homes.len()).map(|home| self.chat(home)).collect();
+        for chat in &mut chats {
+            must_have_links(chat, self.homes.len() - 1 + seeders, MESH_WITHIN);
+        }
+        chats
+    }
+
     /// The same, with these arguments.
     pub(crate) fn chat_all_with(&self, arguments: &[&str]) -> Vec<Chat> {
         let homes = 0..self.homes.len();

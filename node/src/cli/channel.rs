@@ -8,12 +8,15 @@ use std::time::Duration;
 use actix::{Actor as _, Addr};
 use bitchat_actors::channel_book::{
     ChannelBook, ChannelError, ExportChannel, FindChannel, JoinChannel, LeaveChannel, ListChannels,
-    Summary,
+    ListInfohashes, Pairs, Summary,
 };
+use bitchat_actors::contact_book::ContactBook;
+use bitchat_actors::root::MeetingPlaces;
 use bitchat_actors::vault::Profile;
 use bitchat_actors::{clock, entropy};
 use bitchat_protocol::channel::{ChatFile, NodeAddress, OpenName, Rotation};
 use bitchat_protocol::crypto::Rng;
+use bitchat_protocol::id::InfoHash;
 use bitchat_protocol::identity::DisplayName;
 use bitchat_protocol::limits::CHAT_FILE_BYTES_MAX;
 use bitchat_protocol::text::escape_for_terminal;
@@ -25,6 +28,7 @@ use super::{Context, ask};
 use crate::exit::{Exit, Failure};
 use crate::output::talk;
 use crate::profile;
+use crate::run;
 
 /// `bitchat channel ...`
 #[derive(Debug, Subcommand)]
@@ -80,9 +84,20 @@ pub enum ChannelCommand {
 pub(super) fn run(command: &ChannelCommand, context: &Context) -> Result<(), Failure> {
     let profile = profile::open(&context.global)?;
     actix_rt::System::new().block_on(async {
-        let book = ChannelBook::open(&profile)?.start();
+        let book = book(&profile, context)?;
         with_book(command, context, &profile, &book).await
     })
+}
+
+/// The channels of the profile, those with contacts as well.
+pub(super) fn book(profile: &Profile, context: &Context) -> Result<Addr<ChannelBook>, Failure> {
+    let mut book = ChannelBook::open(profile)?;
+    if let Some(MeetingPlaces { tiers, nodes }) = run::meeting_places(&context.loaded.settings) {
+        let contacts = ContactBook::open(profile)?.start();
+        let changes = contacts.clone().recipient();
+        book = book.with_pairs(Pairs { contacts: contacts.recipient(), changes, tiers, nodes });
+    }
+    Ok(book.start())
 }
 
 async fn with_book(
@@ -128,9 +143,16 @@ async fn with_book(
         }
         ChannelCommand::Show { channel } => {
             let summary = find(book, channel).await?;
-            let export = ExportChannel { id: summary.id, seed_only: false };
-            let file = ask(book.send(export)).await?.map_err(refused)?;
-            show(&summary, Some(&file), context)
+            let hashes = ask(book.send(ListInfohashes { id: summary.id })).await?;
+            // The channel of a pair is not passed on.
+            let file = match summary.pair {
+                Some(_) => None,
+                None => {
+                    let export = ExportChannel { id: summary.id, seed_only: false };
+                    Some(ask(book.send(export)).await?.map_err(refused)?)
+                }
+            };
+            show(&summary, Some((hashes, file)), context)
         }
         ChannelCommand::Leave { channel } => {
             let id = find(book, channel).await?.id;
@@ -283,32 +305,46 @@ fn refused(error: ChannelError) -> Failure {
         ChannelError::NotFound(_)
         | ChannelError::Ambiguous { .. }
         | ChannelError::Unsupported(_)
+        | ChannelError::IsPair(_)
+        | ChannelError::Pair(_)
         | ChannelError::NotSaved(_) => Exit::Failed,
     };
     Failure::new(exit, error.to_string())
 }
 
-fn show(summary: &Summary, file: Option<&ChatFile>, context: &Context) -> Result<(), Failure> {
+/// Prints a line, or, with its infohashes and perhaps its file, all about it.
+fn show(
+    summary: &Summary,
+    more: Option<(Vec<InfoHash>, Option<ChatFile>)>,
+    context: &Context,
+) -> Result<(), Failure> {
     let name = escape_for_terminal(summary.name.as_str());
-    let role = if summary.is_member { "member" } else { "seeder" };
+    let role = match (summary.pair, summary.is_member) {
+        (Some(_), _) => "pair",
+        (None, true) => "member",
+        (None, false) => "seeder",
+    };
     let rotation = summary.rotation.as_str();
     let mut text = format!("{name:<24} {role} {rotation:<6} {}", summary.id.short());
     let mut json = json!({
         "id": summary.id.to_string(), "name": summary.name.as_str(), "role": role,
         "rotation": rotation, "trackers": summary.trackers,
         "founder": summary.founder.map(|founder| founder.to_string()),
+        "pair": summary.pair.map(|peer| peer.to_string()),
     });
-    if let Some(file) = file {
-        let hashes = infohashes(file);
+    if let Some((hashes, file)) = more {
+        let hashes: Vec<String> = hashes.iter().map(ToString::to_string).collect();
         for tracker in summary.trackers.iter().flatten() {
             text += &format!("\n  tracker   {tracker}");
         }
         for hash in &hashes {
             text += &format!("\n  infohash  {hash}");
         }
-        text += &format!("\n  link      {}", *file.to_link());
         json["infohashes"] = json!(hashes);
-        json["link"] = json!(*file.to_link());
+        if let Some(file) = file {
+            text += &format!("\n  link      {}", *file.to_link());
+            json["link"] = json!(*file.to_link());
+        }
     }
     context.output.data(text, &json)
 }

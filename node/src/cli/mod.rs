@@ -19,7 +19,7 @@ use crate::output::{Output, talk};
 use crate::settings::{Layers, Loaded};
 
 pub use channel::ChannelCommand;
-pub use chat::{ChatArguments, RunArguments};
+pub use chat::{ChatArguments, RunArguments, SeedArguments};
 pub use config::ConfigCommand;
 pub use contact::ContactCommand;
 pub use doctor::DoctorArguments;
@@ -107,6 +107,8 @@ pub enum Command {
     Chat(ChatArguments),
     /// Stay in all channels of the profile until stopped, without a console
     Run(RunArguments),
+    /// Keep channels alive without being able to read them, until stopped
+    Seed(SeedArguments),
     /// How the running node of the profile does: its mesh and where it looks for members
     Status(AskArguments),
     /// Who is linked with whom, as the running node of the profile sees it
@@ -147,7 +149,7 @@ fn dispatch(Arguments { global, command }: Arguments) -> Result<Exit, Failure> {
         }
         (Err(error), _) => return Err(Failure::new(Exit::Configuration, error.to_string())),
     };
-    let daemon = matches!(command, Command::Run(_));
+    let daemon = matches!(command, Command::Run(_) | Command::Seed(_));
     logging::start(&loaded.settings.log, global.verbosity(), daemon, global.color())?;
     let output = Output::new(global.json);
     let context = Context { global, loaded, output };
@@ -158,6 +160,7 @@ fn dispatch(Arguments { global, command }: Arguments) -> Result<Exit, Failure> {
         Command::Contact(command) => contact::run(&command, &context).map(|()| Exit::Done),
         Command::Chat(arguments) => chat::chat(&arguments, &context),
         Command::Run(arguments) => chat::run(&arguments, &context),
+        Command::Seed(arguments) => chat::seed(&arguments, &context),
         Command::Status(arguments) => status::status(&arguments, &context),
         Command::Peers(arguments) => status::peers(&arguments, &context),
         Command::Doctor(arguments) => doctor::run(&arguments, &context),

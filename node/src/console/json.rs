@@ -155,6 +155,8 @@ pub(super) fn notification(notice: &Notice, seq: u64) -> String {
         ),
         Notice::MemberUp { channel, peer, name } => ("member_up", member(channel, peer, name)),
         Notice::MemberDown { channel, peer, name } => ("member_down", member(channel, peer, name)),
+        Notice::SeederUp { channel, peer, name } => ("seeder_up", member(channel, peer, name)),
+        Notice::SeederDown { channel, peer, name } => ("seeder_down", member(channel, peer, name)),
         Notice::Warning { text, code } => ("warning", json!({"text": text, "code": code})),
     };
     params["seq"] = seq.into();

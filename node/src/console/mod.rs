@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | a line | standard input, by a thread | a message, a command or a JSON-RPC request |
 //! | [`Notice`] | chat desk | what is shown |
+//! | [`ChannelEvent`] | channel book | what else is open: the channels of pairs come and go |
 //!
 //! One line is dealt with at a time, and the next one is read when it is done: a slow node is felt
 //! by whoever writes to it.
@@ -30,6 +31,7 @@ use std::time::Duration;
 use actix::{
     Actor, ActorFutureExt as _, AsyncContext as _, Context, Handler, Recipient, WrapFuture as _,
 };
+use bitchat_actors::channel_book::{self, ChannelEvent};
 use bitchat_actors::chat_desk::{CountUndelivered, Notice, Say, Subscribe, Tell};
 use bitchat_actors::contact_book::FindContact;
 use bitchat_actors::mesh_manager::ListMembers;
@@ -91,6 +93,7 @@ pub(crate) struct Offices {
     pub(crate) notices: Recipient<Subscribe>,
     pub(crate) members: Recipient<ListMembers>,
     pub(crate) contacts: Recipient<FindContact>,
+    pub(crate) channels: Recipient<channel_book::Subscribe>,
     pub(crate) queries: Queries,
 }
 
@@ -228,6 +231,8 @@ impl Console {
             Notice::Delivered { id, .. } => self.ending.note_settled(id),
             Notice::Heard { .. }
             | Notice::MemberDown { .. }
+            | Notice::SeederUp { .. }
+            | Notice::SeederDown { .. }
             | Notice::Warning { code: None, .. } => {}
         }
         match self.front.form() {
@@ -244,6 +249,7 @@ impl Actor for Console {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
+        self.offices.channels.do_send(channel_book::Subscribe(ctx.address().recipient()));
         self.offices.notices.do_send(Subscribe(ctx.address().recipient()));
         let front = self.front.clone();
         let closed = async move { front.closed().await };
@@ -256,6 +262,38 @@ impl Actor for Console {
         self.greet();
         self.tell_losses();
         self.read_on(ctx);
+    }
+}
+
+impl Handler<ChannelEvent> for Console {
+    type Result = ();
+
+    fn handle(&mut self, event: ChannelEvent, _: &mut Self::Context) {
+        let at = |id| self.config.channels.iter().position(|channel| channel.id == id);
+        match event {
+            ChannelEvent::Opened(opened) | ChannelEvent::Changed(opened) => {
+                let channel = Channel::from(&*opened);
+                match at(channel.id) {
+                    Some(at) => self.config.channels[at] = channel,
+                    // What cannot be read can only be seeded.
+                    None if opened.keys.is_member() => self.config.channels.push(channel),
+                    None => {}
+                }
+            }
+            ChannelEvent::Closed(id) => {
+                let Some(at) = at(id) else { return };
+                let gone = self.config.channels.remove(at);
+                match self.present {
+                    present if present == at => {
+                        self.present = 0;
+                        let text = format!("{} is closed", plain::label(&gone));
+                        self.front.talk(&text);
+                    }
+                    present if present > at => self.present -= 1,
+                    _ => {}
+                }
+            }
+        }
     }
 }
 

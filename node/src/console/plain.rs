@@ -104,6 +104,12 @@ impl Console {
             Notice::MemberDown { channel, name, .. } => {
                 format!("* {} has gone [{}]", safe_name(name), self.label_of(channel))
             }
+            Notice::SeederUp { channel, name, .. } => {
+                format!("* {} is here as a seeder [{}]", safe_name(name), self.label_of(channel))
+            }
+            Notice::SeederDown { channel, name, .. } => {
+                format!("* the seeder {} has gone [{}]", safe_name(name), self.label_of(channel))
+            }
             Notice::Warning { text, .. } => {
                 return self.front.talk(&format!("WARNING: {}", escape_for_terminal(text)));
             }

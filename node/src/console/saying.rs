@@ -138,7 +138,9 @@ impl From<SayError> for Refused {
         let exit = match error {
             SayError::Refused(Unfit::TooLong { .. } | Unfit::OutboxFull { .. }) => Exit::Limit,
             SayError::Refused(Unfit::NotLinked) => Exit::NotDelivered,
-            SayError::Refused(Unfit::Empty) | SayError::NoSuchChannel => Exit::Failed,
+            SayError::Refused(Unfit::Empty) | SayError::NoSuchChannel | SayError::SeedOnly => {
+                Exit::Failed
+            }
         };
         Self { exit, text: error.to_string() }
     }

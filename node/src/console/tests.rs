@@ -8,6 +8,7 @@ use bitchat_actors::chat_desk::SayError;
 use bitchat_actors::mesh_manager::{Completeness, Member, Members};
 use bitchat_actors::supervision::{ChildSpec, Slot, Strategy, Supervisor};
 use bitchat_actors::udp_port::{CountDrops, Drops, FindWhereabouts, Whereabouts};
+use bitchat_protocol::channel::Standing;
 use bitchat_protocol::chat::SayError as Unfit;
 use bitchat_protocol::contact::{Contact, ContactError, Trust};
 use bitchat_protocol::id::{ChannelId, MessageId, PeerId};
@@ -117,6 +118,12 @@ impl Handler<Subscribe> for Neighbour {
         world.news.iter().for_each(|notice| listener.do_send(notice.clone()));
         world.listeners.push(listener);
     }
+}
+
+impl Handler<bitchat_actors::channel_book::Subscribe> for Neighbour {
+    type Result = ();
+
+    fn handle(&mut self, _: bitchat_actors::channel_book::Subscribe, _: &mut Self::Context) {}
 }
 
 impl Handler<ListMembers> for Neighbour {
@@ -237,7 +244,7 @@ fn play_over(
     let front = Front::over(form, input, Box::new(out.clone()), Box::new(talk.clone()));
     let world = Arc::new(Mutex::new(world));
     let ending = Arc::new(Ending::default());
-    let channel = |id, name: &str| Channel { id, name: name.into() };
+    let channel = |id, name: &str| Channel { id, name: name.into(), is_pair: false };
     let config = Config {
         channels: vec![channel(TEAM, "team"), channel(OTHER, "#other")],
         linger: Duration::from_millis(300),
@@ -257,6 +264,7 @@ fn play_over(
                 notices: neighbour.clone().recipient(),
                 members: neighbour.clone().recipient(),
                 contacts: neighbour.clone().recipient(),
+                channels: neighbour.clone().recipient(),
                 queries: queries(&neighbour),
             };
             let (config, front) = (config.clone(), console_front.clone());
@@ -307,6 +315,7 @@ fn member(peer: PeerId, name: &str) -> Member {
         address: Some("127.0.0.1:4000".parse().unwrap()),
         rtt: Some(Duration::from_millis(2)),
         linked: true,
+        standing: Some(Standing::Member),
         connected_with: vec![BOB],
         not_connected_with: vec![],
         mesh: Completeness::Full,
@@ -546,7 +555,7 @@ fn nobody_can_forge_a_line_by_a_name_or_a_text() {
 
 #[test]
 fn a_channel_called_private_is_not_taken_for_what_is_said_to_us_alone() {
-    let channel = Channel { id: OTHER, name: "private".into() };
+    let channel = Channel { id: OTHER, name: "private".into(), is_pair: false };
     assert_eq!(plain::label(&channel), "private 02020202");
 }
 

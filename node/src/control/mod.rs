@@ -16,7 +16,6 @@ mod tests;
 
 use std::io;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor, ActorFutureExt as _, AsyncContext as _, Context, Recipient, WrapFuture as _};
@@ -135,10 +134,9 @@ impl Desk {
     async fn channels(&self) -> Result<Channels, Refusal> {
         let open = self.open.send(ListOpen).await;
         let open = open.map_err(|_| (REFUSED, "the node is leaving or starting".to_owned()))?;
-        let known = |channel: &Arc<bitchat_actors::channel_book::OpenedChannel>| Channel {
-            id: channel.keys.id(),
-            name: Arc::from(channel.name.as_str()),
-        };
-        Ok(Channels { all: open.iter().map(known).collect(), has_present: false })
+        Ok(Channels {
+            all: open.iter().map(|opened| Channel::from(&**opened)).collect(),
+            has_present: false,
+        })
     }
 }

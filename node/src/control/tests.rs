@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
 use actix::{Addr, Handler, MessageResult};
@@ -59,6 +60,7 @@ impl Handler<ListMembers> for Neighbour {
             peer: PeerId([3; 32]),
             name: "bob".into(),
             linked: true,
+            standing: None,
             address: None,
             rtt: None,
             connected_with: Vec::new(),
@@ -144,6 +146,8 @@ fn opened(name: &str, seed: u8) -> Arc<OpenedChannel> {
     let secret = ChannelSecret::generate(&mut Rng::from_seed([seed; 32]));
     Arc::new(OpenedChannel {
         nodes: Vec::new(),
+        kind: bitchat_protocol::channel::Kind::Open,
+        only: None,
         name: name.into(),
         keys: ChannelKeys::member(secret),
         trackers: Vec::new(),

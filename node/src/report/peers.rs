@@ -1,6 +1,7 @@
 //! The members of a channel: the result of `peers`.
 
 use bitchat_actors::mesh_manager::{Member, Members};
+use bitchat_protocol::channel::Standing;
 use bitchat_protocol::id::PeerId;
 use bitchat_protocol::text::escape_for_terminal;
 use serde::{Deserialize, Serialize};
@@ -21,6 +22,8 @@ pub(crate) struct MemberReport {
     pub(crate) peer: String,
     pub(crate) name: String,
     pub(crate) linked: bool,
+    /// `member` or `seeder`; null where nobody can say.
+    pub(crate) standing: Option<String>,
     pub(crate) address: Option<String>,
     pub(crate) rtt_ms: Option<f64>,
     /// Its own view.
@@ -42,6 +45,7 @@ impl From<&Member> for MemberReport {
             peer: member.peer.to_string(),
             name: member.name.to_string(),
             linked: member.linked,
+            standing: member.standing.map(|standing| standing.word().into()),
             address: member.address.map(|address| address.to_string()),
             rtt_ms: member.rtt.map(|rtt| rtt.as_secs_f64() * 1000.0),
             mesh: mesh(member.mesh).into(),
@@ -52,16 +56,21 @@ impl From<&Member> for MemberReport {
 }
 
 impl PeersReport {
-    /// How many are linked with us.
+    /// How many members are linked with us.
     pub(crate) fn linked(&self) -> usize {
-        self.members.iter().filter(|member| member.linked).count()
+        self.readers().filter(|member| member.linked).count()
+    }
+
+    fn readers(&self) -> impl Iterator<Item = &MemberReport> {
+        self.members.iter().filter(|member| !member.is_seeder())
     }
 
     /// A line, and one for each member; `label` is made safe already.
     pub(crate) fn describe(&self, label: &str) -> String {
-        let (linked, all) = (self.linked(), self.members.len());
+        let (linked, all) = (self.linked(), self.readers().count());
         let mesh = escape_for_terminal(&self.mesh);
-        let mut text = format!("* {label}: {linked} of {all} linked, mesh {mesh}");
+        let seeders = seeders(self.members.len() - all);
+        let mut text = format!("* {label}: {linked} of {all} linked{seeders}, mesh {mesh}");
         for member in &self.members {
             text += "\n";
             text += &self.describe_member(member);
@@ -78,7 +87,8 @@ impl PeersReport {
             (false, ..) => "not linked with us".to_owned(),
         };
         format!(
-            "*   {} {} ({link}); mesh {}; with: {}; not with: {}",
+            "*   {}{} {} ({link}); mesh {}; with: {}; not with: {}",
+            if member.is_seeder() { "seeder " } else { "" },
             safe_name(&member.name),
             short(&member.peer),
             escape_for_terminal(&member.mesh),
@@ -94,6 +104,21 @@ impl PeersReport {
         };
         let names: Vec<String> = peers.iter().map(name_of).collect();
         if names.is_empty() { "nobody".to_owned() } else { names.join(" ") }
+    }
+}
+
+impl MemberReport {
+    fn is_seeder(&self) -> bool {
+        self.standing.as_deref() == Some(Standing::Seeder.word())
+    }
+}
+
+/// Seeders, where there are any, as they follow the number of members.
+pub(super) fn seeders(count: usize) -> String {
+    match count {
+        0 => String::new(),
+        1 => " and 1 seeder".to_owned(),
+        count => format!(" and {count} seeders"),
     }
 }
 

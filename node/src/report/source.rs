@@ -6,6 +6,7 @@ use bitchat_actors::source::{SourceState, SourceStatus};
 use bitchat_protocol::text::escape_for_terminal;
 use serde::{Deserialize, Serialize};
 
+use super::peers::seeders;
 use super::status::ChannelReport;
 use super::words::{counted, ip_word, milliseconds, safe_name, shown_ip, span};
 
@@ -134,12 +135,13 @@ const HEADINGS: [&str; 6] = ["source", "over", "state", "last answer", "next try
 impl ChannelReport {
     pub(super) fn describe(&self) -> String {
         let mut text = format!(
-            "{} ({}): mesh {}, {} of {} linked",
+            "{} ({}): mesh {}, {} of {} linked{}",
             safe_name(&self.name),
             self.id.chars().take(8).filter(char::is_ascii_hexdigit).collect::<String>(),
             escape_for_terminal(&self.mesh),
             self.linked,
             self.members,
+            seeders(self.seeders),
         );
         if self.sources.is_empty() {
             text += "\n  nobody is asked for members: trackers.enabled, dht.enabled and \

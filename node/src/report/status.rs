@@ -65,6 +65,8 @@ pub(crate) struct ChannelReport {
     pub(crate) mesh: String,
     pub(crate) linked: usize,
     pub(crate) members: usize,
+    /// Linked; not counted among the members.
+    pub(crate) seeders: usize,
     pub(crate) sources: Vec<SourceReport>,
 }
 
@@ -208,6 +210,7 @@ mod tests {
                 mesh: "partial".into(),
                 linked: 2,
                 members: 3,
+                seeders: 1,
                 sources: vec![works, fails, spare],
             }],
             dropped: vec![
@@ -228,7 +231,10 @@ mod tests {
                      last error: no\u{fffd}[2J\n  \
                      tracker                       -     spare            never        -         0\n";
         assert!(text.starts_with("bitchat 0.1.0, process 7, up 2h 5m\n"), "{text}");
-        assert!(text.contains("team (a8a55024): mesh partial, 2 of 3 linked\n"), "{text}");
+        assert!(
+            text.contains("team (a8a55024): mesh partial, 2 of 3 linked and 1 seeder\n"),
+            "{text}"
+        );
         assert!(text.contains(table), "{text}");
         assert!(text.contains("dropped since the start:\n       12  for no link"), "{text}");
         assert!(!text.contains("replayed"), "what was never dropped is not told: {text}");

@@ -33,6 +33,8 @@ pub struct Settings {
     pub mesh: Mesh,
     /// A link.
     pub link: Link,
+    /// People.
+    pub contacts: Contacts,
     /// The chat.
     pub chat: Chat,
     /// The log.
@@ -130,6 +132,14 @@ pub enum Cipher {
     /// ChaCha20-Poly1305.
     #[serde(rename = "chacha20-poly1305")]
     ChaCha20Poly1305,
+}
+
+/// `[contacts]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Contacts {
+    /// Whether to look for each contact in the channel of the two of us.
+    pub pair_channels: bool,
 }
 
 /// `[chat]`

@@ -7,7 +7,7 @@ use bitchat_protocol::crypto::{Rng, Secret};
 use bitchat_protocol::id::{ChannelId, PeerId};
 use bitchat_protocol::limits::{FRAME_BYTES_MAX, NAME_BYTES_MAX};
 use bitchat_protocol::machine::Machine as _;
-use bitchat_protocol::session::{Config, Decision, Input, Output, Role, Session};
+use bitchat_protocol::session::{Config, Decision, Input, Output, OwnChannel, Role, Session};
 use bitchat_protocol::wire;
 use bitchat_protocol_fuzz::{frames, patch, pieces};
 use bytes::Bytes;
@@ -31,7 +31,12 @@ fn session(now: Instant, role: Role) -> Session {
         channel: CHANNEL,
         handshake_hash: [3; 64],
         peer: PeerId([peer; 32]),
-        channels: vec![(CHANNEL, Secret::new([4; 32]))],
+        channels: vec![OwnChannel {
+            id: CHANNEL,
+            proof: Secret::new([4; 32]),
+            member_proof: Some(Secret::new([5; 32])),
+            only: None,
+        }],
         observed: "192.0.2.1:5000".parse().expect("an address"),
         renewal_interval: Duration::from_secs(10),
     };

@@ -5,7 +5,7 @@ use bitchat_protocol::crypto::kem::{KEM_CIPHERTEXT_BYTES, KEM_PUBLIC_BYTES, KemK
 use bitchat_protocol::crypto::{Rng, Secret};
 use bitchat_protocol::id::{ChannelId, MessageId, PeerId};
 use bitchat_protocol::limits::{
-    CHANNELS_MAX, MESSAGE_BYTES_MAX, NAME_BYTES_MAX, PEER_ADDRESSES_MAX,
+    PROOFS_MAX, MESSAGE_BYTES_MAX, NAME_BYTES_MAX, PEER_ADDRESSES_MAX,
     PEER_RECORDS_PER_FRAME_MAX, RECEIPTS_PER_FRAME_MAX,
 };
 use bitchat_protocol::wire::{
@@ -58,9 +58,9 @@ pub fn check_bounds(frame: &Frame) {
     match frame {
         Frame::Hello(hello) => {
             assert!(hello.name.len() <= NAME_BYTES_MAX);
-            assert!(hello.proofs.len() <= CHANNELS_MAX);
+            assert!(hello.proofs.len() <= PROOFS_MAX);
         }
-        Frame::SharedChannels(shared) => assert!(shared.proofs.len() <= CHANNELS_MAX),
+        Frame::SharedChannels(shared) => assert!(shared.proofs.len() <= PROOFS_MAX),
         Frame::Rename(rename) => assert!(rename.name.len() <= NAME_BYTES_MAX),
         Frame::Peers(peers) => {
             assert!(peers.added.len() <= PEER_RECORDS_PER_FRAME_MAX);

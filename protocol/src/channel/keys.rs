@@ -4,6 +4,7 @@
 //! channel secret S                                              members
 //! |-- read key Kr                                               members
 //! |-- channel signing seed -> Ed25519 pair                      members; the public half: seeders too
+//! |-- member proof key                                          members
 //! `-- seed key Ks                                               members and seeders
 //!     |-- channel id                                            members and seeders
 //!     |-- gate: tag key, initial key, handshake PSK             members and seeders
@@ -37,6 +38,7 @@ const GATE_TAG_KEY_LABEL: &str = "bitchat v1 gate tag key";
 const GATE_INITIAL_KEY_LABEL: &str = "bitchat v1 gate initial key";
 const GATE_PSK_LABEL: &str = "bitchat v1 gate handshake psk";
 const PROOF_KEY_LABEL: &str = "bitchat v1 channel proof key";
+const MEMBER_PROOF_KEY_LABEL: &str = "bitchat v1 channel member proof key";
 
 /// The channel secret `S`: who has it is a member.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +57,10 @@ impl ChannelSecret {
 
     fn read_key(&self) -> Secret<32> {
         derive(&self.0, READ_KEY_LABEL)
+    }
+
+    fn member_proof_key(&self) -> Secret<32> {
+        derive(&self.0, MEMBER_PROOF_KEY_LABEL)
     }
 
     fn signing_key(&self) -> SigningKey {
@@ -98,6 +104,7 @@ pub struct ChannelKeys {
 struct MemberKeys {
     secret: ChannelSecret,
     read: Secret<32>,
+    proof: Secret<32>,
     signing: SigningKey,
 }
 
@@ -107,8 +114,8 @@ impl ChannelKeys {
     pub fn member(secret: ChannelSecret) -> Self {
         let signing = secret.signing_key();
         let seeder = Self::seeder(secret.seed_key(), ChannelPublicKey(*signing.public()));
-        let read = secret.read_key();
-        Self { member: Some(MemberKeys { secret, read, signing }), ..seeder }
+        let (read, proof) = (secret.read_key(), secret.member_proof_key());
+        Self { member: Some(MemberKeys { secret, read, proof, signing }), ..seeder }
     }
 
     /// Derives what a seeder holds.
@@ -174,6 +181,12 @@ impl ChannelKeys {
     #[must_use]
     pub const fn proof(&self) -> &Secret<32> {
         &self.proof
+    }
+
+    /// Proves on a link that we are a member, and not a seeder alone; a seeder has none.
+    #[must_use]
+    pub fn member_proof(&self) -> Option<&Secret<32>> {
+        self.member.as_ref().map(|member| &member.proof)
     }
 
     /// Checks what members have signed for the channel.
@@ -244,8 +257,11 @@ mod tests {
             ("gate_psk", *keys.gate().psk.expose()),
             ("proof_key", *keys.proof().expose()),
         ];
-        if let (Some(read), Some(signing)) = (keys.read_key(), keys.signing_key()) {
+        if let (Some(read), Some(proof), Some(signing)) =
+            (keys.read_key(), keys.member_proof(), keys.signing_key())
+        {
             values.push(("read_key", *read.expose()));
+            values.push(("member_proof_key", *proof.expose()));
             values.push(("channel_signing_seed", *signing.seed().expose()));
         }
         values
@@ -323,7 +339,7 @@ mod tests {
         let seeder = ChannelKeys::seeder(member.seed_key().clone(), member.public_key());
         let shared = derived(&seeder);
         assert_eq!(shared, derived(&member)[..shared.len()]);
-        assert_eq!(shared.len() + 2, derived(&member).len());
+        assert_eq!(shared.len() + 3, derived(&member).len());
         for epoch in [Epoch::FIXED, Epoch::from_unix(Duration::from_secs(1_800_000_000))] {
             assert_eq!(seeder.infohash(epoch), member.infohash(epoch));
             assert_eq!(seeder.lan_infohash(epoch), member.lan_infohash(epoch));
@@ -331,6 +347,7 @@ mod tests {
         assert!(member.is_member() && !seeder.is_member());
         assert!(seeder.secret().is_none());
         assert!(seeder.read_key().is_none());
+        assert!(seeder.member_proof().is_none());
         assert!(seeder.signing_key().is_none());
     }
 

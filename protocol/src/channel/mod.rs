@@ -3,6 +3,8 @@
 //! - `keys`, `epoch`: the key schedule, and when the infohash changes.
 //! - `chat_file`, `chat_codec`, `link`: the `.chat` file, as bytes and as one line of text.
 //! - `name`: open channels that are found by a name alone.
+//! - `pair`: the channel of two contacts, made from their keys alone.
+//! - `standing`: what a peer proves to be on a link.
 //! - `address`: where to ask for a channel.
 
 mod address;
@@ -12,6 +14,8 @@ mod epoch;
 mod keys;
 mod link;
 mod name;
+mod pair;
+mod standing;
 #[cfg(test)]
 mod test_files;
 
@@ -21,3 +25,5 @@ pub use epoch::{EPOCH_MARGIN_MAX, EPOCH_OVERLAP, Epoch, Rotation};
 pub use keys::{ChannelKeys, ChannelPublicKey, ChannelSecret, GateKeys, SeedKey};
 pub use link::ChannelLinkError;
 pub use name::{OpenName, OpenNameError};
+pub use pair::PairError;
+pub use standing::Standing;

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use super::Source;
+use crate::channel::Standing;
 use crate::id::{ChannelId, PeerId};
 use crate::wire::Peers;
 
@@ -81,15 +82,15 @@ pub enum Input {
         attempt: Option<u64>,
         /// Where it goes.
         address: SocketAddr,
-        /// The channels both are in.
-        channels: Vec<ChannelId>,
+        /// The channels both are in, and as what the peer is.
+        channels: Vec<(ChannelId, Standing)>,
     },
-    /// The channels shared on a link changed; all of them.
+    /// The channels shared on a link, or what the peer is in them, changed; all of them.
     SharedChanged {
         /// Which link.
         link: u64,
-        /// The channels both are in.
-        channels: Vec<ChannelId>,
+        /// The channels both are in, and as what the peer is.
+        channels: Vec<(ChannelId, Standing)>,
     },
     /// A link that was up has ended.
     LinkDown {
@@ -136,19 +137,23 @@ pub enum CloseReason {
 /// What the driver must know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
-    /// A member of a channel is linked now.
+    /// A member of a channel, or a seeder, is linked now.
     MemberUp {
         /// The channel.
         channel: ChannelId,
         /// Who.
         peer: PeerId,
+        /// As what.
+        standing: Standing,
     },
-    /// A member of a channel is linked no longer.
+    /// A member of a channel, or a seeder, is linked no longer, or not as that.
     MemberDown {
         /// The channel.
         channel: ChannelId,
         /// Who.
         peer: PeerId,
+        /// As what.
+        standing: Standing,
     },
     /// How much of a channel's mesh stands has changed.
     View {
@@ -200,6 +205,8 @@ pub struct MemberView {
     pub address: Option<SocketAddr>,
     /// Whether it is linked with us.
     pub linked: bool,
+    /// What it has proven to be on its link with us; of one that is not linked nobody can say.
+    pub standing: Option<Standing>,
     /// Other members, ourselves left out, that it says it is linked with; of one that is not linked
     /// with us: that say they are linked with it.
     pub connected_with: Vec<PeerId>,

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::candidates::Candidates;
 use super::{Completeness, MemberView};
+use crate::channel::Standing;
 use crate::id::{ChannelId, PeerId};
 use crate::limits::{MEMBERS_MAX, PEER_ADDRESSES_MAX, PEER_RECORDS_PER_FRAME_MAX};
 use crate::scope::{Scope, believable};
@@ -22,8 +23,10 @@ const TELL_LESS_FOR_EACH: u32 = 4;
 #[derive(Debug, Default)]
 pub(super) struct Channel {
     pub(super) candidates: Candidates,
-    /// Linked members, with the addresses of their links.
+    /// Linked members and seeders, with the addresses of their links.
     members: BTreeMap<PeerId, Vec<SocketAddr>>,
+    /// What each of them has proven to be.
+    standings: BTreeMap<PeerId, Standing>,
     /// What each linked member says: whom it is linked with, and where.
     told: BTreeMap<PeerId, BTreeMap<PeerId, Vec<SocketAddr>>>,
     /// How many members name a peer.
@@ -63,29 +66,34 @@ impl Channel {
         [self.fresh_at, self.changes_at].into_iter().flatten().min()
     }
 
-    /// Notes the addresses of the links with `peer`; whether it is a member only now.
+    /// What `peer`, if it is linked, has proven to be.
+    pub(super) fn standing(&self, peer: &PeerId) -> Option<Standing> {
+        self.standings.get(peer).copied()
+    }
+
+    /// Notes the addresses of the links with `peer`, and what it is.
     pub(super) fn set_member(
         &mut self,
         now: Instant,
         peer: PeerId,
         addresses: Vec<SocketAddr>,
-    ) -> bool {
+        standing: Standing,
+    ) {
+        self.standings.insert(peer, standing);
         let before = self.members.insert(peer, addresses);
         if before.as_ref() != self.members.get(&peer) {
             self.has_changed(now, peer);
         }
-        before.is_none()
     }
 
-    /// Notes that `peer` is a member no longer; whether it was one. What it told is void.
-    pub(super) fn remove_member(&mut self, now: Instant, peer: &PeerId) -> bool {
-        let was = self.members.remove(peer).is_some();
-        if was {
+    /// Notes that `peer` is linked no longer. What it told is void.
+    pub(super) fn remove_member(&mut self, now: Instant, peer: &PeerId) {
+        self.standings.remove(peer);
+        if self.members.remove(peer).is_some() {
             self.has_changed(now, *peer);
             self.fresh.remove(peer);
             self.forget_told(peer);
         }
-        was
     }
 
     /// What was told to `peer` may be lost: tell it everything again.
@@ -257,7 +265,8 @@ impl Channel {
             Some(addresses) => addresses.first().copied(),
             None => self.told.values().find_map(|told| told.get(&peer)?.first().copied()),
         };
-        MemberView { peer, address, linked, connected_with, not_connected_with, mesh }
+        let standing = self.standing(&peer);
+        MemberView { peer, address, linked, standing, connected_with, not_connected_with, mesh }
     }
 }
 

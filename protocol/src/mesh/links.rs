@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use crate::channel::Standing;
 use crate::id::{ChannelId, PeerId};
 
 /// Two links with one peer are both kept this long: the other side must have both too, and what is
@@ -18,7 +19,8 @@ pub(super) struct Link {
     pub(super) incarnation: [u8; 8],
     pub(super) dialled_by_us: bool,
     pub(super) address: SocketAddr,
-    pub(super) channels: BTreeSet<ChannelId>,
+    /// And as what the peer is in them.
+    pub(super) channels: BTreeMap<ChannelId, Standing>,
     pub(super) up_at: Instant,
     /// We have asked for its end.
     pub(super) closing: bool,
@@ -44,7 +46,7 @@ pub(super) struct NewLink {
     pub(super) incarnation: [u8; 8],
     pub(super) dialled_by_us: bool,
     pub(super) address: SocketAddr,
-    pub(super) channels: BTreeSet<ChannelId>,
+    pub(super) channels: BTreeMap<ChannelId, Standing>,
 }
 
 impl Links {

@@ -41,6 +41,7 @@ use self::candidates::{Ended, Pick, Wishes};
 use self::channel::Channel;
 use self::dials::{Attempt, Dials};
 use self::links::{Links, NewLink};
+use crate::channel::Standing;
 use crate::crypto::Rng;
 use crate::id::{ChannelId, PeerId};
 use crate::limits::{
@@ -179,7 +180,7 @@ impl Mesh {
         }
         for key in self.links.keys() {
             if let Some(link) = self.links.get_mut(key)
-                && link.channels.remove(&id)
+                && link.channels.remove(&id).is_some()
                 && link.channels.is_empty()
                 && !link.closing
             {
@@ -203,9 +204,9 @@ impl Mesh {
         new.address = canonical(new.address);
         let peer = new.peer;
         let had_none = new.channels.is_empty();
-        new.channels.retain(|id| self.channels.contains_key(id));
+        new.channels.retain(|id, _| self.channels.contains_key(id));
         let in_common = !had_none && !new.channels.is_empty();
-        new.channels.retain(|id| self.channels[id].has_room_for(&peer));
+        new.channels.retain(|id, _| self.channels[id].has_room_for(&peer));
         let unwanted = if self.blocked.contains(&peer) {
             Some(CloseReason::Blocked)
         } else if peer == self.own_peer || !in_common {
@@ -221,7 +222,7 @@ impl Mesh {
         }
         let address = new.address;
         let incarnation = new.incarnation;
-        let channels = new.channels.clone();
+        let channels = ids(&new.channels);
         self.links.insert(self.now, key, new);
         if let Some(reason) = unwanted {
             return self.close(key, reason);
@@ -262,13 +263,13 @@ impl Mesh {
         old.into_iter().for_each(|key| self.close(key, CloseReason::Superseded));
     }
 
-    fn on_shared(&mut self, key: u64, channels: Vec<ChannelId>) {
+    fn on_shared(&mut self, key: u64, channels: Vec<(ChannelId, Standing)>) {
         let Some(link) = self.links.get_mut(key) else { return };
         let peer = link.peer;
-        let known = channels.into_iter().filter(|id| self.channels.contains_key(id));
-        let roomy = known.filter(|id| self.channels[id].has_room_for(&peer));
-        let channels: BTreeSet<_> = roomy.collect();
-        let before = std::mem::replace(&mut link.channels, channels.clone());
+        let known = channels.into_iter().filter(|(id, _)| self.channels.contains_key(id));
+        let roomy = known.filter(|(id, _)| self.channels[id].has_room_for(&peer)).collect();
+        let before = ids(&std::mem::replace(&mut link.channels, roomy));
+        let channels = ids(&link.channels);
         if link.closing {
             return;
         }
@@ -291,15 +292,16 @@ impl Mesh {
             lost: reason == DownReason::Lost && !link.closing,
             lived: self.now.saturating_duration_since(link.up_at),
         };
-        for id in &link.channels {
+        let channels = ids(&link.channels);
+        for id in &channels {
             if let Some(channel) = self.channels.get_mut(id) {
                 channel.candidates.link_ended(self.now, &link.peer);
                 channel.candidates.ended(self.now, &link.address, ended, &mut self.rng);
             }
         }
-        self.refresh_peer(link.peer, &link.channels);
+        self.refresh_peer(link.peer, &channels);
         // What was in flight on this link is lost; the other link must carry it again.
-        self.tell_all(link.peer, &link.channels);
+        self.tell_all(link.peer, &channels);
     }
 
     fn on_dial_failed(&mut self, attempt: u64, why: DialFailure) {
@@ -358,7 +360,7 @@ impl Mesh {
     fn close(&mut self, key: u64, reason: CloseReason) {
         let Some(link) = self.links.get_mut(key) else { return };
         link.closing = true;
-        let (peer, channels) = (link.peer, link.channels.clone());
+        let (peer, channels) = (link.peer, ids(&link.channels));
         self.outputs.push_back(Output::CloseLink { link: key, reason });
         self.refresh_peer(peer, &channels);
         self.tell_all(peer, &channels);
@@ -376,18 +378,23 @@ impl Mesh {
     fn refresh_peer(&mut self, peer: PeerId, channels: &BTreeSet<ChannelId>) {
         for id in channels {
             let Some(channel) = self.channels.get_mut(id) else { continue };
-            let links = self.links.of(&peer).filter(|(_, link)| link.channels.contains(id));
-            let mut addresses: Vec<_> = links.map(|(_, link)| link.address).collect();
+            let links = self.links.of(&peer).filter_map(|(_, link)| {
+                link.channels.get(id).map(|standing| (link.address, *standing))
+            });
+            let (mut addresses, standings): (Vec<_>, Vec<_>) = links.unzip();
             addresses.dedup();
-            let channel_id = *id;
-            let event = if addresses.is_empty() {
-                let down = Event::MemberDown { channel: channel_id, peer };
-                channel.remove_member(self.now, &peer).then_some(down)
-            } else {
-                let up = Event::MemberUp { channel: channel_id, peer };
-                channel.set_member(self.now, peer, addresses).then_some(up)
-            };
-            self.outputs.extend(event.map(Output::Event));
+            let before = channel.standing(&peer);
+            let after = standings.into_iter().max();
+            match after {
+                Some(standing) => channel.set_member(self.now, peer, addresses, standing),
+                None => channel.remove_member(self.now, &peer),
+            }
+            if before != after {
+                let channel = *id;
+                let down = before.map(|standing| Event::MemberDown { channel, peer, standing });
+                let up = after.map(|standing| Event::MemberUp { channel, peer, standing });
+                self.outputs.extend([down, up].into_iter().flatten().map(Output::Event));
+            }
         }
     }
 
@@ -483,6 +490,10 @@ impl Mesh {
             self.on_dial_failed(attempt, DialFailure::Failed);
         }
     }
+}
+
+fn ids(channels: &BTreeMap<ChannelId, Standing>) -> BTreeSet<ChannelId> {
+    channels.keys().copied().collect()
 }
 
 /// An IPv4 address mapped into IPv6 is the IPv4 address. Of a link-local address the interface stays,

@@ -7,7 +7,7 @@ use crate::channel::{ChannelKeys, ChannelSecret};
 use crate::crypto::{Rng, Secret};
 use crate::id::MessageId;
 use crate::machine::Machine;
-use crate::session::{Config, Decision, Input, Output, Role, Session};
+use crate::session::{Config, Decision, Input, Output, OwnChannel, Role, Session};
 use crate::wire::{self, Frame, Say};
 
 /// A node's session and what it has heard.
@@ -31,7 +31,7 @@ impl Talker {
             channel: channel(1).0,
             handshake_hash: established.handshake_hash,
             peer: established.peer,
-            channels: vec![(keys.id(), keys.proof().clone())],
+            channels: vec![OwnChannel::from(&keys)],
             observed: side.link().remote(),
             renewal_interval,
         };

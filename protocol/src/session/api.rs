@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::channel::{ChannelKeys, Standing};
 use crate::crypto::Secret;
 use crate::id::{ChannelId, PeerId};
 use crate::wire::Frame;
@@ -34,6 +35,30 @@ impl Role {
     }
 }
 
+/// A channel that we are in, and what proves it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnChannel {
+    /// Its id.
+    pub id: ChannelId,
+    /// The key of the proof that every holder of the seed key gives.
+    pub proof: Secret<32>,
+    /// The key of the proof that members give besides; `None` where we hold a seed-only file.
+    pub member_proof: Option<Secret<32>>,
+    /// The only one who may be in it beside us, in the channel of a pair.
+    pub only: Option<PeerId>,
+}
+
+impl From<&ChannelKeys> for OwnChannel {
+    fn from(keys: &ChannelKeys) -> Self {
+        Self {
+            id: keys.id(),
+            proof: keys.proof().clone(),
+            member_proof: keys.member_proof().cloned(),
+            only: None,
+        }
+    }
+}
+
 /// What a session is told at its birth, when the handshake is done.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -51,8 +76,8 @@ pub struct Config {
     pub handshake_hash: [u8; 64],
     /// The peer, as the handshake has proven.
     pub peer: PeerId,
-    /// The channels we are in, with the proof key of each.
-    pub channels: Vec<(ChannelId, Secret<32>)>,
+    /// The channels we are in.
+    pub channels: Vec<OwnChannel>,
     /// Where we see the peer; told to it.
     pub observed: SocketAddr,
     /// Between two renewals, give or take a tenth. Shorter: less to read for who steals the keys of
@@ -87,7 +112,7 @@ pub enum Input {
     /// The contact book has answered [`Output::Renamed`].
     RenameDecision(Decision),
     /// The channels we are in changed; all of them.
-    ChannelsChanged(Vec<(ChannelId, Secret<32>)>),
+    ChannelsChanged(Vec<OwnChannel>),
     /// Our display name changed.
     Renamed(String),
     /// The link moved on to this generation of keys. Optional: frames tell it too.
@@ -110,8 +135,8 @@ pub struct PeerInfo {
     pub incarnation: [u8; 8],
     /// Where it sees us.
     pub observed_us_at: Option<SocketAddr>,
-    /// The channels both are in; the link's own is among them.
-    pub shared: Vec<ChannelId>,
+    /// The channels both are in, and as what the peer is; the link's own is among them.
+    pub shared: Vec<(ChannelId, Standing)>,
 }
 
 /// Why a session ends its link.
@@ -156,8 +181,8 @@ pub enum Output {
     AskEntropy,
     /// The peer is there: frames may be sent to it, and come from it.
     Up(PeerInfo),
-    /// The channels both are in changed; all of them.
-    SharedChanged(Vec<ChannelId>),
+    /// The channels both are in, or what the peer is in them, changed; all of them.
+    SharedChanged(Vec<(ChannelId, Standing)>),
     /// The peer calls itself so now; to be judged like a new one. Answer with
     /// [`Input::RenameDecision`]: before, no other name comes.
     Renamed(String),

@@ -31,10 +31,11 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-pub use self::api::{Close, Config, Decision, Input, Output, PeerInfo, Role};
+pub use self::api::{Close, Config, Decision, Input, Output, OwnChannel, PeerInfo, Role};
 use self::proofs::Channels;
 use self::renames::Renames;
 use self::renewal::{Answering, Offering, Step};
+use crate::channel::Standing;
 use crate::crypto::{Rng, Secret};
 use crate::id::{ChannelId, PeerId};
 use crate::limits::{FRAMES_HELD_BYTES_MAX, FRAMES_HELD_MAX};
@@ -82,7 +83,8 @@ impl Session {
     /// Starts the session of a link whose handshake is done and which is at `generation` of its keys.
     #[must_use]
     pub fn new(now: Instant, config: Config, generation: u64, mut rng: Rng) -> Self {
-        let channels = Channels::new(config.handshake_hash, config.role, config.channels);
+        let channels =
+            Channels::new(config.handshake_hash, config.role, config.peer, config.channels);
         let renewal = match config.role {
             Role::Dialler => {
                 Renewal::Offering(Offering::new(now, config.renewal_interval, &mut rng))
@@ -158,7 +160,7 @@ impl Session {
         if !self.channels.is_ours(&self.link_channel) {
             return Err(Close::ChannelLeft);
         }
-        if !self.channels.shared().contains(&self.link_channel) {
+        if self.channels.standing_in(&self.link_channel).is_none() {
             return Err(Close::Violation);
         }
         let name = hello.name.clone();
@@ -210,11 +212,12 @@ impl Session {
             }
             Frame::Peers(ref peers) => {
                 let channel = peers.channel;
-                self.deliver(frame, Some(channel))?;
+                self.deliver(frame, Some((channel, Standing::Seeder)))?;
             }
             Frame::Say(ref say) => {
-                let channel = say.channel;
-                self.deliver(frame, channel)?;
+                // Who cannot read does not speak, and nobody speaks to who cannot read.
+                let needs = say.channel.map(|channel| (channel, Standing::Member));
+                self.deliver(frame, needs)?;
             }
             Frame::Delivered(_) => self.deliver(frame, None)?,
             Frame::RenewOffer(offer) => match &mut self.renewal {
@@ -242,15 +245,16 @@ impl Session {
         Ok(())
     }
 
-    /// Hands a frame on, unless it speaks of a channel that both have left meanwhile.
-    fn deliver(&mut self, frame: Frame, channel: Option<ChannelId>) -> Result<(), Close> {
-        let Some(channel) = channel else {
+    /// Hands a frame on, unless it speaks of a channel that one has left meanwhile. `needs` says of
+    /// which, and what the peer must be there to say such a thing.
+    fn deliver(&mut self, frame: Frame, needs: Option<(ChannelId, Standing)>) -> Result<(), Close> {
+        let Some((channel, least)) = needs else {
             self.outputs.push_back(Output::Deliver(frame));
             return Ok(());
         };
-        if self.channels.shared().contains(&channel) {
+        if self.channels.standing_in(&channel) >= Some(least) {
             self.outputs.push_back(Output::Deliver(frame));
-        } else if !self.channels.was_shared(&channel) {
+        } else if self.channels.best_in(&channel) < Some(least) {
             return Err(Close::Violation);
         }
         Ok(())
@@ -263,7 +267,7 @@ impl Session {
         }
     }
 
-    fn on_channels(&mut self, ours: Vec<(ChannelId, Secret<32>)>) {
+    fn on_channels(&mut self, ours: Vec<OwnChannel>) {
         self.channels.set_ours(ours);
         let proofs = self.channels.proofs(&mut self.rng);
         self.send(&Frame::SharedChannels(SharedChannels { proofs }));

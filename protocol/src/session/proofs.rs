@@ -5,13 +5,14 @@
 //! ```
 //!
 //! The handshake hash binds a proof to one link; the prover's role keeps a peer from sending our
-//! own proof back to us.
+//! own proof back to us. A member gives two, the second under the member proof key.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
-use super::Role;
+use super::{OwnChannel, Role};
+use crate::channel::Standing;
 use crate::crypto::{Rng, Secret, hash};
-use crate::id::ChannelId;
+use crate::id::{ChannelId, PeerId};
 use crate::limits::CHANNELS_MAX;
 use crate::wire::ChannelProof;
 
@@ -22,23 +23,27 @@ const PROOF_LABEL: &str = "bitchat v1 channel proof";
 pub(super) struct Channels {
     handshake_hash: [u8; 64],
     role: Role,
-    ours: Vec<(ChannelId, Secret<32>)>,
-    /// Never shrinks: what is in flight when a channel is left is no violation.
-    once_shared: HashSet<ChannelId>,
-    shared: Vec<ChannelId>,
+    peer: PeerId,
+    ours: Vec<OwnChannel>,
+    /// The best standing that the peer ever had. Never shrinks: what is in flight when a channel is
+    /// left is no violation.
+    best: HashMap<ChannelId, Standing>,
+    shared: Vec<(ChannelId, Standing)>,
 }
 
 impl Channels {
     pub(super) fn new(
         handshake_hash: [u8; 64],
         role: Role,
-        ours: Vec<(ChannelId, Secret<32>)>,
+        peer: PeerId,
+        ours: Vec<OwnChannel>,
     ) -> Self {
         let mut channels = Self {
             handshake_hash,
             role,
+            peer,
             ours: Vec::new(),
-            once_shared: HashSet::new(),
+            best: HashMap::new(),
             shared: Vec::new(),
         };
         channels.set_ours(ours);
@@ -46,15 +51,19 @@ impl Channels {
     }
 
     /// Takes the channels we are in; [`Channels::match_proofs`] must follow.
-    pub(super) fn set_ours(&mut self, mut ours: Vec<(ChannelId, Secret<32>)>) {
+    pub(super) fn set_ours(&mut self, mut ours: Vec<OwnChannel>) {
         ours.truncate(CHANNELS_MAX);
         self.ours = ours;
     }
 
-    /// Our proofs, in random order.
+    /// Our proofs, in random order: nobody can tell which of them belong together.
     pub(super) fn proofs(&self, rng: &mut Rng) -> Vec<ChannelProof> {
-        let mut proofs: Vec<_> =
-            self.ours.iter().map(|(_, key)| self.proof(key, self.role)).collect();
+        let mut proofs: Vec<_> = self
+            .ours
+            .iter()
+            .flat_map(|channel| std::iter::once(&channel.proof).chain(&channel.member_proof))
+            .map(|key| self.proof(key, self.role))
+            .collect();
         for at in (1..proofs.len()).rev() {
             let other = rng.below(at as u64 + 1);
             proofs.swap(at, usize::try_from(other).unwrap_or(at));
@@ -66,30 +75,49 @@ impl Channels {
     pub(super) fn match_proofs(&mut self, proofs: &[ChannelProof]) -> bool {
         // Not compared in constant time: a table with a random key compares nothing but equals.
         let proofs: HashSet<_> = proofs.iter().collect();
-        let prover = self.role.other();
         let shared: Vec<_> = self
             .ours
             .iter()
-            .filter(|(_, key)| proofs.contains(&self.proof(key, prover)))
-            .map(|(id, _)| *id)
+            .filter_map(|channel| Some((channel.id, self.standing(channel, &proofs)?)))
             .collect();
-        self.once_shared.extend(&shared);
+        for (channel, standing) in &shared {
+            let best = self.best.entry(*channel).or_insert(*standing);
+            *best = (*best).max(*standing);
+        }
         let changed = shared != self.shared;
         self.shared = shared;
         changed
     }
 
-    pub(super) fn is_ours(&self, id: &ChannelId) -> bool {
-        self.ours.iter().any(|(ours, _)| ours == id)
+    /// What the peer has proven. A member proves both: who could not be let in as a seeder is no
+    /// member either.
+    fn standing(&self, channel: &OwnChannel, proofs: &HashSet<&ChannelProof>) -> Option<Standing> {
+        let proves = |key: &Secret<32>| proofs.contains(&self.proof(key, self.role.other()));
+        match &channel.member_proof {
+            // Whoever holds the key of a pair and is not the other of the two has stolen it.
+            _ if channel.only.is_some_and(|only| only != self.peer) => None,
+            _ if !proves(&channel.proof) => None,
+            Some(member) if proves(member) => Some(Standing::Member),
+            Some(_) | None => Some(Standing::Seeder),
+        }
     }
 
-    pub(super) fn shared(&self) -> &[ChannelId] {
+    pub(super) fn is_ours(&self, id: &ChannelId) -> bool {
+        self.ours.iter().any(|channel| channel.id == *id)
+    }
+
+    pub(super) fn shared(&self) -> &[(ChannelId, Standing)] {
         &self.shared
     }
 
-    /// Whether the peer may speak of `id`, or might have been allowed to when it spoke.
-    pub(super) fn was_shared(&self, id: &ChannelId) -> bool {
-        self.once_shared.contains(id)
+    /// What the peer has proven in `id` now.
+    pub(super) fn standing_in(&self, id: &ChannelId) -> Option<Standing> {
+        self.shared.iter().find(|(shared, _)| shared == id).map(|(_, standing)| *standing)
+    }
+
+    /// What the peer may have proven in `id` when it spoke.
+    pub(super) fn best_in(&self, id: &ChannelId) -> Option<Standing> {
+        self.best.get(id).copied()
     }
 
     fn proof(&self, key: &Secret<32>, prover: Role) -> ChannelProof {
@@ -111,8 +139,13 @@ mod tests {
         let hash = std::array::from_fn(|at| u8::try_from(at).unwrap());
         let key = Secret::new(std::array::from_fn(|at| 100 + u8::try_from(at).unwrap()));
         for (role, name) in [(Role::Dialler, "dialler"), (Role::Listener, "listener")] {
-            let ours = vec![(ChannelId([1; 32]), key.clone())];
-            let channels = Channels::new(hash, role, ours);
+            let ours = vec![OwnChannel {
+                id: ChannelId([1; 32]),
+                proof: key.clone(),
+                member_proof: None,
+                only: None,
+            }];
+            let channels = Channels::new(hash, role, PeerId([2; 32]), ours);
             let proof = channels.proofs(&mut Rng::from_seed([0; 32]))[0];
             assert_eq!(HEXLOWER.encode(&proof.0), vectors["proof"][name].as_str().unwrap());
         }

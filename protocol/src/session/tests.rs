@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::channel::Standing;
 use crate::crypto::kem::KEM_PUBLIC_BYTES;
 use crate::crypto::{Rng, hash};
 use crate::id::MessageId;
@@ -12,8 +13,26 @@ const RED: ChannelId = ChannelId([1; 32]);
 const GREEN: ChannelId = ChannelId([2; 32]);
 const BLUE: ChannelId = ChannelId([3; 32]);
 
-fn keys(channels: &[ChannelId]) -> Vec<(ChannelId, Secret<32>)> {
-    channels.iter().map(|id| (*id, Secret::new(id.0.map(|byte| byte ^ 0x55)))).collect()
+fn keys(channels: &[ChannelId]) -> Vec<OwnChannel> {
+    let key = |id: &ChannelId, twist: u8| Secret::new(id.0.map(|byte| byte ^ twist));
+    let own = |id: &ChannelId| OwnChannel {
+        id: *id,
+        proof: key(id, 0x55),
+        member_proof: Some(key(id, 0xaa)),
+        only: None,
+    };
+    channels.iter().map(own).collect()
+}
+
+/// What a seeder of these channels holds.
+fn seed_keys(channels: &[ChannelId]) -> Vec<OwnChannel> {
+    let mut own = keys(channels);
+    own.iter_mut().for_each(|channel| channel.member_proof = None);
+    own
+}
+
+fn members(channels: &[ChannelId]) -> Vec<(ChannelId, Standing)> {
+    channels.iter().map(|id| (*id, Standing::Member)).collect()
 }
 
 fn config(role: Role, channels: &[ChannelId]) -> Config {
@@ -233,15 +252,17 @@ fn two_nodes_learn_who_the_other_is_and_which_channels_they_share() {
         name: "node 1".into(),
         incarnation: [1; 8],
         observed_us_at: Some("198.51.100.2:6881".parse().unwrap()),
-        shared: vec![RED],
+        shared: members(&[RED]),
     };
     assert_eq!(pair.listener.out, [Output::Up(info)]);
 }
 
 #[test]
 fn proofs_tell_nothing_to_other_links_and_roles() {
-    let proofs =
-        |hash, role| Channels::new(hash, role, keys(&[RED])).proofs(&mut Rng::from_seed([0; 32]));
+    let proofs = |hash, role| {
+        Channels::new(hash, role, PeerId([2; 32]), keys(&[RED]))
+            .proofs(&mut Rng::from_seed([0; 32]))
+    };
     let base = proofs([9; 64], Role::Dialler);
     assert_eq!(base, proofs([9; 64], Role::Dialler));
     assert_ne!(base, proofs([8; 64], Role::Dialler));
@@ -382,7 +403,7 @@ fn frames_in_flight_when_a_channel_is_left_are_dropped_without_harm() {
     let (now, mut dialler) = up_dialler();
     dialler.input(now, Input::ChannelsChanged(keys(&[RED])));
     dialler.perform();
-    assert_eq!(dialler.out, [Output::SharedChanged(vec![RED])]);
+    assert_eq!(dialler.out, [Output::SharedChanged(members(&[RED]))]);
     dialler.receive(now, &say(Some(GREEN)));
     dialler.perform();
     assert_eq!(dialler.out.len(), 1);
@@ -396,8 +417,98 @@ fn a_channel_that_both_join_later_is_shared_from_then_on() {
     assert_eq!((pair.dialler.out.len(), pair.listener.out.len()), (0, 0));
     pair.listener.input(pair.now, Input::ChannelsChanged(keys(&[RED, BLUE])));
     pair.exchange();
-    assert_eq!(pair.dialler.out, [Output::SharedChanged(vec![RED, BLUE])]);
-    assert_eq!(pair.listener.out, [Output::SharedChanged(vec![RED, BLUE])]);
+    assert_eq!(pair.dialler.out, [Output::SharedChanged(members(&[RED, BLUE]))]);
+    assert_eq!(pair.listener.out, [Output::SharedChanged(members(&[RED, BLUE]))]);
+}
+
+#[test]
+fn a_seeder_is_let_in_and_told_from_a_member() {
+    let mut seeder = config(Role::Listener, &[]);
+    seeder.channels = seed_keys(&[RED, GREEN]);
+    let mut pair = Pair::from_configs(config(Role::Dialler, &[RED, GREEN]), seeder);
+    pair.exchange();
+    pair.accept();
+    let expected = vec![(RED, Standing::Seeder), (GREEN, Standing::Seeder)];
+    for side in [&pair.dialler, &pair.listener] {
+        let is_up =
+            |output: &&Output| matches!(output, Output::Up(info) if info.shared == expected);
+        assert_eq!(side.out.iter().filter(is_up).count(), 1, "{:?}", side.out);
+    }
+}
+
+#[test]
+fn a_seeder_that_speaks_or_is_spoken_to_is_a_violation_but_may_tell_of_its_links() {
+    for role in [Role::Dialler, Role::Listener] {
+        for (frame, expected) in
+            [(say(Some(RED)), Some(Close::Violation)), (peers(RED), None), (say(None), None)]
+        {
+            let mut seeder = config(Role::Listener, &[]);
+            seeder.channels = seed_keys(&[RED]);
+            let mut pair = Pair::from_configs(config(Role::Dialler, &[RED]), seeder);
+            pair.exchange();
+            pair.accept();
+            let side = if role == Role::Dialler { &mut pair.dialler } else { &mut pair.listener };
+            side.receive(pair.now, &frame);
+            side.perform();
+            assert_eq!(side.closed(), expected, "{frame:?} to the {role:?}");
+        }
+    }
+}
+
+#[test]
+fn a_seeder_that_gets_the_secret_is_a_member_from_then_on() {
+    let mut seeder = config(Role::Listener, &[]);
+    seeder.channels = seed_keys(&[RED]);
+    let mut pair = Pair::from_configs(config(Role::Dialler, &[RED]), seeder);
+    pair.exchange();
+    pair.accept();
+    pair.dialler.out.clear();
+    pair.listener.out.clear();
+    pair.listener.input(pair.now, Input::ChannelsChanged(keys(&[RED])));
+    pair.exchange();
+    assert_eq!(pair.dialler.out, [Output::SharedChanged(members(&[RED]))]);
+    assert_eq!(pair.listener.out, [Output::SharedChanged(members(&[RED]))]);
+    pair.dialler.receive(pair.now, &say(Some(RED)));
+    pair.listener.input(pair.now, Input::ChannelsChanged(seed_keys(&[RED])));
+    pair.exchange();
+    pair.dialler.out.clear();
+    pair.dialler.receive(pair.now, &say(Some(RED)));
+    pair.dialler.perform();
+    assert_eq!(pair.dialler.out, [], "what was under way is dropped without harm");
+}
+
+#[test]
+fn a_proof_of_membership_without_the_one_of_every_holder_proves_nothing() {
+    let mut odd = config(Role::Listener, &[]);
+    odd.channels = keys(&[RED]);
+    odd.channels[0].proof = Secret::new([0; 32]);
+    let mut pair = Pair::from_configs(config(Role::Dialler, &[RED]), odd);
+    pair.exchange();
+    assert_eq!(pair.dialler.closed(), Some(Close::Violation));
+}
+
+#[test]
+fn nobody_but_the_other_of_the_two_is_in_the_channel_of_a_pair() {
+    let with_pair = |role, only: [u8; 32]| {
+        let mut config = config(role, &[RED, GREEN]);
+        config.channels[1].only = Some(PeerId(only));
+        config
+    };
+    // Each expects the other: it is shared. One expects somebody else: it has lost the key.
+    for (expected, shared) in [([2; 32], &[RED, GREEN][..]), ([3; 32], &[RED])] {
+        let dialler = with_pair(Role::Dialler, expected);
+        let mut pair = Pair::from_configs(dialler, with_pair(Role::Listener, [1; 32]));
+        pair.exchange();
+        pair.accept();
+        let is_up =
+            |output: &&Output| matches!(output, Output::Up(info) if info.shared == members(shared));
+        assert_eq!(pair.dialler.out.iter().filter(is_up).count(), 1, "{:?}", pair.dialler.out);
+    }
+    let mut dialler = config(Role::Dialler, &[RED]);
+    dialler.channels[0].only = Some(PeerId([3; 32]));
+    let mut pair = Pair::from_configs(dialler, config(Role::Listener, &[RED]));
+    pair.exchange();
+    assert_eq!(pair.dialler.closed(), Some(Close::Violation), "it is the link's own");
 }
 
 #[test]

@@ -4,10 +4,11 @@ use serde::{Deserialize, Serialize};
 
 use super::WireAddress;
 use super::bounded::list;
-use crate::limits::CHANNELS_MAX;
+use crate::limits::PROOFS_MAX;
 
 /// Shows that the sender knows a channel's key, to a receiver who knows it too: a MAC over the
-/// handshake hash and the sender's role under the channel's proof key. To anybody else it is noise.
+/// handshake hash and the sender's role under the channel's proof key, or its member proof key. To
+/// anybody else it is noise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ChannelProof(#[serde(with = "serde_bytes")] pub [u8; 16]);
 
@@ -25,9 +26,9 @@ pub struct Hello {
     pub capabilities: u64,
     /// Where the sender sees the receiver.
     pub observed: Option<WireAddress>,
-    /// One proof per channel the sender is in, in random order, the link's own channel included;
-    /// at most [`CHANNELS_MAX`].
-    #[serde(deserialize_with = "list::<_, _, CHANNELS_MAX>")]
+    /// One proof for each channel that the sender is in, and another for each that it is a member of,
+    /// in random order, the link's own channel included; at most [`PROOFS_MAX`].
+    #[serde(deserialize_with = "list::<_, _, PROOFS_MAX>")]
     pub proofs: Vec<ChannelProof>,
 }
 
@@ -35,7 +36,7 @@ pub struct Hello {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SharedChannels {
     /// As in [`Hello::proofs`].
-    #[serde(deserialize_with = "list::<_, _, CHANNELS_MAX>")]
+    #[serde(deserialize_with = "list::<_, _, PROOFS_MAX>")]
     pub proofs: Vec<ChannelProof>,
 }
 

@@ -6,6 +6,7 @@ mod pacing;
 use self::net::{Net, RED, address, peer};
 use super::dials::DIAL_DEADLINE;
 use super::*;
+use crate::channel::Standing;
 use crate::wire::{PeerRecord, WireAddress};
 
 const GREEN: ChannelId = ChannelId([2; 32]);
@@ -201,7 +202,7 @@ impl Bench {
         address: SocketAddr,
         channels: &[ChannelId],
     ) -> Vec<Output> {
-        let (peer, channels) = (peer(index), channels.to_vec());
+        let (peer, channels) = (peer(index), members(channels));
         let incarnation = [1; 8];
         self.input(Input::LinkUp { link, peer, incarnation, attempt, address, channels })
     }
@@ -223,6 +224,10 @@ impl Bench {
         let frame = Peers { channel: RED, full: false, added, removed: vec![] };
         self.input(Input::PeersReceived { from: peer(from), frame })
     }
+}
+
+fn members(channels: &[ChannelId]) -> Vec<(ChannelId, Standing)> {
+    channels.iter().map(|id| (*id, Standing::Member)).collect()
 }
 
 fn dialled(outputs: &[Output]) -> Vec<(u64, SocketAddr, Option<PeerId>)> {
@@ -501,7 +506,7 @@ fn a_restarted_peer_replaces_its_earlier_link_without_going_down() {
         incarnation: [2; 8],
         attempt: None,
         address: address(60),
-        channels: vec![RED],
+        channels: members(&[RED]),
     });
     assert_eq!(outputs, [Output::CloseLink { link: 1, reason: CloseReason::Superseded }]);
     let down = bench.down(1, DownReason::Expected);
@@ -521,7 +526,11 @@ fn a_lost_member_is_dialled_again_at_once_and_one_that_said_goodbye_a_little_lat
     let outputs = bench.down(1, DownReason::Lost);
     assert_eq!(dialled(&outputs)[0].1, address(60));
     assert_eq!(dialled(&outputs)[0].2, Some(peer(60)));
-    assert!(outputs.contains(&Output::Event(Event::MemberDown { channel: RED, peer: peer(60) })));
+    assert!(outputs.contains(&Output::Event(Event::MemberDown {
+        channel: RED,
+        peer: peer(60),
+        standing: Standing::Member,
+    })));
 
     let mut bench = Bench::new();
     bench.up(1, 60, None);
@@ -558,15 +567,77 @@ fn one_link_serves_several_channels_and_ends_with_the_last_of_them() {
     bench.input(Input::JoinChannel { channel: GREEN, last_known: vec![] });
     let outputs = bench.up_in(1, 60, None, address(60), &[RED, GREEN]);
     for channel in [RED, GREEN] {
-        let up = Output::Event(Event::MemberUp { channel, peer: peer(60) });
+        let up =
+            Output::Event(Event::MemberUp { channel, peer: peer(60), standing: Standing::Member });
         assert!(outputs.contains(&up));
     }
-    let outputs = bench.input(Input::SharedChanged { link: 1, channels: vec![GREEN] });
-    let down = Output::Event(Event::MemberDown { channel: RED, peer: peer(60) });
+    let outputs = bench.input(Input::SharedChanged { link: 1, channels: members(&[GREEN]) });
+    let down = Output::Event(Event::MemberDown {
+        channel: RED,
+        peer: peer(60),
+        standing: Standing::Member,
+    });
     assert!(outputs.contains(&down));
     assert_eq!(closed(&outputs), []);
     let outputs = bench.input(Input::LeaveChannel(GREEN));
     assert_eq!(closed(&outputs), [(1, CloseReason::Left)]);
+}
+
+#[test]
+fn a_seeder_is_meshed_like_a_member_and_told_apart() {
+    let mut bench = Bench::new();
+    bench.up(1, 60, None);
+    let channels = vec![(RED, Standing::Seeder)];
+    let link = Input::LinkUp {
+        link: 2,
+        peer: peer(61),
+        incarnation: [1; 8],
+        attempt: None,
+        address: address(61),
+        channels,
+    };
+    let up = |standing| Output::Event(Event::MemberUp { channel: RED, peer: peer(61), standing });
+    let down =
+        |standing| Output::Event(Event::MemberDown { channel: RED, peer: peer(61), standing });
+    assert!(bench.input(link).contains(&up(Standing::Seeder)));
+    let told: Vec<_> = bench.wait(secs(1)).into_iter().collect();
+    let introduced = |to: PeerId, who: PeerId| {
+        told.iter().any(|output| {
+            matches!(output, Output::SendPeers { peer, frame }
+                if *peer == to && frame.added.iter().any(|record| record.peer == who))
+        })
+    };
+    assert!(introduced(peer(60), peer(61)) && introduced(peer(61), peer(60)), "{told:?}");
+    let standing_of = |bench: &Bench, who| {
+        bench.mesh.members(&RED).iter().find(|member| member.peer == who).unwrap().standing
+    };
+    assert_eq!(standing_of(&bench, peer(61)), Some(Standing::Seeder));
+    assert_eq!(standing_of(&bench, peer(60)), Some(Standing::Member));
+
+    let outputs = bench.input(Input::SharedChanged { link: 2, channels: members(&[RED]) });
+    assert_eq!(outputs, [down(Standing::Seeder), up(Standing::Member)]);
+    assert!(bench.down(2, DownReason::Expected).contains(&down(Standing::Member)));
+}
+
+#[test]
+fn of_two_links_with_one_peer_the_better_standing_counts() {
+    let mut bench = Bench::new();
+    bench.up(1, 60, None);
+    let outputs = bench.input(Input::LinkUp {
+        link: 2,
+        peer: peer(60),
+        incarnation: [1; 8],
+        attempt: None,
+        address: address(60),
+        channels: vec![(RED, Standing::Seeder)],
+    });
+    assert_eq!(outputs, []);
+    let outputs = bench.down(1, DownReason::Expected);
+    assert!(outputs.contains(&Output::Event(Event::MemberUp {
+        channel: RED,
+        peer: peer(60),
+        standing: Standing::Seeder,
+    })));
 }
 
 #[test]

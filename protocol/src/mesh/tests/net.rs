@@ -309,7 +309,7 @@ impl Net {
                     }
                     (true, None) => {}
                     (false, _) => {
-                        let (peer, channels) = (peer(other), vec![RED]);
+                        let (peer, channels) = (peer(other), super::members(&[RED]));
                         self.input(
                             node,
                             Input::LinkUp { link, peer, incarnation, attempt, address, channels },

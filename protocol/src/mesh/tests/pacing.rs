@@ -88,7 +88,7 @@ fn what_is_ours_to_dial_comes_before_what_the_other_side_dials_meanwhile() {
         let (attempt, address, expect) = dials.remove(0);
         let peer = expect.unwrap();
         assert!(peer > self::peer(50), "{address} before one of ours");
-        let (incarnation, channels) = ([1; 8], vec![RED]);
+        let (incarnation, channels) = ([1; 8], members(&[RED]));
         let attempt = Some(attempt);
         let link = 100 + link;
         let up = Input::LinkUp { link, peer, incarnation, attempt, address, channels };

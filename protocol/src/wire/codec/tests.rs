@@ -10,7 +10,7 @@ use super::super::{
 use super::*;
 use crate::id::{ChannelId, MessageId, PeerId};
 use crate::limits::{
-    CHANNELS_MAX, PEER_ADDRESSES_MAX, PEER_RECORDS_PER_FRAME_MAX, RECEIPTS_PER_FRAME_MAX,
+    PEER_ADDRESSES_MAX, PEER_RECORDS_PER_FRAME_MAX, PROOFS_MAX, RECEIPTS_PER_FRAME_MAX,
 };
 
 const VECTORS: &str = include_str!("../../../../docs/spec/vectors/frames.json");
@@ -165,10 +165,10 @@ fn the_largest_name_is_read_and_one_byte_more_is_not() {
 #[test]
 fn the_longest_list_of_proofs_is_read_and_one_more_is_not() {
     let proofs = |count| vec![ChannelProof([0xff; 16]); count];
-    check_read(&Frame::Hello(Hello { proofs: proofs(CHANNELS_MAX), ..hello() }));
-    check_refused(&Frame::Hello(Hello { proofs: proofs(CHANNELS_MAX + 1), ..hello() }));
-    check_read(&Frame::SharedChannels(SharedChannels { proofs: proofs(CHANNELS_MAX) }));
-    check_refused(&Frame::SharedChannels(SharedChannels { proofs: proofs(CHANNELS_MAX + 1) }));
+    check_read(&Frame::Hello(Hello { proofs: proofs(PROOFS_MAX), ..hello() }));
+    check_refused(&Frame::Hello(Hello { proofs: proofs(PROOFS_MAX + 1), ..hello() }));
+    check_read(&Frame::SharedChannels(SharedChannels { proofs: proofs(PROOFS_MAX) }));
+    check_refused(&Frame::SharedChannels(SharedChannels { proofs: proofs(PROOFS_MAX + 1) }));
 }
 
 #[test]

@@ -1,0 +1,98 @@
+//! The channels of us and each contact that a person added: opened and closed as the contact book says.
+
+use std::cmp::Reverse;
+use std::sync::Arc;
+
+use actix::{ActorFutureExt as _, AsyncContext as _, Context, Handler, Recipient, WrapFuture as _};
+use bitchat_protocol::channel::{ChatFile, NodeAddress};
+use bitchat_protocol::contact::{Contact, Trust};
+use bitchat_protocol::id::PeerId;
+use bitchat_protocol::identity::DisplayName;
+use bitchat_protocol::limits::PAIRS_MAX;
+
+use super::{ChannelBook, ChannelError, ChannelEvent, OpenedChannel};
+use crate::contact_book::{self, ContactChanged, ListContacts};
+
+/// Whom to ask about contacts, and where the channels of pairs meet: both sides must look in one of
+/// these places, or in the DHT, or on the local network.
+#[derive(Debug, Clone)]
+pub struct Pairs {
+    /// Contact book.
+    pub contacts: Recipient<ListContacts>,
+    /// Contact book.
+    pub changes: Recipient<contact_book::Subscribe>,
+    /// Tracker URLs in tiers, best first.
+    pub tiers: Vec<Vec<String>>,
+    /// DHT nodes to begin with.
+    pub nodes: Vec<NodeAddress>,
+}
+
+impl ChannelBook {
+    /// Opens the channels of the contacts there are, before anything else is answered.
+    pub(super) fn begin_pairs(&self, ctx: &mut Context<Self>) {
+        let Some(pairs) = &self.pairs else { return };
+        // First, so that no change is missed.
+        pairs.changes.do_send(contact_book::Subscribe(ctx.address().recipient()));
+        let contacts = pairs.contacts.send(ListContacts);
+        ctx.wait(contacts.into_actor(self).map(|contacts, book, _| {
+            // With the contact book, this one starts again as well.
+            let mut contacts = contacts.unwrap_or_default();
+            // Where there are too many, those matter most who were verified, or met last.
+            contacts.sort_by_key(|contact| {
+                Reverse((contact.trust == Trust::Verified, contact.last_seen_unix))
+            });
+            contacts.iter().for_each(|contact| book.set_pair(contact.peer, Some(contact)));
+        }));
+    }
+
+    fn set_pair(&mut self, peer: PeerId, contact: Option<&Contact>) {
+        let is_wanted =
+            |contact: &&Contact| matches!(contact.trust, Trust::Known | Trust::Verified);
+        let set = match contact.filter(is_wanted) {
+            Some(contact) => self.open_pair(contact),
+            None => self.close_pair(&peer),
+        };
+        if let Err(error) = set {
+            tracing::warn!(peer = %peer.short(), %error, "the channel with a contact");
+        }
+    }
+
+    fn open_pair(&mut self, contact: &Contact) -> Result<(), ChannelError> {
+        let Some(pairs) = &self.pairs else { return Ok(()) };
+        let is_new = self.shelf.pair_with(&contact.peer).is_none();
+        if is_new && self.shelf.pairs() >= PAIRS_MAX {
+            return Err(ChannelError::Full);
+        }
+        // What is shown of a contact may be longer than the name of a channel.
+        let name = DisplayName::new(&*contact.name)
+            .or_else(|_| DisplayName::new(contact.peer.short()))
+            .map_err(|error| ChannelError::Pair(error.to_string()))?;
+        let own = self.shelf.identity();
+        let (tiers, nodes) = (pairs.tiers.clone(), pairs.nodes.clone());
+        let chat = ChatFile::new_pair(own, contact.peer, name, tiers, nodes)
+            .map_err(|error| ChannelError::Pair(error.to_string()))?;
+        let id = self.shelf.put_pair(contact.peer, chat)?;
+        if let Some(opened) = self.open.get_mut(&id) {
+            *opened = OpenedChannel::new(self.shelf.get(&id)?);
+            let changed = ChannelEvent::Changed(Arc::clone(opened));
+            self.tell(&changed);
+            return Ok(());
+        }
+        self.open_channel(id).map(|_| ())
+    }
+
+    fn close_pair(&mut self, peer: &PeerId) -> Result<(), ChannelError> {
+        let Some(id) = self.shelf.pair_with(peer) else { return Ok(()) };
+        let removed = self.shelf.remove(&id);
+        self.close_channel(id);
+        removed.map(|_| ())
+    }
+}
+
+impl Handler<ContactChanged> for ChannelBook {
+    type Result = ();
+
+    fn handle(&mut self, changed: ContactChanged, _: &mut Self::Context) {
+        self.set_pair(changed.peer, changed.contact.as_ref());
+    }
+}

@@ -1,0 +1,114 @@
+//! A blind seeder brings members together and reads nothing.
+
+use std::process::{Child, Command, Stdio};
+
+use bitchat_integration_tests::node::Home;
+use serde_json::{Value, json};
+
+use crate::scene::{MESH_WITHIN, PROGRAM, SOON, Scene, is, must_talk};
+
+/// Ends the process when dropped.
+struct Running(Child);
+
+impl Running {
+    /// Has it leave politely.
+    fn leave(mut self) {
+        let pid = self.0.id().to_string();
+        let asked = Command::new("kill").args(["-TERM", &pid]).status().expect("kill starts");
+        assert!(asked.success());
+        assert!(self.0.wait().expect("our own child").success());
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn seed(home: &Home, file: &str) -> Running {
+    let mut command = home.command(&["seed", file]);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    Running(command.spawn().expect("the program starts"))
+}
+
+/// What `status` of the running node of a home says of its only channel, once it is `wanted`.
+fn must_become(home: &Home, wanted: impl Fn(&Value) -> bool) -> Value {
+    let began = std::time::Instant::now();
+    loop {
+        let output = home.run(&["--json", "status"], b"");
+        let status: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        let channel = &status["channels"][0];
+        if wanted(channel) {
+            return channel.clone();
+        }
+        assert!(began.elapsed() < MESH_WITHIN, "{status}");
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+}
+
+#[test]
+fn a_blind_seeder_is_linked_introduced_and_never_counted_among_those_who_read() {
+    let scene = Scene::new(2);
+    let Some(_tracker) = scene.start_tracker() else { return };
+    let seed_only = scene.homes[0].path().join("seed.chat").to_str().expect("UTF-8").to_owned();
+    let export = ["channel", "export", "team", "--seed-only", "-o", &seed_only];
+    let _ = scene.homes[0].must_run(&export);
+    let keeper = Home::new(PROGRAM);
+    let refused = keeper.run(&["chat", &seed_only], b"");
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("bitchat seed"), "{refused:?}");
+    let running = seed(&keeper, &seed_only);
+
+    let mut chats = scene.chat_all_with_seeders(1);
+    for chat in &mut chats {
+        chat.wait_for(MESH_WITHIN, |line| is(line, "seeder_up"));
+        let peers = chat.ask("peers", json!({}), SOON);
+        let members = peers["members"].as_array().expect("a list");
+        let count = |standing| members.iter().filter(|it| it["standing"] == standing).count();
+        assert_eq!((count("member"), count("seeder")), (1, 1), "{peers}");
+    }
+    must_become(&keeper, |channel| channel["linked"] == 2);
+
+    // What is said is owed to the member alone, and delivered when that one has it.
+    must_talk(&mut chats, 0, 1, "not for seeders");
+    chats[0].wait_for(SOON, |line| is(line, "delivered"));
+    chats[0].listen(std::time::Duration::from_millis(300));
+    assert_eq!(chats[0].count(|line| is(line, "delivered")), 1, "{}", chats[0].story());
+    assert_eq!(chats[0].count(|line| is(line, "member_up")), 1, "{}", chats[0].story());
+    let status = must_become(&scene.homes[0], |channel| channel["seeders"] == 1);
+    assert_eq!((&status["linked"], &status["members"]), (&json!(1), &json!(1)), "{status}");
+
+    // With only the seeder there, nothing is delivered to anybody.
+    assert_eq!(chats.pop().and_then(|mut chat| chat.end_input(SOON)), Some(0));
+    chats[0].wait_for(MESH_WITHIN, |line| is(line, "member_down"));
+    chats[0].ask("say", json!({"text": "is anybody there?"}), SOON);
+    chats[0].listen(std::time::Duration::from_millis(500));
+    assert_eq!(chats[0].count(|line| is(line, "delivered")), 1, "{}", chats[0].story());
+    running.leave();
+    chats[0].wait_for(MESH_WITHIN, |line| is(line, "seeder_down"));
+}
+
+#[test]
+fn two_members_with_no_other_way_are_introduced_by_a_seeder_with_a_full_file() {
+    let scene = Scene::new(2);
+    let Some(mut tracker) = scene.start_tracker() else { return };
+    let keeper = Home::new(PROGRAM);
+    let running = seed(&keeper, &scene.file);
+    let shown = |home: &Home| -> Value {
+        serde_json::from_str(&home.must_run(&["--json", "channel", "list"])).expect("JSON")
+    };
+    let mut first = scene.chat(0);
+    first.wait_for(MESH_WITHIN, |line| is(line, "seeder_up"));
+    must_become(&keeper, |channel| channel["linked"] == 1);
+    // The first learns nothing new from the tracker: it is the seeder who knows both.
+    let mut second = scene.chat(1);
+    second.wait_for(MESH_WITHIN, |line| is(line, "member_up"));
+    first.wait_for(SOON, |line| is(line, "member_up"));
+    tracker.stop();
+    let mut chats = vec![first, second];
+    must_talk(&mut chats, 0, 1, "hello");
+    drop(running);
+    assert_eq!(shown(&keeper)["role"], "seeder", "of a member's file a seeder keeps its part");
+}
