@@ -1,6 +1,7 @@
 //! What the integration tests share: real, faulty and recording trackers, a real DHT, small disks, and nodes in
 //! processes of their own.
 
+pub mod control;
 pub mod faulty_tracker;
 pub mod mainline;
 pub mod namespace;

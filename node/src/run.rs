@@ -17,11 +17,11 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::channels::Channel;
 use crate::console::{self, Console, Ending, Front};
-use crate::control::{Control, Desk, Place};
+use crate::control::{self, Control, Place};
 use crate::disguise;
 use crate::exit::{Exit, Failure};
+use crate::methods::{About, Methods, Queries, Saying};
 use crate::output::talk;
-use crate::queries::{About, Queries};
 use crate::settings::{Cipher, Settings};
 
 /// How often actors may fail before the node gives up.
@@ -99,13 +99,8 @@ fn console_spec(
     let events = console::read_input(&front);
     let make = move || {
         let offices = console::Offices {
-            say: slots.chat_desk.need()?,
-            tell: slots.chat_desk.need()?,
-            undelivered: slots.chat_desk.need()?,
+            methods: methods(&about, &slots)?,
             notices: slots.chat_desk.need()?,
-            members: slots.mesh_manager.need()?,
-            contacts: slots.contact_book.need()?,
-            queries: queries(&about, &slots)?,
         };
         let (config, front) = (config.clone(), front.clone());
         Ok(Console::new(config, offices, front, events.clone(), Arc::clone(&ending)))
@@ -117,10 +112,27 @@ fn console_spec(
 fn control_spec(place: Place, about: &Arc<About>, offices: &root::Offices) -> ChildSpec {
     let (slots, about) = (offices.clone(), Arc::clone(about));
     let make = move || {
-        let desk = Desk { queries: queries(&about, &slots)?, open: slots.channel_book.need()? };
-        Ok(Control::new(place.clone(), desk))
+        let offices = control::Offices {
+            methods: methods(&about, &slots)?,
+            notices: slots.chat_desk.need()?,
+        };
+        Ok(Control::new(place.clone(), offices))
     };
     ChildSpec::try_actor("control", make).into()
+}
+
+fn methods(about: &Arc<About>, slots: &root::Offices) -> Result<Methods, String> {
+    let saying = Saying {
+        say: slots.chat_desk.need()?,
+        tell: slots.chat_desk.need()?,
+        undelivered: slots.chat_desk.need()?,
+    };
+    Ok(Methods {
+        queries: queries(about, slots)?,
+        saying,
+        channels: slots.channel_book.need()?,
+        contacts: slots.contact_book.need()?,
+    })
 }
 
 fn queries(about: &Arc<About>, slots: &root::Offices) -> Result<Queries, String> {

@@ -16,7 +16,6 @@ mod front;
 mod grammar;
 mod json;
 mod leaving;
-mod people;
 mod plain;
 mod prompt;
 mod saying;
@@ -24,22 +23,22 @@ mod saying;
 mod tests;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use actix::{
     Actor, ActorFutureExt as _, AsyncContext as _, Context, Handler, Recipient, WrapFuture as _,
 };
-use bitchat_actors::chat_desk::{CountUndelivered, Notice, Say, Subscribe, Tell};
-use bitchat_actors::contact_book::FindContact;
-use bitchat_actors::mesh_manager::ListMembers;
+use bitchat_actors::chat_desk::{Notice, Subscribe};
+use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use crate::channels::Channel;
 use crate::exit::Exit;
 use crate::lines::LineError;
-use crate::queries::Queries;
-use saying::{Refused, To};
+use crate::methods::Methods;
+use crate::methods::notices::{self, Sequence, Wish};
+use crate::rpc::{Asker, Refusal};
+use saying::To;
 
 pub(crate) use ending::Ending;
 pub(crate) use front::{Form, Front};
@@ -60,15 +59,14 @@ pub(crate) enum Event {
 #[derive(Debug, Clone)]
 pub(crate) struct Events {
     input: Arc<tokio::sync::Mutex<mpsc::Receiver<Event>>>,
-    /// Number of the last notification.
-    seq: Arc<AtomicU64>,
+    sequence: Sequence,
 }
 
 /// Reads standard input on a thread of its own.
 pub(crate) fn read_input(front: &Front) -> Events {
     let (sender, receiver) = mpsc::channel(LINES_AHEAD);
     front.read_into(sender);
-    Events { input: Arc::new(tokio::sync::Mutex::new(receiver)), seq: Arc::default() }
+    Events { input: Arc::new(tokio::sync::Mutex::new(receiver)), sequence: Sequence::default() }
 }
 
 /// How a console behaves.
@@ -85,13 +83,8 @@ pub(crate) struct Config {
 /// Whom a console talks to; all are started before it.
 #[derive(Debug)]
 pub(crate) struct Offices {
-    pub(crate) say: Recipient<Say>,
-    pub(crate) tell: Recipient<Tell>,
-    pub(crate) undelivered: Recipient<CountUndelivered>,
+    pub(crate) methods: Methods,
     pub(crate) notices: Recipient<Subscribe>,
-    pub(crate) members: Recipient<ListMembers>,
-    pub(crate) contacts: Recipient<FindContact>,
-    pub(crate) queries: Queries,
 }
 
 /// The actor.
@@ -102,6 +95,8 @@ pub(crate) struct Console {
     events: Events,
     ending: Arc<Ending>,
     present: usize,
+    /// Which notices a program wants to be told.
+    wish: Wish,
     /// Whether the next line is being waited for.
     is_reading: bool,
     /// Questions of ours that are not answered yet; until then no line is read.
@@ -127,6 +122,7 @@ impl Console {
             events,
             ending,
             present: 0,
+            wish: Wish::default(),
             is_reading: false,
             asked: 0,
             is_waiting: false,
@@ -136,6 +132,30 @@ impl Console {
 
     fn present(&self) -> Option<&Channel> {
         self.config.channels.get(self.present)
+    }
+
+    /// Has a method done; the channel meant where it names none is the present one.
+    fn call(
+        &self,
+        method: &str,
+        params: &Value,
+    ) -> impl Future<Output = Result<Value, Refusal>> + use<> {
+        let (methods, present) = (self.offices.methods.clone(), self.present().map(|it| it.id));
+        let (method, params) = (method.to_owned(), params.clone());
+        async move { methods.call(&method, &params, present).await }
+    }
+
+    /// Tells a program that is told everything from the start only what it wishes.
+    fn subscribe(&mut self, asker: Asker, params: Value, ctx: &mut Context<Self>) {
+        let (methods, present) = (self.offices.methods.clone(), self.present().map(|it| it.id));
+        let wish = async move { methods.open(present).await?.wish(&params) };
+        self.when(wish, ctx, move |console, wish, _| {
+            let answer = wish.map(|wish| {
+                console.wish = wish;
+                json!({"seq": console.events.sequence.last()})
+            });
+            console.answer(&asker, answer);
+        });
     }
 
     /// Waits for the next line, when nothing else is to be done before.
@@ -208,7 +228,7 @@ impl Console {
             self.ending.note_refused(Exit::Failed);
             self.front.talk("a part of the node failed; the line being dealt with may not be done");
         }
-        let lost = self.ending.meet(self.offices.undelivered.clone());
+        let lost = self.ending.meet(self.offices.methods.saying.undelivered.clone());
         if lost > 0 {
             let text = format!(
                 "a part of the node failed, and {} of yours that nobody is known to have with it; \
@@ -232,8 +252,10 @@ impl Console {
         }
         match self.front.form() {
             Form::Json => {
-                let seq = self.events.seq.fetch_add(1, Ordering::Relaxed) + 1;
-                self.front.notify(json::notification(notice, seq));
+                if self.wish.covers(notice) {
+                    let seq = self.events.sequence.next();
+                    self.front.notify(notices::notification(notice, seq));
+                }
             }
             Form::Text => self.show_text(notice),
         }

@@ -2,14 +2,16 @@
 
 use actix::Context;
 use bitchat_actors::chat_desk::Notice;
-use bitchat_actors::mesh_manager::ListMembers;
 use bitchat_protocol::id::{ChannelId, MessageId};
 use bitchat_protocol::text::escape_for_terminal;
+use serde::Deserialize as _;
+use serde_json::json;
 
 use super::grammar::{COMMANDS, Typed, read};
-use super::{Channel, Console, Refused, To};
+use super::{Channel, Console, To};
+use crate::channels;
 use crate::exit::Exit;
-use crate::report::{PeersReport, safe_name};
+use crate::report::{OTHER_VERSION, PeersReport, safe_name};
 
 /// Stands where the channel's name stands, when something was said to us alone.
 const PRIVATE: &str = "private";
@@ -29,22 +31,11 @@ impl Console {
         match read(&line) {
             Typed::Nothing => {}
             Typed::Say(text) => match self.present().map(|channel| channel.id) {
-                Some(channel) => {
-                    let (to, deadline) = (To::Channel(channel), self.patience());
-                    self.say(to, text, None, deadline, ctx, Self::note_said);
-                }
+                Some(channel) => self.say(To::Channel(channel), text, ctx),
                 None => self.refuse("there is no channel to say it in"),
             },
-            Typed::Msg { who, text } => {
-                let deadline = self.patience();
-                self.with_peer(who, deadline, ctx, move |console, peer, ctx| match peer {
-                    Ok(peer) => {
-                        console.say(To::Peer(peer), text, None, deadline, ctx, Self::note_said);
-                    }
-                    Err(refused) => console.note_said(Err(refused)),
-                });
-            }
-            Typed::To(channel) => match self.find_channel(&channel) {
+            Typed::Msg { who, text } => self.say(To::Person(who), text, ctx),
+            Typed::To(channel) => match channels::find(&self.config.channels, &channel) {
                 Ok(at) => self.present = at,
                 Err(error) => self.refuse(&error),
             },
@@ -65,19 +56,15 @@ impl Console {
         self.front.talk(text);
     }
 
-    fn note_said(&mut self, said: Result<MessageId, Refused>) {
-        if let Err(refused) = said {
-            self.ending.note_refused(refused.exit);
-            self.front.talk(&format!("not sent: {}", refused.text));
-        }
-    }
-
     fn list_peers(&mut self, ctx: &mut Context<Self>) {
         for channel in self.config.channels.clone() {
-            let members = self.offices.members.send(ListMembers { channel: channel.id });
-            self.when(members, ctx, move |console, members, _| {
-                let peers = PeersReport::from(&members.unwrap_or_default());
-                console.front.answer(peers.describe(&label(&channel)));
+            let peers = self.call("peers", &json!({"channel": channel.id.to_string()}));
+            self.when(peers, ctx, move |console, peers, _| match peers {
+                Ok(peers) => match PeersReport::deserialize(peers) {
+                    Ok(report) => console.front.answer(report.describe(&label(&channel))),
+                    Err(_) => console.refuse(OTHER_VERSION),
+                },
+                Err(refusal) => console.refuse(&refusal.text),
             });
         }
     }

@@ -4,17 +4,21 @@ use std::io::{self, Write};
 use std::sync::Mutex;
 
 use actix::Message;
-use bitchat_actors::chat_desk::SayError;
-use bitchat_actors::mesh_manager::{Completeness, Member, Members};
+use bitchat_actors::channel_book::{ListChannels, Summary};
+use bitchat_actors::chat_desk::{ListUndelivered, Say, SayError, Tell};
+use bitchat_actors::contact_book::FindContact;
+use bitchat_actors::mesh_manager::{Completeness, ListMembers, Member, Members};
 use bitchat_actors::supervision::{ChildSpec, Slot, Strategy, Supervisor};
 use bitchat_actors::udp_port::{CountDrops, Drops, FindWhereabouts, Whereabouts};
+use bitchat_protocol::channel::{Kind, Rotation};
 use bitchat_protocol::chat::SayError as Unfit;
 use bitchat_protocol::contact::{Contact, ContactError, Trust};
 use bitchat_protocol::id::{ChannelId, MessageId, PeerId};
+use bitchat_protocol::identity::DisplayName;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::queries::About;
+use crate::methods::{About, Queries, Saying};
 
 const TEAM: ChannelId = ChannelId([1; 32]);
 const OTHER: ChannelId = ChannelId([2; 32]);
@@ -54,24 +58,21 @@ impl Actor for Neighbour {
 }
 
 impl Neighbour {
-    fn take(&self, to: To, text: &str, id: Option<MessageId>) -> Result<MessageId, SayError> {
+    fn take(&self, to: Said, id: Option<MessageId>) -> Result<MessageId, SayError> {
         let mut world = self.0.lock().unwrap();
         if world.full > 0 {
             world.full -= 1;
             return Err(Unfit::OutboxFull { waiting: 7 }.into());
         }
-        if matches!(to, To::Peer(_)) && world.unlinked > 0 {
+        let (channel, peer, text) = to;
+        if peer.is_some() && world.unlinked > 0 {
             world.unlinked -= 1;
             return Err(Unfit::NotLinked.into());
         }
         if text.len() > 100 {
             return Err(Unfit::TooLong { len: text.len() }.into());
         }
-        let (channel, peer) = match to {
-            To::Channel(channel) => (Some(channel), None),
-            To::Peer(peer) => (None, Some(peer)),
-        };
-        world.said.push((channel, peer, text.to_owned()));
+        world.said.push((channel, peer, text));
         world.keys.push(id);
         let id = id.unwrap_or(MessageId([world.said.len() as u8; 16]));
         if world.is_deaf {
@@ -89,7 +90,7 @@ impl Handler<Say> for Neighbour {
     type Result = Result<MessageId, SayError>;
 
     fn handle(&mut self, say: Say, _: &mut Self::Context) -> Self::Result {
-        self.take(To::Channel(say.channel), &say.text, say.id)
+        self.take((Some(say.channel), None, say.text), say.id)
     }
 }
 
@@ -97,15 +98,39 @@ impl Handler<Tell> for Neighbour {
     type Result = Result<MessageId, SayError>;
 
     fn handle(&mut self, tell: Tell, _: &mut Self::Context) -> Self::Result {
-        self.take(To::Peer(tell.peer), &tell.text, tell.id)
+        self.take((None, Some(tell.peer), tell.text), tell.id)
     }
 }
 
-impl Handler<CountUndelivered> for Neighbour {
-    type Result = usize;
+impl Handler<ListUndelivered> for Neighbour {
+    type Result = Vec<MessageId>;
 
-    fn handle(&mut self, _: CountUndelivered, _: &mut Self::Context) -> usize {
-        self.0.lock().unwrap().undelivered
+    fn handle(&mut self, _: ListUndelivered, _: &mut Self::Context) -> Self::Result {
+        vec![MessageId([0; 16]); self.0.lock().unwrap().undelivered]
+    }
+}
+
+impl Handler<ListChannels> for Neighbour {
+    type Result = Vec<Summary>;
+
+    fn handle(&mut self, _: ListChannels, _: &mut Self::Context) -> Self::Result {
+        let summary = |(id, name): (ChannelId, &str), is_open| Summary {
+            id,
+            name: DisplayName::new(name).unwrap(),
+            kind: Kind::Open,
+            rotation: Rotation::Fixed,
+            is_member: true,
+            founder: None,
+            trackers: Vec::new(),
+            nodes: Vec::new(),
+            is_open,
+        };
+        let closed = (ChannelId([3; 32]), "closed");
+        vec![
+            summary((TEAM, "team"), true),
+            summary((OTHER, "#other"), true),
+            summary(closed, false),
+        ]
     }
 }
 
@@ -250,15 +275,8 @@ fn play_over(
         let events = read_input(&console_front);
         let exits = Arc::clone(&ends);
         let make = move || {
-            let offices = Offices {
-                say: neighbour.clone().recipient(),
-                tell: neighbour.clone().recipient(),
-                undelivered: neighbour.clone().recipient(),
-                notices: neighbour.clone().recipient(),
-                members: neighbour.clone().recipient(),
-                contacts: neighbour.clone().recipient(),
-                queries: queries(&neighbour),
-            };
+            let offices =
+                Offices { methods: methods(&neighbour), notices: neighbour.clone().recipient() };
             let (config, front) = (config.clone(), console_front.clone());
             Ok(Console::new(config, offices, front, events.clone(), Arc::clone(&exits)))
         };
@@ -281,7 +299,7 @@ fn play_over(
     }
 }
 
-fn queries(neighbour: &actix::Addr<Neighbour>) -> Queries {
+fn methods(neighbour: &actix::Addr<Neighbour>) -> Methods {
     let about = About {
         peer: PeerId([9; 32]),
         name: "me".into(),
@@ -289,13 +307,24 @@ fn queries(neighbour: &actix::Addr<Neighbour>) -> Queries {
         directory: "/nowhere".into(),
         started: bitchat_actors::clock::now(),
     };
-    Queries {
+    let queries = Queries {
         about: Arc::new(about),
         members: neighbour.clone().recipient(),
         sources: Vec::new(),
         dht: bitchat_actors::supervision::Line::to_nobody(),
         whereabouts: neighbour.clone().recipient(),
         drops: neighbour.clone().recipient(),
+    };
+    let saying = Saying {
+        say: neighbour.clone().recipient(),
+        tell: neighbour.clone().recipient(),
+        undelivered: neighbour.clone().recipient(),
+    };
+    Methods {
+        queries,
+        saying,
+        channels: neighbour.clone().recipient(),
+        contacts: neighbour.clone().recipient(),
     }
 }
 
@@ -468,6 +497,27 @@ fn who_leaves_while_a_line_waits_has_not_delivered_it() {
     });
     assert_eq!(played.exit, Some(Exit::NotDelivered));
     assert!(played.talk.contains("not delivered to anybody: 1 message"), "{}", played.talk);
+}
+
+#[test]
+fn a_program_is_told_of_the_channels_it_wishes_for_without_a_gap() {
+    let subscribe = |channels: Value| json!({"jsonrpc": "2.0", "id": 1, "method": "subscribe", "params": {"channels": channels}});
+    let say = |channel: &str| json!({"jsonrpc": "2.0", "id": 2, "method": "say", "params": {"channel": channel, "text": "x"}});
+    let lines =
+        [subscribe(json!(["#other"])), say("team"), say("other"), say("team"), say("other")];
+    let input = lines.map(|line| line.to_string()).join("\n");
+    let played = play(Form::Json, input.as_bytes(), World::default());
+    assert_eq!(played.answers()[0]["result"], json!({"seq": 0}));
+    let told: Vec<_> =
+        played.json().into_iter().filter(|line| line["method"] == "delivered").collect();
+    let seqs: Vec<_> = told.iter().map(|line| line["params"]["seq"].as_u64().unwrap()).collect();
+    assert_eq!(seqs, [1, 2], "{}", played.out);
+    assert!(told.iter().all(|line| line["params"]["channel"] == OTHER.to_string()));
+
+    for channels in [json!("team"), json!([5]), json!(["closed"])] {
+        let played = play(Form::Json, subscribe(channels).to_string().as_bytes(), World::default());
+        assert_eq!(played.answers()[0]["error"]["code"], -32602);
+    }
 }
 
 #[test]
