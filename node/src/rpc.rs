@@ -202,6 +202,14 @@ pub(crate) fn optional_string<'a>(
     }
 }
 
+/// A parameter that may be left out, which is `false`, and else must be a boolean.
+pub(crate) fn flag_of(params: &Value, field: &str) -> Result<bool, Refusal> {
+    match params.get(field) {
+        None | Some(Value::Null) => Ok(false),
+        Some(value) => value.as_bool().ok_or_else(|| wrong(field, "true or false")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

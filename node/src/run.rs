@@ -20,7 +20,7 @@ use crate::console::{self, Console, Ending, Front};
 use crate::control::{self, Control, Place};
 use crate::disguise;
 use crate::exit::{Exit, Failure};
-use crate::methods::{About, Methods, Queries, Saying};
+use crate::methods::{About, Contacts, Methods, Queries, Saying};
 use crate::output::talk;
 use crate::settings::{Cipher, Settings};
 
@@ -127,11 +127,12 @@ fn methods(about: &Arc<About>, slots: &root::Offices) -> Result<Methods, String>
         tell: slots.chat_desk.need()?,
         undelivered: slots.chat_desk.need()?,
     };
+    let contact_book = slots.contact_book.addr().ok_or("the contact book is not there")?;
     Ok(Methods {
         queries: queries(about, slots)?,
         saying,
         channels: slots.channel_book.need()?,
-        contacts: slots.contact_book.need()?,
+        contacts: Contacts::of(about.peer, &contact_book),
     })
 }
 

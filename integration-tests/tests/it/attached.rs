@@ -79,3 +79,68 @@ fn a_client_that_hears_nothing_stops_neither_the_node_nor_the_others() {
     let status = good.ask("status", &json!({}));
     assert_eq!(status["channels"][0]["linked"], 1);
 }
+
+#[test]
+fn what_is_changed_in_the_contact_book_of_a_running_node_holds_at_once() {
+    let scene = Scene::new(2);
+    let Some(_tracker) = scene.start_tracker() else { return };
+    for (home, name) in scene.homes.iter().zip(["alice", "bob"]) {
+        let _ = home.must_run(&["id", "rename", name]);
+    }
+    let _daemon = Daemon::start(&scene.homes[0], SOON);
+    let mut bob = scene.chat(1);
+    let mut alice = Client::connect(&scene.homes[0], MESH_WITHIN);
+    alice.ask("subscribe", &json!({}));
+    must_be_linked(&mut alice, 1);
+    must_have_links(&mut bob, 1, MESH_WITHIN);
+
+    let seen = alice.ask("contact_show", &json!({"contact": "bob"}));
+    assert_eq!((&seen["trust"], &seen["linked"]), (&json!("seen"), &json!(true)));
+    assert!(seen["last_seen_unix"].as_u64().is_some(), "{seen}");
+    let known = alice.ask("contact_add", &json!({"contact": "bob"}));
+    assert_eq!((&known["trust"], &known["their_name"]), (&json!("known"), &json!("bob")));
+    let wrong = alice.try_ask("contact_verify", &json!({"contact": "bob", "words": "12345"}));
+    assert_eq!(wrong["error"]["data"]["exit"], 4, "{wrong}");
+    // What bob reads to her over another way.
+    let theirs = bob.ask("contact_show", json!({"contact": "alice"}), SOON);
+    let words = json!({"contact": "bob", "words": theirs["safety_words"]});
+    assert_eq!(alice.ask("contact_verify", &words)["trust"], "verified");
+
+    let renamed = json!({"contact": "bob", "name": "Bob from work"});
+    alice.ask("contact_rename", &renamed);
+    bob.ask("say", json!({"text": "hi"}), SOON);
+    let heard = alice.wait_for(|line| is(line, "message"));
+    assert_eq!(heard["params"]["name"], "Bob from work");
+
+    alice.ask("contact_block", &json!({"contact": "Bob from work"}));
+    alice.wait_for(|line| is(line, "member_down"));
+    bob.wait_for(SOON, |line| is(line, "member_down"));
+    bob.ask("say", json!({"text": "are you there?"}), SOON);
+    bob.listen(Duration::from_secs(1));
+    assert_eq!(alice.ask("contact_show", &json!({"contact": "Bob from work"}))["linked"], false);
+    assert_eq!(alice.count(|line| is(line, "message")), 1, "nothing more from bob");
+}
+
+#[test]
+fn a_contact_under_whose_name_another_key_came_is_marked_until_the_words_are_compared() {
+    let scene = Scene::new(3);
+    let Some(_tracker) = scene.start_tracker() else { return };
+    for (home, name) in scene.homes.iter().zip(["alice", "bob", "bob"]) {
+        let _ = home.must_run(&["id", "rename", name]);
+    }
+    let id = scene.homes[2].must_run(&["id", "show"]);
+    let card = scene.homes[1].must_run(&["id", "card"]);
+    let _ = scene.homes[0].must_run(&["contact", "add", card.trim()]);
+    let _daemon = Daemon::start(&scene.homes[0], SOON);
+    let mut alice = Client::connect(&scene.homes[0], MESH_WITHIN);
+    alice.ask("subscribe", &json!({}));
+    let mallory = scene.chat(2);
+    let warned = alice.wait_for(|line| is(line, "warning"));
+    assert_eq!(warned["params"]["code"], 4);
+    let shown = alice.ask("contact_show", &json!({"contact": "bob"}));
+    let other = shown["alarm"]["id"].as_str().expect("an alarm");
+    assert!(id.contains(other) && shown["id"] != other, "{shown}");
+    drop(mallory);
+    let verified = alice.ask("contact_verify", &json!({"contact": "bob", "yes": true}));
+    assert!(verified["alarm"].is_null(), "{verified}");
+}

@@ -11,6 +11,7 @@
 //! Owns: nothing but the present channel. Lost on a crash: that, and the line being dealt with.
 //! What is printed: `docs/headless.md`.
 
+mod contacts;
 mod ending;
 mod front;
 mod grammar;
@@ -95,6 +96,8 @@ pub(crate) struct Console {
     events: Events,
     ending: Arc<Ending>,
     present: usize,
+    /// Whose safety words were shown last, by id.
+    compared: Option<String>,
     /// Which notices a program wants to be told.
     wish: Wish,
     /// Whether the next line is being waited for.
@@ -122,6 +125,7 @@ impl Console {
             events,
             ending,
             present: 0,
+            compared: None,
             wish: Wish::default(),
             is_reading: false,
             asked: 0,

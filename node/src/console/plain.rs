@@ -12,6 +12,7 @@ use super::{Channel, Console, To};
 use crate::channels;
 use crate::exit::Exit;
 use crate::report::{OTHER_VERSION, PeersReport, safe_name};
+use crate::rpc::Refusal;
 
 /// Stands where the channel's name stands, when something was said to us alone.
 const PRIVATE: &str = "private";
@@ -22,7 +23,7 @@ impl Console {
         if !self.front.is_prompt() {
             return;
         }
-        let labels: Vec<_> = self.config.channels.iter().map(label).collect();
+        let labels: Vec<_> = self.config.channels.iter().map(|it| self.label(it)).collect();
         let text = format!("* in {}; a line is a message, /help lists commands", labels.join(", "));
         self.front.answer(text);
     }
@@ -40,6 +41,7 @@ impl Console {
                 Err(error) => self.refuse(&error),
             },
             Typed::Peers => self.list_peers(ctx),
+            Typed::Contact(line) => self.on_contact(line, ctx),
             Typed::Help => self.front.answer(help()),
             Typed::Quit => self.quit(ctx),
             #[cfg(feature = "fault-injection")]
@@ -51,9 +53,15 @@ impl Console {
         }
     }
 
-    fn refuse(&mut self, text: &str) {
+    pub(super) fn refuse(&mut self, text: &str) {
         self.ending.note_refused(Exit::Failed);
         self.front.talk(text);
+    }
+
+    /// The same, with what a command would end with.
+    pub(super) fn refuse_for(&mut self, refusal: &Refusal) {
+        self.ending.note_refused(refusal.exit);
+        self.front.talk(&escape_for_terminal(&refusal.text));
     }
 
     fn list_peers(&mut self, ctx: &mut Context<Self>) {
@@ -61,7 +69,7 @@ impl Console {
             let peers = self.call("peers", &json!({"channel": channel.id.to_string()}));
             self.when(peers, ctx, move |console, peers, _| match peers {
                 Ok(peers) => match PeersReport::deserialize(peers) {
-                    Ok(report) => console.front.answer(report.describe(&label(&channel))),
+                    Ok(report) => console.front.answer(report.describe(&console.label(&channel))),
                     Err(_) => console.refuse(OTHER_VERSION),
                 },
                 Err(refusal) => console.refuse(&refusal.text),
@@ -71,7 +79,20 @@ impl Console {
 
     fn label_of(&self, id: &ChannelId) -> String {
         let known = self.config.channels.iter().find(|channel| channel.id == *id);
-        known.map_or_else(|| id.short(), label)
+        known.map_or_else(|| id.short(), |channel| self.label(channel))
+    }
+
+    /// A channel's name as it stands in brackets; with a part of its id where another open channel
+    /// has the same.
+    fn label(&self, channel: &Channel) -> String {
+        let label = label(channel);
+        let is_same = |other: &Channel| {
+            other.id != channel.id && other.name.to_lowercase() == channel.name.to_lowercase()
+        };
+        if self.config.channels.iter().any(is_same) {
+            return format!("{label} {}", channel.id.short());
+        }
+        label
     }
 
     pub(super) fn show_text(&self, notice: &Notice) {
@@ -104,12 +125,12 @@ pub(super) fn label(channel: &Channel) -> String {
     if &*channel.name == PRIVATE {
         return format!("{PRIVATE} {}", channel.id.short());
     }
-    escape_for_terminal(&channel.name).into_owned()
+    safe_name(&channel.name)
 }
 
 fn help() -> String {
     let line = |(command, operands, what): &(&str, &str, &str)| {
-        format!("* {:<16} {what}", format!("{command} {operands}"))
+        format!("* {:<22} {what}", format!("{command} {operands}"))
     };
     COMMANDS.iter().map(line).collect::<Vec<_>>().join("\n")
 }

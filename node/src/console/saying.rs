@@ -6,6 +6,7 @@ use actix::Context;
 use bitchat_actors::{clock, entropy};
 use bitchat_protocol::crypto::Rng;
 use bitchat_protocol::id::{ChannelId, MessageId};
+use bitchat_protocol::text::escape_for_terminal;
 use serde_json::{Value, json};
 
 use super::{Console, Form};
@@ -98,7 +99,7 @@ impl Console {
 
     fn note_refusal(&mut self, refusal: &Refusal) {
         self.ending.note_refused(refusal.exit);
-        self.front.talk(&format!("not sent: {}", refusal.text));
+        self.front.talk(&format!("not sent: {}", escape_for_terminal(&refusal.text)));
     }
 
     fn in_vain(&self, lack: Lack, to: &To) -> Refusal {

@@ -6,19 +6,19 @@ use std::sync::Mutex;
 use actix::Message;
 use bitchat_actors::channel_book::{ListChannels, Summary};
 use bitchat_actors::chat_desk::{ListUndelivered, Say, SayError, Tell};
-use bitchat_actors::contact_book::FindContact;
+use bitchat_actors::contact_book::ContactBook;
 use bitchat_actors::mesh_manager::{Completeness, ListMembers, Member, Members};
 use bitchat_actors::supervision::{ChildSpec, Slot, Strategy, Supervisor};
 use bitchat_actors::udp_port::{CountDrops, Drops, FindWhereabouts, Whereabouts};
+use bitchat_actors::vault::Profile;
 use bitchat_protocol::channel::{Kind, Rotation};
 use bitchat_protocol::chat::SayError as Unfit;
-use bitchat_protocol::contact::{Contact, ContactError, Trust};
 use bitchat_protocol::id::{ChannelId, MessageId, PeerId};
-use bitchat_protocol::identity::DisplayName;
+use bitchat_protocol::identity::{Card, DisplayName, safety_words};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::methods::{About, Queries, Saying};
+use crate::methods::{About, Contacts, Queries, Saying};
 
 const TEAM: ChannelId = ChannelId([1; 32]);
 const OTHER: ChannelId = ChannelId([2; 32]);
@@ -177,17 +177,13 @@ impl Handler<CountDrops> for Neighbour {
     }
 }
 
-impl Handler<FindContact> for Neighbour {
-    type Result = Result<Contact, ContactError>;
-
-    fn handle(&mut self, find: FindContact, _: &mut Self::Context) -> Self::Result {
-        if find.text != "friend" {
-            return Err(ContactError::NotFound(find.text));
-        }
-        let (name, trust) = ("friend".into(), Trust::Known);
-        let (their_name, added_unix, last_seen_unix) = (None, 0, None);
-        Ok(Contact { peer: ALICE, name, their_name, trust, added_unix, last_seen_unix })
-    }
+/// A contact book in an empty profile in which ALICE is "friend".
+fn contact_book(home: &std::path::Path) -> Contacts {
+    let profile = Profile::create(home, "default", None, None).unwrap();
+    let book = ContactBook::open(&profile).unwrap().start();
+    let card = Card { peer: ALICE, name: DisplayName::new("friend").unwrap() };
+    book.do_send(bitchat_actors::contact_book::AddContact { card, our_name: None });
+    Contacts::of(PeerId([9; 32]), &book)
 }
 
 /// Makes a console panic.
@@ -260,6 +256,7 @@ fn play_over(
 ) -> Played {
     let (out, talk) = (Sheet::default(), Sheet::default());
     let front = Front::over(form, input, Box::new(out.clone()), Box::new(talk.clone()));
+    let home = tempfile::tempdir().unwrap();
     let world = Arc::new(Mutex::new(world));
     let ending = Arc::new(Ending::default());
     let channel = |id, name: &str| Channel { id, name: name.into() };
@@ -269,14 +266,18 @@ fn play_over(
         receipts: true,
     };
     let (ends, console_front) = (Arc::clone(&ending), front.clone());
+    let home = &home;
     let neighbours = Arc::clone(&world);
     actix_rt::System::new().block_on(async move {
         let neighbour = Neighbour(neighbours).start();
+        let contacts = contact_book(home.path());
         let events = read_input(&console_front);
         let exits = Arc::clone(&ends);
         let make = move || {
-            let offices =
-                Offices { methods: methods(&neighbour), notices: neighbour.clone().recipient() };
+            let offices = Offices {
+                methods: methods(&neighbour, contacts.clone()),
+                notices: neighbour.clone().recipient(),
+            };
             let (config, front) = (config.clone(), console_front.clone());
             Ok(Console::new(config, offices, front, events.clone(), Arc::clone(&exits)))
         };
@@ -299,7 +300,7 @@ fn play_over(
     }
 }
 
-fn methods(neighbour: &actix::Addr<Neighbour>) -> Methods {
+fn methods(neighbour: &actix::Addr<Neighbour>, contacts: Contacts) -> Methods {
     let about = About {
         peer: PeerId([9; 32]),
         name: "me".into(),
@@ -320,12 +321,7 @@ fn methods(neighbour: &actix::Addr<Neighbour>) -> Methods {
         tell: neighbour.clone().recipient(),
         undelivered: neighbour.clone().recipient(),
     };
-    Methods {
-        queries,
-        saying,
-        channels: neighbour.clone().recipient(),
-        contacts: neighbour.clone().recipient(),
-    }
+    Methods { queries, saying, channels: neighbour.clone().recipient(), contacts }
 }
 
 fn member(peer: PeerId, name: &str) -> Member {
@@ -576,6 +572,25 @@ fn who_is_asked_to_leave_says_what_nobody_has_unless_a_warning_says_more() {
 
 #[test]
 fn nobody_can_forge_a_line_by_a_name_or_a_text() {
+    for name in ["/quit", "[private] bob", "* x", "bitchat: WARNING", "a\n[team] bob", "team] bob"]
+    {
+        let news = vec![
+            heard(Some(TEAM), name, "hi"),
+            Notice::MemberUp { channel: TEAM, peer: ALICE, name: name.into() },
+        ];
+        let played = play(Form::Text, b"", World { news, ..World::default() });
+        let lines: Vec<_> = played.out.lines().collect();
+        assert_eq!(lines.len(), 2, "{}", played.out);
+        assert!(lines[0].starts_with("[team] ") && lines[0].ends_with(": hi"), "{}", lines[0]);
+        let brackets = |line: &str| line.matches(['[', ']']).count();
+        assert_eq!((brackets(lines[0]), lines[0].matches(':').count()), (2, 1), "{}", lines[0]);
+        assert!(
+            lines[1].starts_with("* ") && lines[1].ends_with(" is here [team]"),
+            "{}",
+            lines[1]
+        );
+        assert_eq!((brackets(lines[1]), played.talk.as_str()), (2, ""), "{}", lines[1]);
+    }
     let news = vec![
         heard(Some(TEAM), "mallory: x", "a\n[team] alice: b\u{1b}[2J\u{202e}"),
         heard(None, "alice", "secret"),
@@ -597,6 +612,8 @@ fn nobody_can_forge_a_line_by_a_name_or_a_text() {
 fn a_channel_called_private_is_not_taken_for_what_is_said_to_us_alone() {
     let channel = Channel { id: OTHER, name: "private".into() };
     assert_eq!(plain::label(&channel), "private 02020202");
+    let channel = Channel { id: OTHER, name: "team] alice: yes".into() };
+    assert!(!plain::label(&channel).contains([']', ':']), "nor does it end before its end");
 }
 
 #[test]
@@ -607,6 +624,57 @@ fn who_is_there_is_listed_with_each_ones_view() {
     assert!(played.out.contains("* team: 2 of 2 linked, mesh full\n"), "{}", played.out);
     let line = played.out.lines().find(|line| line.starts_with("*   alice ")).unwrap();
     assert!(line.contains("127.0.0.1:4000") && line.contains("with: bob; not with: nobody"));
+}
+
+#[test]
+fn people_are_listed_added_renamed_blocked_and_forgotten() {
+    let members = || vec![member(BOB, "Bob B")];
+    let world = World { members: members(), ..World::default() };
+    let input = b"/contacts\n/add \"bob b\"\n/rename bob\n/rename \"Bob B\" Bob the builder\n\
+                  /block friend\n/contacts \"bob the builder\"\n/forget friend\n/contacts\n/add nobody\n";
+    let played = play(Form::Text, input, world);
+    let lines: Vec<_> = played.out.lines().collect();
+    assert!(lines.iter().all(|line| line.starts_with("* ")), "{}", played.out);
+    let begins = |at: usize, text: &str| assert!(lines[at].starts_with(text), "{}", played.out);
+    begins(0, "* friend                   known    ");
+    begins(1, "* Bob B                    known    ");
+    begins(2, "* Bob the builder          known    ");
+    begins(3, "* friend                   blocked  ");
+    begins(4, "* name          Bob the builder");
+    begins(5, "* their name    Bob B");
+    begins(8, "* last seen     now");
+    begins(9, "* safety words  ");
+    begins(10, "* friend is forgotten");
+    begins(11, "* Bob the builder          known    ");
+    assert!(lines[11].ends_with("here now"), "{}", lines[11]);
+    assert_eq!(lines.len(), 12, "{}", played.out);
+    assert!(played.talk.contains("say the new name: /rename WHO NAME"), "{}", played.talk);
+    assert!(played.talk.contains("nobody"), "{}", played.talk);
+    assert_eq!(played.exit, Some(Exit::Failed));
+}
+
+#[test]
+fn nobody_is_verified_whose_words_were_not_shown() {
+    let words = safety_words(&PeerId([9; 32]), &ALICE);
+    let verified = |input: &str| {
+        let played = play(Form::Text, input.as_bytes(), World::default());
+        (played.out.matches("friend                   verified").count(), played)
+    };
+    let (count, played) = verified("/verify friend yes\n");
+    assert_eq!(count, 0, "{}", played.out);
+    assert!(played.out.contains(&words), "they are shown instead: {}", played.out);
+    assert!(played.out.contains("only if they are the same: /verify friend yes"), "{}", played.out);
+    assert_eq!(verified("/verify friend\n/verify friend yes\n").0, 1);
+    assert_eq!(verified(&format!("/verify friend {words}\n")).0, 1, "the words say it themselves");
+    let (count, played) = verified("/verify friend 12345 12345\n");
+    assert!(count == 0 && played.talk.contains("NOT the safety words"), "{}", played.talk);
+    assert_eq!(played.exit, Some(Exit::Untrusted));
+
+    // Another key under that name since the words were shown.
+    let input = format!("/verify friend\n/forget friend\n/add {BOB} friend\n/verify friend yes\n");
+    let (count, played) = verified(&input);
+    assert_eq!(count, 0, "{}", played.out);
+    assert!(played.out.contains(&safety_words(&PeerId([9; 32]), &BOB)), "{}", played.out);
 }
 
 #[test]

@@ -8,15 +8,15 @@ use std::time::Instant;
 use actix::{Addr, Handler, MessageResult};
 use bitchat_actors::channel_book::{ListChannels, Summary};
 use bitchat_actors::chat_desk::{ListUndelivered, Say, SayError, Tell};
-use bitchat_actors::contact_book::FindContact;
+use bitchat_actors::contact_book::ContactBook;
 use bitchat_actors::dht::{DhtReport, ListDht};
 use bitchat_actors::mesh_manager::{Completeness, ListMembers, Member, Members};
 use bitchat_actors::source::{ListSources, SourceKind, SourceState, SourceStatus};
 use bitchat_actors::supervision::Line;
 use bitchat_actors::udp_port::{CountDrops, Drops, FindWhereabouts, Whereabouts};
+use bitchat_actors::vault::Profile;
 use bitchat_protocol::channel::{Kind, Rotation};
 use bitchat_protocol::chat;
-use bitchat_protocol::contact::{Contact, ContactError};
 use bitchat_protocol::id::{ChannelId, MessageId, PeerId};
 use bitchat_protocol::identity::DisplayName;
 use bitchat_protocol::tracker::announcer::Family;
@@ -27,7 +27,7 @@ use tokio::io::{
 };
 
 use super::*;
-use crate::methods::{About, Queries, Saying};
+use crate::methods::{About, Contacts, Queries, Saying};
 use serde_json::{Value, json};
 
 /// A node in some channels, each with one tracker and one member.
@@ -36,6 +36,8 @@ struct Neighbour {
     overhearing: Vec<Recipient<Notice>>,
     /// It never says which channels are open.
     is_mute: bool,
+    /// Of the contact book; gone with the node.
+    _home: TempDir,
 }
 
 impl Actor for Neighbour {
@@ -98,14 +100,6 @@ impl Handler<ListUndelivered> for Neighbour {
 
     fn handle(&mut self, _: ListUndelivered, _: &mut Self::Context) -> Self::Result {
         vec![MESSAGE]
-    }
-}
-
-impl Handler<FindContact> for Neighbour {
-    type Result = Result<Contact, ContactError>;
-
-    fn handle(&mut self, find: FindContact, _: &mut Self::Context) -> Self::Result {
-        Err(ContactError::NotFound(find.text))
     }
 }
 
@@ -203,7 +197,10 @@ fn opened(id: ChannelId, name: &str) -> Summary {
 
 fn offices(is_mute: bool) -> Offices {
     let channels = vec![opened(TEAM, "team"), opened(OTHER, "other")];
-    let node: Addr<Neighbour> = Neighbour { channels, overhearing: Vec::new(), is_mute }.start();
+    let home = tempfile::tempdir().unwrap();
+    let profile = Profile::create(home.path(), "default", None, None).unwrap();
+    let node: Addr<Neighbour> =
+        Neighbour { channels, overhearing: Vec::new(), is_mute, _home: home }.start();
     let about = About {
         peer: PeerId([9; 32]),
         name: "me".into(),
@@ -224,12 +221,9 @@ fn offices(is_mute: bool) -> Offices {
         tell: node.clone().recipient(),
         undelivered: node.clone().recipient(),
     };
-    let methods = Methods {
-        queries,
-        saying,
-        channels: node.clone().recipient(),
-        contacts: node.clone().recipient(),
-    };
+    let book = ContactBook::open(&profile).unwrap().start();
+    let contacts = Contacts::of(PeerId([9; 32]), &book);
+    let methods = Methods { queries, saying, channels: node.clone().recipient(), contacts };
     Offices { methods, notices: node.recipient() }
 }
 

@@ -4,29 +4,35 @@
 //! |---|---|
 //! | `queries` | `status`, `peers` |
 //! | `saying` | `say`, `tell`, `undelivered` |
+//! | `contacts` | `contacts`, `contact_add`, `contact_show`, `contact_verify`, `contact_rename`, `contact_block`, `contact_remove` |
 //! | here | `channels` |
 //! | `notices` | what a client is told unasked, and its numbers |
 //!
 //! Not here: what belongs to one connection (`subscribe`, `help`, `quit`). A method never waits for
 //! what is not there yet: its [`Refusal`] says what that is, and the client asks once more.
 
+mod contacts;
 pub(crate) mod notices;
 mod people;
 mod queries;
 mod saying;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use actix::{MailboxError, Recipient};
 use bitchat_actors::channel_book::ListChannels;
-use bitchat_actors::contact_book::FindContact;
+use bitchat_actors::mesh_manager::{ListMembers, Member};
 use bitchat_protocol::id::ChannelId;
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use crate::channels::{self, Channel};
 use crate::rpc::{self, Refusal};
 use notices::Wish;
 
+pub(crate) use contacts::{Contacts, trust_word};
+pub(crate) use people::Person;
 pub(crate) use queries::{About, Queries};
 pub(crate) use saying::{Saying, key_of};
 
@@ -39,12 +45,12 @@ pub(crate) struct Methods {
     pub(crate) queries: Queries,
     pub(crate) saying: Saying,
     pub(crate) channels: Recipient<ListChannels>,
-    pub(crate) contacts: Recipient<FindContact>,
+    pub(crate) contacts: Contacts,
 }
 
 /// The names of all methods.
 pub(crate) fn names() -> impl Iterator<Item = &'static str> {
-    METHODS.into_iter().chain(saying::METHODS).chain(queries::METHODS)
+    METHODS.into_iter().chain(saying::METHODS).chain(contacts::METHODS).chain(queries::METHODS)
 }
 
 impl Methods {
@@ -65,8 +71,39 @@ impl Methods {
         if let Some(said) = self.say(method, params, &open).await {
             return said;
         }
+        let seen = match rpc::optional_string(params, "contact") {
+            Ok(Some(who)) if method == "contact_add" => self.find_person(who, &open).await.ok(),
+            Ok(_) | Err(_) => None,
+        };
+        if let Some(answer) = self.contacts.answer(method, params, seen).await {
+            return self.mark_linked(answer?, &open).await;
+        }
         let answer = self.queries.answer(method, params, &open).await;
         answer.unwrap_or_else(|| Err(rpc::no_such_method(method, names())))
+    }
+
+    /// Notes with each contact of a result whether it is linked now.
+    async fn mark_linked(&self, mut result: Value, open: &OpenChannels) -> Result<Value, Refusal> {
+        let members = self.members(open).await.into_iter().filter(|member| member.linked);
+        let linked: BTreeSet<String> = members.map(|member| member.peer.to_string()).collect();
+        let mark = |contact: &mut Value| {
+            let is_linked = contact["id"].as_str().is_some_and(|id| linked.contains(id));
+            contact["linked"] = is_linked.into();
+        };
+        match result.get_mut("contacts").and_then(Value::as_array_mut) {
+            Some(contacts) => contacts.iter_mut().for_each(mark),
+            None => mark(&mut result),
+        }
+        Ok(result)
+    }
+
+    /// The members of the open channels, each as often as it is in one.
+    async fn members(&self, open: &OpenChannels) -> Vec<Member> {
+        let lists = open.all.iter().map(|it| {
+            let list = self.queries.members.send(ListMembers { channel: it.id });
+            async { list.await.unwrap_or_default().members }
+        });
+        join_all(lists).await.concat()
     }
 
     /// The channels that are open now, the present one first.
@@ -130,6 +167,10 @@ impl OpenChannels {
             None => Ok(self.all.iter().collect()),
         }
     }
+}
+
+fn to_json(report: &impl serde::Serialize) -> Result<Value, Refusal> {
+    serde_json::to_value(report).map_err(|error| Refusal::now(error.to_string()))
 }
 
 fn restarting(_: MailboxError) -> Refusal {

@@ -2,11 +2,9 @@
 
 use std::sync::Arc;
 
-use bitchat_actors::contact_book::FindContact;
-use bitchat_actors::mesh_manager::{ListMembers, Member};
-use bitchat_protocol::contact::ContactError;
+use bitchat_actors::mesh_manager::Member;
+use bitchat_protocol::contact::Contact;
 use bitchat_protocol::id::PeerId;
-use futures_util::future::join_all;
 
 use super::{Methods, OpenChannels};
 use crate::channels::ID_PREFIX_MIN;
@@ -14,10 +12,17 @@ use crate::rpc::{Lack, Refusal};
 
 /// Who is meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Person {
+pub(crate) struct Person {
     pub(super) peer: PeerId,
-    /// As it is shown, where anybody knows it.
+    /// What they call themselves, where anybody knows it.
     pub(super) name: Option<Arc<str>>,
+}
+
+impl From<&Contact> for Person {
+    fn from(contact: &Contact) -> Self {
+        let theirs = contact.their_name.as_ref().map(|name| Arc::from(name.as_str()));
+        Self { peer: contact.peer, name: Some(theirs.unwrap_or_else(|| Arc::clone(&contact.name))) }
+    }
 }
 
 impl Methods {
@@ -27,21 +32,13 @@ impl Methods {
         who: &str,
         open: &OpenChannels,
     ) -> Result<Person, Refusal> {
-        match self.contacts.send(FindContact { text: who.to_owned() }).await {
-            Ok(Ok(contact)) => {
-                return Ok(Person { peer: contact.peer, name: Some(contact.name) });
-            }
+        match self.contacts.find(who).await {
+            Ok(contact) => return Ok(Person::from(&contact)),
+            Err(refusal) if refusal.lacks == Some(Lack::Person) => {}
             // Whoever has the name of one and an id like another's is not to be taken for either.
-            Ok(Err(error @ ContactError::Ambiguous { .. })) => {
-                return Err(Refusal::now(error.to_string()));
-            }
-            Ok(Err(_)) | Err(_) => {}
+            Err(refusal) => return Err(refusal),
         }
-        let lists = open.all.iter().map(|it| {
-            let list = self.queries.members.send(ListMembers { channel: it.id });
-            async { list.await.unwrap_or_default().members }
-        });
-        let members = join_all(lists).await.concat();
+        let members = self.members(open).await;
         let whole = who.trim().parse::<PeerId>().ok();
         if let Some(peer) = whole {
             let known = members.iter().find(|member| member.peer == peer);

@@ -17,7 +17,7 @@ use bitchat_protocol::nat::NatKind;
 use futures_util::future::{join_all, try_join_all};
 use serde_json::Value;
 
-use super::{OpenChannels, restarting};
+use super::{OpenChannels, restarting, to_json};
 use crate::channels::Channel;
 use crate::report::{
     ChannelReport, ClockReport, DhtNodeReport, DropReport, NatReport, PeersReport, Sighting,
@@ -124,10 +124,6 @@ impl Queries {
             ..StatusReport::default()
         }
     }
-}
-
-fn to_json(report: &impl serde::Serialize) -> Result<Value, Refusal> {
-    serde_json::to_value(report).map_err(|error| Refusal::now(error.to_string()))
 }
 
 fn since(earlier: Instant, now: Instant) -> u64 {

@@ -5,7 +5,7 @@ use bitchat_protocol::id::PeerId;
 use bitchat_protocol::text::escape_for_terminal;
 use serde::{Deserialize, Serialize};
 
-use super::words::{mesh, safe_name};
+use super::words::{mesh, safe_name, short};
 
 /// The members of a channel.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -95,8 +95,4 @@ impl PeersReport {
         let names: Vec<String> = peers.iter().map(name_of).collect();
         if names.is_empty() { "nobody".to_owned() } else { names.join(" ") }
     }
-}
-
-fn short(peer: &str) -> String {
-    peer.parse::<PeerId>().map_or_else(|_| escape_for_terminal(peer).into(), |peer| peer.short())
 }
