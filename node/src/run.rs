@@ -20,7 +20,7 @@ use crate::console::{self, Console, Ending, Front};
 use crate::control::{self, Control, Place};
 use crate::disguise;
 use crate::exit::{Exit, Failure};
-use crate::methods::{About, Contacts, Methods, Queries, Saying};
+use crate::methods::{About, Contacts, Joining, Methods, Queries, Saying};
 use crate::output::talk;
 use crate::settings::{Cipher, Settings};
 
@@ -49,7 +49,7 @@ pub(crate) fn run(
     supervision::install_panic_hook();
     let worn = disguise::worn(settings, &mut profile)?;
     let port = disguise::listen_port(settings, &worn, &mut profile)?;
-    let about = about(&profile);
+    let about = about(&profile, settings);
     let (profile, worn) = (Arc::new(profile), Arc::new(worn));
     let config = root_config(settings, profile, open, worn, port, talk.is_some());
     let front = talk.as_ref().map(|talk| talk.front.clone());
@@ -101,6 +101,7 @@ fn console_spec(
         let offices = console::Offices {
             methods: methods(&about, &slots)?,
             notices: slots.chat_desk.need()?,
+            channels: slots.channel_book.need()?,
         };
         let (config, front) = (config.clone(), front.clone());
         Ok(Console::new(config, offices, front, events.clone(), Arc::clone(&ending)))
@@ -122,16 +123,18 @@ fn control_spec(place: Place, about: &Arc<About>, offices: &root::Offices) -> Ch
 }
 
 fn methods(about: &Arc<About>, slots: &root::Offices) -> Result<Methods, String> {
+    let trackers = &about.trackers;
     let saying = Saying {
         say: slots.chat_desk.need()?,
         tell: slots.chat_desk.need()?,
         undelivered: slots.chat_desk.need()?,
     };
+    let channel_book = slots.channel_book.addr().ok_or("the channel book is not there")?;
     let contact_book = slots.contact_book.addr().ok_or("the contact book is not there")?;
     Ok(Methods {
         queries: queries(about, slots)?,
         saying,
-        channels: slots.channel_book.need()?,
+        joining: Joining::of(&channel_book, trackers),
         contacts: Contacts::of(about.peer, &contact_book),
     })
 }
@@ -147,13 +150,14 @@ fn queries(about: &Arc<About>, slots: &root::Offices) -> Result<Queries, String>
     })
 }
 
-fn about(profile: &Profile) -> Arc<About> {
+fn about(profile: &Profile, settings: &Settings) -> Arc<About> {
     Arc::new(About {
         peer: profile.peer_id(),
         name: profile.display_name().map_or_else(String::new, ToString::to_string),
         profile: profile.name().to_owned(),
         directory: profile.dir().display().to_string(),
         started: clock::now(),
+        trackers: settings.trackers.default.clone(),
     })
 }
 

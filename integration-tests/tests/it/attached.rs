@@ -144,3 +144,30 @@ fn a_contact_under_whose_name_another_key_came_is_marked_until_the_words_are_com
     let verified = alice.ask("contact_verify", &json!({"contact": "bob", "yes": true}));
     assert!(verified["alarm"].is_null(), "{verified}");
 }
+
+#[test]
+fn a_channel_that_is_joined_through_a_running_node_is_talked_in_at_once() {
+    let scene = Scene::new(2);
+    let Some(_tracker) = scene.start_tracker() else { return };
+    let _ = scene.homes[0].must_run(&["channel", "leave", "team"]);
+    let _daemon = Daemon::start(&scene.homes[0], SOON);
+    let mut bob = scene.chat(1);
+    let mut alice = Client::connect(&scene.homes[0], MESH_WITHIN);
+    alice.ask("subscribe", &json!({}));
+    assert_eq!(alice.ask("channels", &json!({}))["channels"], json!([]));
+    let link = bob.ask("channel_show", json!({"channel": "team"}), SOON)["link"].clone();
+    alice.ask("channel_join", &json!({"channel": link}));
+    must_be_linked(&mut alice, 1);
+    bob.ask("say", json!({"text": "welcome"}), SOON);
+    alice.wait_for(|line| is(line, "message") && line["params"]["text"] == "welcome");
+
+    alice.ask("channel_close", &json!({"channel": "team"}));
+    bob.wait_for(SOON, |line| is(line, "member_down"));
+    assert_eq!(alice.ask("channels", &json!({"all": true}))["channels"][0]["open"], false);
+    let said = alice.try_ask("say", &json!({"channel": "team", "text": "is it on?"}));
+    assert_eq!(said["error"]["code"], -32602, "{said}");
+    alice.ask("channel_open", &json!({"channel": "team"}));
+    must_be_linked(&mut alice, 1);
+    alice.ask("channel_leave", &json!({"channel": "team"}));
+    assert_eq!(alice.ask("channels", &json!({"all": true}))["channels"], json!([]));
+}

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | a line | standard input, by a thread | a message, a command or a JSON-RPC request |
 //! | [`Notice`] | chat desk | what is shown |
+//! | [`ChannelEvent`] | channel book | which channels there are to talk in |
 //!
 //! One line is dealt with at a time, and the next one is read when it is done: a slow node is felt
 //! by whoever writes to it.
@@ -29,7 +30,9 @@ use std::time::Duration;
 use actix::{
     Actor, ActorFutureExt as _, AsyncContext as _, Context, Handler, Recipient, WrapFuture as _,
 };
+use bitchat_actors::channel_book::{self, ChannelEvent};
 use bitchat_actors::chat_desk::{Notice, Subscribe};
+use bitchat_protocol::id::ChannelId;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
@@ -86,6 +89,7 @@ pub(crate) struct Config {
 pub(crate) struct Offices {
     pub(crate) methods: Methods,
     pub(crate) notices: Recipient<Subscribe>,
+    pub(crate) channels: Recipient<channel_book::Subscribe>,
 }
 
 /// The actor.
@@ -226,6 +230,36 @@ impl Console {
 }
 
 impl Console {
+    /// Another client of the node has opened a channel, or it was open at the start.
+    fn on_opened(&mut self, channel: Channel) {
+        if self.config.channels.iter().all(|known| known.id != channel.id) {
+            self.config.channels.push(channel.clone());
+            if self.front.form() == Form::Text {
+                let label = self.label(&channel);
+                self.front.notify(format!("* {label} is open now; /to says what follows in it"));
+            }
+        }
+    }
+
+    fn on_closed(&mut self, id: &ChannelId) {
+        let Some(at) = self.config.channels.iter().position(|known| known.id == *id) else {
+            return;
+        };
+        let label = self.label(&self.config.channels[at]);
+        self.config.channels.remove(at);
+        let was_present = self.present == at;
+        if self.present > at {
+            self.present -= 1;
+        } else if was_present {
+            // What is typed for one must not be said in another that nobody has named.
+            self.present = usize::MAX;
+        }
+        if self.front.form() == Form::Text {
+            let next = if was_present { "; say where to talk with /to CHANNEL" } else { "" };
+            self.front.notify(format!("* {label} is closed{next}"));
+        }
+    }
+
     /// Tells what a part that failed has cost, where this console is not the first.
     fn tell_losses(&mut self) {
         if self.ending.set_busy(false) {
@@ -271,6 +305,7 @@ impl Actor for Console {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         self.offices.notices.do_send(Subscribe(ctx.address().recipient()));
+        self.offices.channels.do_send(channel_book::Subscribe(ctx.address().recipient()));
         let front = self.front.clone();
         let closed = async move { front.closed().await };
         // That nobody reads any more is an end, and no failure.
@@ -282,6 +317,20 @@ impl Actor for Console {
         self.greet();
         self.tell_losses();
         self.read_on(ctx);
+    }
+}
+
+impl Handler<ChannelEvent> for Console {
+    type Result = ();
+
+    fn handle(&mut self, event: ChannelEvent, _: &mut Self::Context) {
+        match event {
+            ChannelEvent::Opened(opened) => {
+                let (id, name) = (opened.keys.id(), Arc::from(opened.name.as_str()));
+                self.on_opened(Channel { id, name });
+            }
+            ChannelEvent::Closed(id) => self.on_closed(&id),
+        }
     }
 }
 

@@ -33,7 +33,7 @@ impl Console {
             Typed::Nothing => {}
             Typed::Say(text) => match self.present().map(|channel| channel.id) {
                 Some(channel) => self.say(To::Channel(channel), text, ctx),
-                None => self.refuse("there is no channel to say it in"),
+                None => self.refuse("there is no channel to say it in; /to CHANNEL names one"),
             },
             Typed::Msg { who, text } => self.say(To::Person(who), text, ctx),
             Typed::To(channel) => match channels::find(&self.config.channels, &channel) {
@@ -84,7 +84,7 @@ impl Console {
 
     /// A channel's name as it stands in brackets; with a part of its id where another open channel
     /// has the same.
-    fn label(&self, channel: &Channel) -> String {
+    pub(super) fn label(&self, channel: &Channel) -> String {
         let label = label(channel);
         let is_same = |other: &Channel| {
             other.id != channel.id && other.name.to_lowercase() == channel.name.to_lowercase()

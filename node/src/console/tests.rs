@@ -4,21 +4,22 @@ use std::io::{self, Write};
 use std::sync::Mutex;
 
 use actix::Message;
-use bitchat_actors::channel_book::{ListChannels, Summary};
+use bitchat_actors::channel_book::{ChannelBook, ListChannels, OpenedChannel, Summary};
 use bitchat_actors::chat_desk::{ListUndelivered, Say, SayError, Tell};
 use bitchat_actors::contact_book::ContactBook;
 use bitchat_actors::mesh_manager::{Completeness, ListMembers, Member, Members};
 use bitchat_actors::supervision::{ChildSpec, Slot, Strategy, Supervisor};
 use bitchat_actors::udp_port::{CountDrops, Drops, FindWhereabouts, Whereabouts};
 use bitchat_actors::vault::Profile;
-use bitchat_protocol::channel::{Kind, Rotation};
+use bitchat_protocol::channel::{ChannelKeys, ChannelSecret, Kind, Rotation};
 use bitchat_protocol::chat::SayError as Unfit;
+use bitchat_protocol::crypto::Rng;
 use bitchat_protocol::id::{ChannelId, MessageId, PeerId};
 use bitchat_protocol::identity::{Card, DisplayName, safety_words};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::methods::{About, Contacts, Queries, Saying};
+use crate::methods::{About, Contacts, Joining, Queries, Saying};
 
 const TEAM: ChannelId = ChannelId([1; 32]);
 const OTHER: ChannelId = ChannelId([2; 32]);
@@ -177,13 +178,13 @@ impl Handler<CountDrops> for Neighbour {
     }
 }
 
-/// A contact book in an empty profile in which ALICE is "friend".
-fn contact_book(home: &std::path::Path) -> Contacts {
+/// The books of a profile in which ALICE is "friend", and nothing else is.
+fn books(home: &std::path::Path) -> (Contacts, actix::Addr<ChannelBook>) {
     let profile = Profile::create(home, "default", None, None).unwrap();
     let book = ContactBook::open(&profile).unwrap().start();
     let card = Card { peer: ALICE, name: DisplayName::new("friend").unwrap() };
     book.do_send(bitchat_actors::contact_book::AddContact { card, our_name: None });
-    Contacts::of(PeerId([9; 32]), &book)
+    (Contacts::of(PeerId([9; 32]), &book), ChannelBook::open(&profile).unwrap().start())
 }
 
 /// Makes a console panic.
@@ -270,13 +271,14 @@ fn play_over(
     let neighbours = Arc::clone(&world);
     actix_rt::System::new().block_on(async move {
         let neighbour = Neighbour(neighbours).start();
-        let contacts = contact_book(home.path());
+        let (contacts, channels) = books(home.path());
         let events = read_input(&console_front);
         let exits = Arc::clone(&ends);
         let make = move || {
             let offices = Offices {
-                methods: methods(&neighbour, contacts.clone()),
+                methods: methods(&neighbour, contacts.clone(), &channels),
                 notices: neighbour.clone().recipient(),
+                channels: channels.clone().recipient(),
             };
             let (config, front) = (config.clone(), console_front.clone());
             Ok(Console::new(config, offices, front, events.clone(), Arc::clone(&exits)))
@@ -300,13 +302,18 @@ fn play_over(
     }
 }
 
-fn methods(neighbour: &actix::Addr<Neighbour>, contacts: Contacts) -> Methods {
+fn methods(
+    neighbour: &actix::Addr<Neighbour>,
+    contacts: Contacts,
+    channels: &actix::Addr<ChannelBook>,
+) -> Methods {
     let about = About {
         peer: PeerId([9; 32]),
         name: "me".into(),
         profile: "default".into(),
         directory: "/nowhere".into(),
         started: bitchat_actors::clock::now(),
+        trackers: Vec::new(),
     };
     let queries = Queries {
         about: Arc::new(about),
@@ -321,7 +328,12 @@ fn methods(neighbour: &actix::Addr<Neighbour>, contacts: Contacts) -> Methods {
         tell: neighbour.clone().recipient(),
         undelivered: neighbour.clone().recipient(),
     };
-    Methods { queries, saying, channels: neighbour.clone().recipient(), contacts }
+    Methods {
+        queries,
+        saying,
+        joining: Joining::of(channels, &[]).listed_by(neighbour.clone().recipient()),
+        contacts,
+    }
 }
 
 fn member(peer: PeerId, name: &str) -> Member {
@@ -522,6 +534,35 @@ fn another_channel_is_the_present_one_from_then_on() {
     let channels: Vec<_> = played.said.iter().map(|(channel, ..)| channel.unwrap()).collect();
     assert_eq!(channels, [TEAM, OTHER, OTHER]);
     assert!(played.talk.contains("no open channel is called nowhere; open are: team"));
+}
+
+#[test]
+fn who_talks_where_a_channel_closes_says_first_where_to_go_on() {
+    let (input, mut lines) = io::pipe().unwrap();
+    let input = Box::new(io::BufReader::new(input));
+    let played = play_over(Form::Text, input, World::default(), |slot, _| {
+        actix_rt::spawn(async move {
+            let console = standing(&slot, None).await;
+            let secret = ChannelSecret::generate(&mut Rng::from_seed([7; 32]));
+            let opened = OpenedChannel {
+                name: "#Other".into(),
+                keys: ChannelKeys::member(secret),
+                trackers: Vec::new(),
+                nodes: Vec::new(),
+                rotation: Rotation::Fixed,
+                last_known: Vec::new(),
+            };
+            console.send(ChannelEvent::Opened(Arc::new(opened))).await.unwrap();
+            console.send(ChannelEvent::Closed(TEAM)).await.unwrap();
+            writeln!(lines, "for the team alone\n/to {OTHER}\nfor all").unwrap();
+        });
+    });
+    assert_eq!(played.said, [(Some(OTHER), None, "for all".to_owned())]);
+    assert!(played.talk.contains("there is no channel to say it in"), "{}", played.talk);
+    let lines: Vec<_> = played.out.lines().collect();
+    let opened = lines[0].strip_prefix("* #Other ").expect("told apart by its id");
+    assert!(opened.ends_with(" is open now; /to says what follows in it"), "{}", played.out);
+    assert_eq!(lines[1], "* team is closed; say where to talk with /to CHANNEL");
 }
 
 #[test]

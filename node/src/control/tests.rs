@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use actix::{Addr, Handler, MessageResult};
-use bitchat_actors::channel_book::{ListChannels, Summary};
+use bitchat_actors::channel_book::{ChannelBook, ListChannels, Summary};
 use bitchat_actors::chat_desk::{ListUndelivered, Say, SayError, Tell};
 use bitchat_actors::contact_book::ContactBook;
 use bitchat_actors::dht::{DhtReport, ListDht};
@@ -27,7 +27,7 @@ use tokio::io::{
 };
 
 use super::*;
-use crate::methods::{About, Contacts, Queries, Saying};
+use crate::methods::{About, Contacts, Joining, Queries, Saying};
 use serde_json::{Value, json};
 
 /// A node in some channels, each with one tracker and one member.
@@ -207,6 +207,7 @@ fn offices(is_mute: bool) -> Offices {
         profile: "default".into(),
         directory: "/nowhere".into(),
         started: bitchat_actors::clock::now(),
+        trackers: Vec::new(),
     };
     let queries = Queries {
         about: Arc::new(about),
@@ -222,8 +223,14 @@ fn offices(is_mute: bool) -> Offices {
         undelivered: node.clone().recipient(),
     };
     let book = ContactBook::open(&profile).unwrap().start();
+    let channel_book = ChannelBook::open(&profile).unwrap().start();
     let contacts = Contacts::of(PeerId([9; 32]), &book);
-    let methods = Methods { queries, saying, channels: node.clone().recipient(), contacts };
+    let methods = Methods {
+        queries,
+        saying,
+        joining: Joining::of(&channel_book, &[]).listed_by(node.clone().recipient()),
+        contacts,
+    };
     Offices { methods, notices: node.recipient() }
 }
 

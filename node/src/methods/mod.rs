@@ -5,6 +5,7 @@
 //! | `queries` | `status`, `peers` |
 //! | `saying` | `say`, `tell`, `undelivered` |
 //! | `contacts` | `contacts`, `contact_add`, `contact_show`, `contact_verify`, `contact_rename`, `contact_block`, `contact_remove` |
+//! | `joining` | `channel_join`, `channel_leave`, `channel_open`, `channel_close`, `channel_show`, `channel_export` |
 //! | here | `channels` |
 //! | `notices` | what a client is told unasked, and its numbers |
 //!
@@ -12,6 +13,7 @@
 //! what is not there yet: its [`Refusal`] says what that is, and the client asks once more.
 
 mod contacts;
+mod joining;
 pub(crate) mod notices;
 mod people;
 mod queries;
@@ -20,8 +22,8 @@ mod saying;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use actix::{MailboxError, Recipient};
-use bitchat_actors::channel_book::ListChannels;
+use actix::MailboxError;
+use bitchat_actors::channel_book::Summary;
 use bitchat_actors::mesh_manager::{ListMembers, Member};
 use bitchat_protocol::id::ChannelId;
 use futures_util::future::join_all;
@@ -32,6 +34,7 @@ use crate::rpc::{self, Refusal};
 use notices::Wish;
 
 pub(crate) use contacts::{Contacts, trust_word};
+pub(crate) use joining::Joining;
 pub(crate) use people::Person;
 pub(crate) use queries::{About, Queries};
 pub(crate) use saying::{Saying, key_of};
@@ -44,13 +47,14 @@ const METHODS: [&str; 1] = ["channels"];
 pub(crate) struct Methods {
     pub(crate) queries: Queries,
     pub(crate) saying: Saying,
-    pub(crate) channels: Recipient<ListChannels>,
+    pub(crate) joining: Joining,
     pub(crate) contacts: Contacts,
 }
 
 /// The names of all methods.
 pub(crate) fn names() -> impl Iterator<Item = &'static str> {
-    METHODS.into_iter().chain(saying::METHODS).chain(contacts::METHODS).chain(queries::METHODS)
+    let own = METHODS.into_iter().chain(saying::METHODS).chain(contacts::METHODS);
+    own.chain(joining::METHODS).chain(queries::METHODS)
 }
 
 impl Methods {
@@ -64,10 +68,14 @@ impl Methods {
         if !names().any(|known| known == method) {
             return Err(rpc::no_such_method(method, names()));
         }
-        let open = self.open(present).await?;
-        if method == "channels" {
-            return Ok(self.list(&open));
+        if let Some(answer) = self.joining.answer(method, params).await {
+            return answer;
         }
+        let all = self.joining.list().await?;
+        if method == "channels" {
+            return self.list(&all, present, params);
+        }
+        let open = OpenChannels::of_all(&all, present);
         if let Some(said) = self.say(method, params, &open).await {
             return said;
         }
@@ -108,20 +116,20 @@ impl Methods {
 
     /// The channels that are open now, the present one first.
     pub(crate) async fn open(&self, present: Option<ChannelId>) -> Result<OpenChannels, Refusal> {
-        let all = self.channels.send(ListChannels).await.map_err(restarting)?;
-        let open = all.into_iter().filter(|channel| channel.is_open);
-        let mut all: Vec<Channel> = open
-            .map(|channel| Channel { id: channel.id, name: Arc::from(channel.name.as_str()) })
-            .collect();
-        all.sort_by_key(|channel| Some(channel.id) != present);
-        let has_present = all.first().is_some_and(|first| Some(first.id) == present);
-        Ok(OpenChannels { all, has_present })
+        Ok(OpenChannels::of_all(&self.joining.list().await?, present))
     }
 
-    fn list(&self, open: &OpenChannels) -> Value {
-        let one = |channel: &Channel| json!({"id": channel.id.to_string(), "name": &*channel.name});
-        let all: Vec<Value> = open.all.iter().map(one).collect();
-        json!({"you": self.queries.about.peer.to_string(), "channels": all})
+    fn list(
+        &self,
+        all: &[Summary],
+        present: Option<ChannelId>,
+        params: &Value,
+    ) -> Result<Value, Refusal> {
+        let also_closed = rpc::flag_of(params, "all")?;
+        let mut listed: Vec<_> = all.iter().filter(|it| it.is_open || also_closed).collect();
+        listed.sort_by_key(|it| Some(it.id) != present);
+        let listed: Vec<Value> = listed.into_iter().map(joining::to_json).collect();
+        Ok(json!({"you": self.queries.about.peer.to_string(), "channels": listed}))
     }
 }
 
@@ -133,6 +141,16 @@ pub(crate) struct OpenChannels {
 }
 
 impl OpenChannels {
+    fn of_all(all: &[Summary], present: Option<ChannelId>) -> Self {
+        let open = all.iter().filter(|channel| channel.is_open);
+        let mut all: Vec<Channel> = open
+            .map(|channel| Channel { id: channel.id, name: Arc::from(channel.name.as_str()) })
+            .collect();
+        all.sort_by_key(|channel| Some(channel.id) != present);
+        let has_present = all.first().is_some_and(|first| Some(first.id) == present);
+        Self { all, has_present }
+    }
+
     /// The channel that a request names.
     pub(crate) fn of(&self, params: &Value) -> Result<&Channel, Refusal> {
         let at = match rpc::optional_string(params, "channel")? {

@@ -36,6 +36,8 @@ pub(crate) struct About {
     pub(crate) profile: String,
     pub(crate) directory: String,
     pub(crate) started: Instant,
+    /// Where members of a `#name` meet.
+    pub(crate) trackers: Vec<String>,
 }
 
 /// Whom to ask; all are started before who asks, and those at the end of a line are started again
@@ -100,7 +102,7 @@ impl Queries {
     }
 
     fn node(&self, whereabouts: &Whereabouts, now: Instant) -> StatusReport {
-        let About { peer, name, profile, directory, started } = &*self.about;
+        let About { peer, name, profile, directory, started, trackers: _ } = &*self.about;
         let listening = whereabouts.listening.clone();
         StatusReport {
             version: env!("CARGO_PKG_VERSION").into(),
