@@ -5,6 +5,7 @@
 //! | [`Dial`] | mesh manager | begins a link |
 //! | [`IncomingLink`] | UDP port | a stranger has proven a channel's key |
 //! | [`EndLink`] | mesh manager | ends a link |
+//! | [`ContactChanged`] | contact book | shows the new name, or ends the links with who is blocked now |
 //! | [`SetOwnChannels`], [`SetOwnName`] | mesh manager, console | told on to every session |
 //! | [`PeerUp`], [`PeerRefused`], [`SharedChannelsChanged`], [`PeerRenamed`] | crypto sessions | told on to the offices |
 //! | [`SubscribeMesh`], [`SubscribeChat`] | later actors | introduce themselves; told of every live link, whose session then sends to them |
@@ -23,14 +24,14 @@ use actix::{
     Recipient, WrapFuture as _,
 };
 use bitchat_protocol::channel::Standing;
-use bitchat_protocol::contact::Refusal;
+use bitchat_protocol::contact::{Refusal, Trust};
 use bitchat_protocol::id::{ChannelId, PeerId};
 use bitchat_protocol::limits::LINKS_MAX;
 use bitchat_protocol::quic::{self, CloseCode, CloseReason, Link, LinkId};
 use bitchat_protocol::session::PeerInfo;
 use bitchat_protocol::wire::Frame;
 
-use crate::contact_book::AdmitPeer;
+use crate::contact_book::{self, AdmitPeer, ContactChanged};
 use crate::crypto_session::{self, CryptoSession, OwnChannels, SetChannels, SetName, SetOffices};
 use crate::directory::{Directory, DirectoryWriter, Route};
 use crate::entropy;
@@ -278,6 +279,8 @@ pub struct Offices {
     pub incoming: Recipient<SubscribeIncoming>,
     /// Contact book.
     pub admit: Recipient<AdmitPeer>,
+    /// Contact book.
+    pub contacts: Recipient<contact_book::Subscribe>,
 }
 
 /// The actor.
@@ -479,6 +482,7 @@ impl Actor for PeerSupervisor {
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(MAILBOX);
         self.offices.incoming.do_send(SubscribeIncoming(ctx.address().recipient()));
+        self.offices.contacts.do_send(contact_book::Subscribe(ctx.address().recipient()));
     }
 }
 
@@ -599,6 +603,26 @@ impl Handler<PeerRenamed> for PeerSupervisor {
     fn handle(&mut self, PeerRenamed { link, name }: PeerRenamed, _: &mut Self::Context) {
         if let Some(Pair { stage: Stage::Up { peer, .. }, .. }) = self.pairs.get(&link) {
             self.directory.rename(peer, name);
+        }
+    }
+}
+
+impl Handler<ContactChanged> for PeerSupervisor {
+    type Result = ();
+
+    fn handle(&mut self, changed: ContactChanged, _: &mut Self::Context) {
+        let ContactChanged { peer, contact: Some(contact) } = changed else { return };
+        if contact.trust != Trust::Blocked {
+            return self.directory.rename(&peer, contact.name);
+        }
+        for pair in self.pairs.values() {
+            if let (Stage::Up { peer: linked, .. }, Some((transport, _))) =
+                (&pair.stage, &pair.transport)
+                && *linked == peer
+            {
+                let (code, reason) = (CloseCode::Refused, String::new());
+                transport.do_send(CloseLink { code, reason });
+            }
         }
     }
 }

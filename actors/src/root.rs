@@ -209,6 +209,7 @@ fn peer_supervisor(config: &Arc<Config>, offices: &Offices) -> ActorSpec<PeerSup
             observed: udp.need()?,
             incoming: udp.need()?,
             admit: slots.contact_book.need()?,
+            contacts: slots.contact_book.need()?,
         };
         let config = peer_supervisor::Config {
             own_peer: config.profile.peer_id(),

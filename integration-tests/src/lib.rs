@@ -2,6 +2,7 @@
 //! processes of their own.
 
 pub mod checker;
+pub mod control;
 pub mod faulty_tracker;
 pub mod mainline;
 pub mod namespace;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bitchat_actors::channel_book::OpenedChannel;
+use bitchat_actors::channel_book::{OpenedChannel, Summary};
 use bitchat_protocol::id::ChannelId;
 
 /// Characters of an id that are enough to mean it, if no other begins with them.
@@ -27,9 +27,25 @@ impl From<&OpenedChannel> for Channel {
     }
 }
 
-/// Finds a channel by its name (with or without `#`) or the beginning of its id. Where a contact is
-/// called like a channel, the channel is meant.
+impl From<&Summary> for Channel {
+    fn from(summary: &Summary) -> Self {
+        Self {
+            id: summary.id,
+            name: Arc::from(summary.name.as_str()),
+            is_pair: summary.pair.is_some(),
+        }
+    }
+}
+
+/// Finds a channel by its id, its name (with or without `#`) or the beginning of its id. Where a
+/// contact is called like a channel, the channel is meant.
 pub(crate) fn find(channels: &[Channel], text: &str) -> Result<usize, String> {
+    // Before names, as a channel may be called like the id of another.
+    if let Ok(id) = text.parse::<ChannelId>()
+        && let Some(at) = channels.iter().position(|channel| channel.id == id)
+    {
+        return Ok(at);
+    }
     let bare = text.trim_start_matches('#');
     let by_name = |channel: &Channel| channel.name.trim_start_matches('#') == bare;
     let by_id =
@@ -54,5 +70,33 @@ pub(crate) fn find(channels: &[Channel], text: &str) -> Result<usize, String> {
             Err(format!("no open channel is called {text}; open are: {}", names.join(", ")))
         }
         _ => Err(format!("several channels are called {text}: name one by its id")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_channel_called_like_the_id_of_another_is_not_taken_for_it() {
+        let [one, other] = [1, 2].map(|n| ChannelId([n; 32]));
+        let channel = |id, name: &str| Channel { id, name: name.into(), is_pair: false };
+        let all = [channel(other, &one.to_string()), channel(one, "#team")];
+        assert_eq!(find(&all, &one.to_string()), Ok(1));
+        assert_eq!(find(&all, "team"), Ok(1));
+        assert_eq!(find(&all, &other.to_string()[..ID_PREFIX_MIN]), Ok(0));
+        assert!(find(&all, "0202").is_err(), "too short for an id");
+    }
+
+    #[test]
+    fn a_contact_called_like_a_channel_is_not_taken_for_it() {
+        let channel =
+            |n, name: &str, is_pair| Channel { id: ChannelId([n; 32]), name: name.into(), is_pair };
+        let all = [channel(1, "team", true), channel(2, "bob", true), channel(3, "#team", false)];
+        assert_eq!(find(&all, "team"), Ok(2));
+        assert_eq!(find(&all, "bob"), Ok(1));
+        assert_eq!(find(&all, &all[0].id.to_string()), Ok(0));
+        let all = [channel(1, "team", false), channel(2, "team", true), channel(3, "team", false)];
+        assert!(find(&all, "team").is_err(), "two channels of that name");
     }
 }

@@ -6,8 +6,8 @@
 //! 1. [`cli`]: the command line, one file per noun.
 //! 2. `run`, `console`, `control`: a node until it ends, what a person has in front of it, and the
 //!    socket at which it is asked; `disguise`: what it looks like from outside.
-//! 3. `rpc`, `queries`, `report`, `lines`, `channels`: what both share: requests, the methods that
-//!    only ask, their results for programs and people.
+//! 3. `rpc`, `methods`, `report`, `lines`, `channels`: what both share: requests, what they can have a
+//!    node do, results for programs and people.
 //! 4. `doctor`: what works and what does not.
 //! 5. [`profile`], [`settings`], [`paths`], [`logging`], [`output`], [`exit`]: what holds for every command.
 
@@ -25,7 +25,7 @@ mod control;
 mod disguise;
 mod doctor;
 mod lines;
-mod queries;
+mod methods;
 mod report;
 mod rpc;
 mod run;

@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 
+use crate::exit::Exit;
 use crate::suggest;
 
 pub(crate) const PARSE_ERROR: i64 = -32700;
@@ -12,8 +13,96 @@ pub(crate) const INVALID_PARAMS: i64 = -32602;
 /// The request is right and cannot be done now.
 pub(crate) const REFUSED: i64 = -32000;
 
-/// Why a request is not done: a code and words.
-pub(crate) type Refusal = (i64, String);
+/// Why a request is not done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    pub(crate) code: i64,
+    pub(crate) text: String,
+    /// What a command ends with that fails for this.
+    pub(crate) exit: Exit,
+    /// What a program can wait for.
+    pub(crate) lacks: Option<Lack>,
+}
+
+/// What is not there yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lack {
+    /// Room: so many messages are owed to somebody.
+    Room { waiting: usize },
+    /// A link with the peer that is meant.
+    Link,
+    /// Anybody of that name.
+    Person,
+}
+
+impl Refusal {
+    /// A request that makes sense and cannot be done now.
+    pub(crate) fn now(text: impl Into<String>) -> Self {
+        Self::with(Exit::Failed, text)
+    }
+
+    /// The same, where a command ends with another code.
+    pub(crate) fn with(exit: Exit, text: impl Into<String>) -> Self {
+        Self { code: REFUSED, text: text.into(), exit, lacks: None }
+    }
+
+    /// A request whose parameters make no sense.
+    pub(crate) fn params(text: impl Into<String>) -> Self {
+        Self::of(INVALID_PARAMS, Exit::Usage, text)
+    }
+
+    /// What is named is not there.
+    pub(crate) fn not_found(text: impl Into<String>) -> Self {
+        Self::of(INVALID_PARAMS, Exit::Failed, text)
+    }
+
+    fn of(code: i64, exit: Exit, text: impl Into<String>) -> Self {
+        Self { code, text: text.into(), exit, lacks: None }
+    }
+
+    /// Says what is not there yet.
+    pub(crate) fn lacking(mut self, lack: Lack) -> Self {
+        self.lacks = Some(lack);
+        self
+    }
+
+    /// What `error` is in an answer.
+    fn to_json(&self) -> Value {
+        let mut data = json!({"exit": self.exit.code()});
+        if let Some(lack) = self.lacks {
+            data["lacks"] = match lack {
+                Lack::Room { .. } => "room",
+                Lack::Link => "link",
+                Lack::Person => "person",
+            }
+            .into();
+            if let Lack::Room { waiting } = lack {
+                data["waiting"] = waiting.into();
+            }
+        }
+        json!({"code": self.code, "message": self.text, "data": data})
+    }
+
+    /// Reads the `error` of an answer; what is not there is filled in.
+    pub(crate) fn from_json(error: &Value) -> Self {
+        let text = error["message"].as_str().unwrap_or("it refused without a word");
+        let data = &error["data"];
+        let exit = data["exit"].as_u64().and_then(|code| u8::try_from(code).ok());
+        let count = |value: &Value| value.as_u64().and_then(|count| usize::try_from(count).ok());
+        let lacks = match data["lacks"].as_str() {
+            Some("room") => Some(Lack::Room { waiting: count(&data["waiting"]).unwrap_or(1) }),
+            Some("link") => Some(Lack::Link),
+            Some("person") => Some(Lack::Person),
+            _ => None,
+        };
+        Self {
+            code: error["code"].as_i64().unwrap_or(REFUSED),
+            text: text.to_owned(),
+            exit: exit.map_or(Exit::Failed, Exit::from_code),
+            lacks,
+        }
+    }
+}
 
 /// What a request is answered with: its id, unless the client wants no answer.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,10 +126,7 @@ impl Asker {
         let id = id.as_ref()?;
         let answer = match result {
             Ok(result) => json!({"jsonrpc": "2.0", "id": id, "result": result}),
-            Err((code, text)) => {
-                let error = json!({"code": code, "message": text});
-                json!({"jsonrpc": "2.0", "id": id, "error": error})
-            }
+            Err(refusal) => json!({"jsonrpc": "2.0", "id": id, "error": refusal.to_json()}),
         };
         Some(answer.to_string())
     }
@@ -55,7 +141,7 @@ pub(crate) fn read(line: &str) -> Result<Option<Request>, (Asker, Refusal)> {
     if line.trim().is_empty() {
         return Ok(None);
     }
-    let refused = |code| move |text| (Asker::NOBODY, (code, text));
+    let refused = |code| move |text: String| (Asker::NOBODY, Refusal::of(code, Exit::Failed, text));
     let request: Value = serde_json::from_str(line)
         .map_err(|error| error.to_string())
         .map_err(refused(PARSE_ERROR))?;
@@ -64,8 +150,8 @@ pub(crate) fn read(line: &str) -> Result<Option<Request>, (Asker, Refusal)> {
 
 /// The answer to a line that could not even be read.
 pub(crate) fn unreadable(why: &str) -> String {
-    let refusal = Err((PARSE_ERROR, why.to_owned()));
-    Asker::NOBODY.answer(&refusal).unwrap_or_default()
+    let refusal = Refusal::of(PARSE_ERROR, Exit::Failed, why);
+    Asker::NOBODY.answer(&Err(refusal)).unwrap_or_default()
 }
 
 fn read_envelope(mut request: Value) -> Result<Request, String> {
@@ -92,17 +178,36 @@ pub(crate) fn no_such_method<'a>(
     let hint = suggest::nearest(unknown, known)
         .map(|nearest| format!("; did you mean {nearest}?"))
         .unwrap_or_default();
-    (NO_SUCH_METHOD, format!("no method {unknown}{hint}"))
+    Refusal::of(NO_SUCH_METHOD, Exit::Failed, format!("no method {unknown}{hint}"))
 }
 
 /// The refusal of a parameter.
 pub(crate) fn wrong(field: &str, wanted: &str) -> Refusal {
-    (INVALID_PARAMS, format!("params.{field} must be {wanted}"))
+    Refusal::params(format!("params.{field} must be {wanted}"))
 }
 
 /// A parameter that must be there and be a string.
 pub(crate) fn string_of<'a>(params: &'a Value, field: &str) -> Result<&'a str, Refusal> {
     params.get(field).and_then(Value::as_str).ok_or_else(|| wrong(field, "a string"))
+}
+
+/// A parameter that may be left out or be `null`, and else must be a string.
+pub(crate) fn optional_string<'a>(
+    params: &'a Value,
+    field: &str,
+) -> Result<Option<&'a str>, Refusal> {
+    match params.get(field) {
+        None | Some(Value::Null) => Ok(None),
+        Some(_) => string_of(params, field).map(Some),
+    }
+}
+
+/// A parameter that may be left out, which is `false`, and else must be a boolean.
+pub(crate) fn flag_of(params: &Value, field: &str) -> Result<bool, Refusal> {
+    match params.get(field) {
+        None | Some(Value::Null) => Ok(false),
+        Some(value) => value.as_bool().ok_or_else(|| wrong(field, "true or false")),
+    }
 }
 
 #[cfg(test)]
@@ -111,8 +216,8 @@ mod tests {
 
     #[track_caller]
     fn check_refused(line: &str, code: i64) {
-        let (asker, (refused, _)) = read(line).expect_err(line);
-        assert_eq!((asker, refused), (Asker::NOBODY, code), "{line}");
+        let (asker, refused) = read(line).expect_err(line);
+        assert_eq!((asker, refused.code), (Asker::NOBODY, code), "{line}");
     }
 
     #[test]
@@ -136,10 +241,26 @@ mod tests {
             "{\"jsonrpc\": \"2.0\", \"id\": \"a\", \"method\": \"x\", \"params\": {\"y\": 1}}",
         );
         assert_eq!((asks.method.as_str(), &asks.params), ("x", &json!({"y": 1})));
-        let answer: Value =
-            serde_json::from_str(&asks.asker.answer(&Err((REFUSED, "no".into()))).unwrap())
-                .unwrap();
+        let answer = asks.asker.answer(&Err(Refusal::now("no"))).unwrap();
+        let answer: Value = serde_json::from_str(&answer).unwrap();
         assert_eq!(answer["id"], "a");
-        assert_eq!(answer["error"], json!({"code": REFUSED, "message": "no"}));
+        let error = json!({"code": REFUSED, "message": "no", "data": {"exit": 1}});
+        assert_eq!(answer["error"], error);
+    }
+
+    #[test]
+    fn a_refusal_comes_back_as_it_was() {
+        let refusals = [
+            Refusal::now("no"),
+            Refusal::with(Exit::Untrusted, "another key"),
+            Refusal::params("what?"),
+            Refusal::with(Exit::Limit, "full").lacking(Lack::Room { waiting: 7 }),
+            Refusal::with(Exit::NotDelivered, "no link").lacking(Lack::Link),
+            Refusal::now("nobody").lacking(Lack::Person),
+        ];
+        for refusal in refusals {
+            assert_eq!(Refusal::from_json(&refusal.to_json()), refusal);
+        }
+        assert_eq!(Refusal::from_json(&json!(7)).exit, Exit::Failed);
     }
 }

@@ -16,11 +16,11 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::channels::Channel;
 use crate::console::{self, Console, Ending, Front};
-use crate::control::{Control, Desk, Place};
+use crate::control::{self, Control, Place};
 use crate::disguise::{self, Listen};
 use crate::exit::{Exit, Failure};
+use crate::methods::{About, Contacts, Joining, Methods, Queries, Saying};
 use crate::output::talk;
-use crate::queries::{About, Queries};
 use crate::settings::{Cipher, Settings};
 
 /// How often actors may fail before the node gives up.
@@ -48,7 +48,7 @@ pub(crate) fn run(
     supervision::install_panic_hook();
     let worn = disguise::worn(settings, &mut profile)?;
     let listen = disguise::listen(settings, &worn, &mut profile)?;
-    let about = about(&profile);
+    let about = about(&profile, settings);
     let (profile, worn) = (Arc::new(profile), Arc::new(worn));
     let config = root_config(settings, profile, open, worn, listen, talk.is_some());
     let front = talk.as_ref().map(|talk| talk.front.clone());
@@ -98,14 +98,9 @@ fn console_spec(
     let events = console::read_input(&front);
     let make = move || {
         let offices = console::Offices {
-            say: slots.chat_desk.need()?,
-            tell: slots.chat_desk.need()?,
-            undelivered: slots.chat_desk.need()?,
+            methods: methods(&about, &slots)?,
             notices: slots.chat_desk.need()?,
-            members: slots.mesh_manager.need()?,
-            contacts: slots.contact_book.need()?,
             channels: slots.channel_book.need()?,
-            queries: queries(&about, &slots)?,
         };
         let (config, front) = (config.clone(), front.clone());
         Ok(Console::new(config, offices, front, events.clone(), Arc::clone(&ending)))
@@ -117,10 +112,30 @@ fn console_spec(
 fn control_spec(place: Place, about: &Arc<About>, offices: &root::Offices) -> ChildSpec {
     let (slots, about) = (offices.clone(), Arc::clone(about));
     let make = move || {
-        let desk = Desk { queries: queries(&about, &slots)?, open: slots.channel_book.need()? };
-        Ok(Control::new(place.clone(), desk))
+        let offices = control::Offices {
+            methods: methods(&about, &slots)?,
+            notices: slots.chat_desk.need()?,
+        };
+        Ok(Control::new(place.clone(), offices))
     };
     ChildSpec::try_actor("control", make).into()
+}
+
+fn methods(about: &Arc<About>, slots: &root::Offices) -> Result<Methods, String> {
+    let trackers = &about.trackers;
+    let saying = Saying {
+        say: slots.chat_desk.need()?,
+        tell: slots.chat_desk.need()?,
+        undelivered: slots.chat_desk.need()?,
+    };
+    let channel_book = slots.channel_book.addr().ok_or("the channel book is not there")?;
+    let contact_book = slots.contact_book.addr().ok_or("the contact book is not there")?;
+    Ok(Methods {
+        queries: queries(about, slots)?,
+        saying,
+        joining: Joining::of(&channel_book, trackers),
+        contacts: Contacts::of(about.peer, &contact_book),
+    })
 }
 
 fn queries(about: &Arc<About>, slots: &root::Offices) -> Result<Queries, String> {
@@ -135,13 +150,14 @@ fn queries(about: &Arc<About>, slots: &root::Offices) -> Result<Queries, String>
     })
 }
 
-fn about(profile: &Profile) -> Arc<About> {
+fn about(profile: &Profile, settings: &Settings) -> Arc<About> {
     Arc::new(About {
         peer: profile.peer_id(),
         name: profile.display_name().map_or_else(String::new, ToString::to_string),
         profile: profile.name().to_owned(),
         directory: profile.dir().display().to_string(),
         started: clock::now(),
+        trackers: settings.trackers.default.clone(),
     })
 }
 

@@ -99,6 +99,16 @@ impl fmt::Display for ChannelId {
     }
 }
 
+impl FromStr for ChannelId {
+    type Err = ParseIdError;
+
+    fn from_str(text: &str) -> Result<Self, ParseIdError> {
+        let malformed = ParseIdError::Malformed { expected: 64 };
+        let bytes = HEXLOWER_PERMISSIVE.decode(text.as_bytes()).map_err(|_| malformed)?;
+        Ok(Self(bytes.try_into().map_err(|_| malformed)?))
+    }
+}
+
 impl fmt::Debug for ChannelId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "ChannelId({})", self.short())
@@ -158,6 +168,16 @@ mod tests {
         assert_eq!(text.len(), PeerId::TEXT_LEN);
         assert_eq!(text.parse(), Ok(id));
         assert_eq!(text.to_ascii_uppercase().parse(), Ok(id));
+    }
+
+    #[test]
+    fn a_channel_id_reads_back_from_its_text() {
+        let id = ChannelId([0xa7; 32]);
+        assert_eq!(id.to_string().parse(), Ok(id));
+        for wrong in ["", "a7", "zz", &id.to_string()[1..]] {
+            let malformed = ParseIdError::Malformed { expected: 64 };
+            assert_eq!(wrong.parse::<ChannelId>(), Err(malformed), "{wrong}");
+        }
     }
 
     #[test]

@@ -31,6 +31,28 @@ pub fn escape_for_terminal(text: &str) -> Cow<'_, str> {
     Cow::Owned(safe)
 }
 
+/// What a name, of a person or a channel, looks like on a terminal: as [`escape_for_terminal`] has
+/// it, and such that it cannot end before its end. A `:` becomes U+A789 and brackets U+2772 and
+/// U+2773, so that a name such as `alice: yes` or `team] alice` puts no words into another's mouth;
+/// spaces come one at a time, so that none makes a column of its own.
+#[must_use]
+pub fn escape_name_for_terminal(name: &str) -> String {
+    let safe = escape_for_terminal(name);
+    let mut shown = String::with_capacity(safe.len());
+    for word in safe.split_whitespace() {
+        if !shown.is_empty() {
+            shown.push(' ');
+        }
+        shown.extend(word.chars().map(|character| match character {
+            ':' => '\u{a789}',
+            '[' => '\u{2772}',
+            ']' => '\u{2773}',
+            other => other,
+        }));
+    }
+    shown
+}
+
 /// A character that takes its place on the line and does nothing else.
 const fn is_plain(character: char) -> bool {
     !matches!(character,
@@ -76,6 +98,17 @@ mod tests {
     fn a_message_stays_on_its_line() {
         check("one\r\ntwo\nthree\rfour\u{2028}five", "one⏎two⏎three⏎four⏎five");
         check("a\tb", "a b");
+    }
+
+    #[test]
+    fn a_name_does_not_end_before_its_end() {
+        let check =
+            |name: &str, shown: &str| assert_eq!(escape_name_for_terminal(name), shown, "{name}");
+        check("Ann-Marie O'Neil", "Ann-Marie O'Neil");
+        check("alice: yes", "alice\u{a789} yes");
+        check("team] alice", "team\u{2773} alice");
+        check("[private] bob", "\u{2772}private\u{2773} bob");
+        check(" bob      verified\u{a0}\u{2003}x\n", "bob verified x\u{23ce}");
     }
 
     #[test]

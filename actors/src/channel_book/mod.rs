@@ -99,7 +99,8 @@ pub struct ExportChannel {
     pub seed_only: bool,
 }
 
-/// Lists what trackers and the DHT know a channel by around now; empty: there is no such channel.
+/// Lists what trackers and the DHT know a channel by around now, at the least: some nodes announce a
+/// neighbouring day for longer. Empty: there is no such channel.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "Vec<InfoHash>")]
 pub struct ListInfohashes {
@@ -432,7 +433,7 @@ impl Handler<ListInfohashes> for ChannelBook {
     fn handle(&mut self, list: ListInfohashes, _: &mut Self::Context) -> Self::Result {
         let Ok(stored) = self.shelf.get(&list.id) else { return Vec::new() };
         let (keys, rotation) = (stored.chat.keys(), stored.chat.rotation());
-        let epochs = rotation.announced_epochs(clock::unix()).into_iter();
+        let epochs = rotation.announced_epochs(clock::unix(), Duration::ZERO).into_iter();
         epochs.map(|epoch| keys.infohash(epoch)).collect()
     }
 }

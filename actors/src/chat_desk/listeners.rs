@@ -18,6 +18,8 @@ const HELD_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// See the module.
 pub(super) struct Listeners {
     present: Vec<Recipient<Notice>>,
+    /// Told as well; whether they are there makes no difference.
+    overhearing: Vec<Recipient<Notice>>,
     /// Somebody will listen; where nobody ever does, nothing is held.
     is_expected: bool,
     held: VecDeque<Notice>,
@@ -27,8 +29,14 @@ pub(super) struct Listeners {
 
 impl Listeners {
     pub(super) const fn new(is_expected: bool) -> Self {
-        let held = VecDeque::new();
-        Self { present: Vec::new(), is_expected, held, held_bytes: 0, lost: 0 }
+        Self {
+            present: Vec::new(),
+            overhearing: Vec::new(),
+            is_expected,
+            held: VecDeque::new(),
+            held_bytes: 0,
+            lost: 0,
+        }
     }
 
     /// Tells a new one what has waited, and from now on everything.
@@ -45,9 +53,15 @@ impl Listeners {
         self.present.push(listener);
     }
 
+    /// Tells one everything from now on for which nothing is held.
+    pub(super) fn add_overhearing(&mut self, listener: Recipient<Notice>) {
+        self.overhearing.push(listener);
+    }
+
     pub(super) fn tell(&mut self, notice: Notice) {
         self.present.retain(Recipient::connected);
-        for listener in &self.present {
+        self.overhearing.retain(Recipient::connected);
+        for listener in self.present.iter().chain(&self.overhearing) {
             listener.do_send(notice.clone());
         }
         if self.present.is_empty() {
@@ -169,6 +183,22 @@ mod tests {
         stop(addr).await;
         assert_eq!(first.texts(), ["zero", "one"]);
         assert_eq!(second.texts(), ["two", "three", "four"]);
+    }
+
+    #[actix::test]
+    async fn who_overhears_is_told_and_nothing_is_lost_to_whom_it_is_meant_for() {
+        let mut listeners = Listeners::new(true);
+        let (meant, other) = (Scribe::default(), Scribe::default());
+        let addr = other.clone().start();
+        listeners.add_overhearing(addr.clone().recipient());
+        listeners.tell(heard("one"));
+        stop(addr).await;
+        listeners.tell(heard("two"));
+        let addr = meant.clone().start();
+        listeners.add(addr.clone().recipient());
+        stop(addr).await;
+        assert_eq!(other.texts(), ["one"]);
+        assert_eq!(meant.texts(), ["one", "two"]);
     }
 
     #[actix::test]

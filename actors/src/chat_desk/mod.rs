@@ -4,8 +4,9 @@
 //! |---|---|---|
 //! | [`Say`] | console | says a text in a channel |
 //! | [`Tell`] | console | says a text to one peer alone |
-//! | [`CountUndelivered`] | console | how many messages nobody has yet |
+//! | [`ListUndelivered`] | console, control | the messages that nobody has yet |
 //! | [`Subscribe`] | console | asks for every [`Notice`] from now on, and those that wait for a listener |
+//! | [`Overhear`] | control | asks for every [`Notice`] from now on; nothing waits for it |
 //! | [`ChatNews`] | peer supervisor | what peers say, and who is there |
 //! | [`MemberNews`] | mesh manager | who is there in which channel |
 //! | [`ChannelEvent`] | channel book | which channels are open |
@@ -67,15 +68,22 @@ pub struct Tell {
     pub id: Option<MessageId>,
 }
 
-/// Counts the messages said here that no peer has acknowledged yet.
+/// Lists the messages said here that no peer has acknowledged yet, oldest first; at most
+/// [`bitchat_protocol::limits::OUTBOX_MESSAGES_MAX`].
 #[derive(Debug, Clone, Copy, Message)]
-#[rtype(result = "usize")]
-pub struct CountUndelivered;
+#[rtype(result = "Vec<MessageId>")]
+pub struct ListUndelivered;
 
 /// Asks for every [`Notice`] from now on, and for those that waited, bounded, for a listener.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Subscribe(pub Recipient<Notice>);
+
+/// Asks for every [`Notice`] from now on, beside whoever it is meant for: what nobody else hears
+/// waits for the next that [`Subscribe`]s all the same.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Overhear(pub Recipient<Notice>);
 
 /// Why a text was not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -332,11 +340,11 @@ impl Handler<Tell> for ChatDesk {
     }
 }
 
-impl Handler<CountUndelivered> for ChatDesk {
-    type Result = MessageResult<CountUndelivered>;
+impl Handler<ListUndelivered> for ChatDesk {
+    type Result = Vec<MessageId>;
 
-    fn handle(&mut self, _: CountUndelivered, _: &mut Self::Context) -> Self::Result {
-        MessageResult(self.driver.machine().undelivered())
+    fn handle(&mut self, _: ListUndelivered, _: &mut Self::Context) -> Self::Result {
+        self.driver.machine().undelivered().collect()
     }
 }
 
@@ -345,6 +353,14 @@ impl Handler<Subscribe> for ChatDesk {
 
     fn handle(&mut self, Subscribe(listener): Subscribe, _: &mut Self::Context) {
         self.listeners.add(listener);
+    }
+}
+
+impl Handler<Overhear> for ChatDesk {
+    type Result = ();
+
+    fn handle(&mut self, Overhear(listener): Overhear, _: &mut Self::Context) {
+        self.listeners.add_overhearing(listener);
     }
 }
 

@@ -11,7 +11,7 @@
 //! | [`ListContacts`] | console | all contacts |
 //! | [`FindName`] | chat desk, mesh manager | the name to show for a peer |
 //! | [`AdmitPeer`] | crypto session | whether to talk to a peer, and under which name |
-//! | [`Subscribe`] | mesh manager, chat desk | asks for every [`ContactChanged`] from now on |
+//! | [`Subscribe`] | peer supervisor | asks for every [`ContactChanged`] from now on |
 //!
 //! Owns: the book and its file, `contacts` in the profile.
 //!
@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor, AsyncContext, Context, Handler, Message, MessageResult, Recipient};
-use bitchat_protocol::contact::{Admission, Book, Contact, ContactError};
+use bitchat_protocol::contact::{Admission, Book, Contact, ContactError, Refusal};
 use bitchat_protocol::id::PeerId;
 use bitchat_protocol::identity::{Card, DisplayName};
 
@@ -122,7 +122,7 @@ pub struct AdmitPeer {
 #[rtype(result = "()")]
 pub struct Subscribe(pub Recipient<ContactChanged>);
 
-/// A contact's name or trust became another, or it was removed.
+/// A contact's name, trust or alarm became another, or it was removed.
 #[derive(Debug, Clone, PartialEq, Eq, Message)]
 #[rtype(result = "()")]
 pub struct ContactChanged {
@@ -300,7 +300,11 @@ impl Handler<AdmitPeer> for ContactBook {
 
     fn handle(&mut self, admit: AdmitPeer, ctx: &mut Self::Context) -> Self::Result {
         let admission = self.book.admit(admit.peer, &admit.name, now_unix());
-        if matches!(admission, Admission::Accept { .. }) && !self.unsaved {
+        let is_noted = match &admission {
+            Admission::Accept { .. } | Admission::Refuse(Refusal::KeyConflict { .. }) => true,
+            Admission::Refuse(Refusal::Blocked) => false,
+        };
+        if is_noted && !self.unsaved {
             self.unsaved = true;
             self.save_later(ctx, SAVE_AFTER);
         }

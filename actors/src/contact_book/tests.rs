@@ -2,7 +2,7 @@ use std::fs;
 use std::path::Path;
 
 use actix::Addr;
-use bitchat_protocol::contact::{Refusal, Trust};
+use bitchat_protocol::contact::Trust;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::*;
@@ -89,6 +89,20 @@ async fn meetings_are_written_some_seconds_later() {
     assert_eq!(alice.trust, Trust::Seen);
     assert!(alice.last_seen_unix.is_some());
     assert!(book.connected());
+}
+
+#[actix::test]
+async fn who_came_with_another_key_is_written_too() {
+    tokio::time::pause();
+    let home = tempfile::tempdir().unwrap();
+    let profile = profile(home.path());
+    let book = ContactBook::open(&profile).unwrap().start();
+    book.send(add(ALICE, "Alice")).await.unwrap().unwrap();
+    let refused = book.send(admit(BOB, "Alice")).await.unwrap();
+    assert!(matches!(refused, Admission::Refuse(Refusal::KeyConflict { .. })));
+    tokio::time::sleep(SAVE_AFTER * 2).await;
+    let again = ContactBook::open(&profile).unwrap();
+    assert_eq!(again.book.get(&ALICE).unwrap().alarm.map(|alarm| alarm.peer), Some(BOB));
 }
 
 #[actix::test]

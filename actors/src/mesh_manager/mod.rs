@@ -235,7 +235,7 @@ impl MeshManager {
         self.input(Input::LeaveChannel(id), ctx);
         self.discoverers.close(id);
         // The machine tells nothing of a channel that it has left.
-        self.members.retain(|(channel, _)| *channel != id);
+        self.members.retain(|(channel, _), _| *channel != id);
         self.tell_chat(MemberNews::Closed(id));
     }
 

@@ -177,7 +177,7 @@ async fn a_chat_desk_that_comes_later_hears_of_nobody_in_a_channel_that_was_left
         incarnation: [1; 8],
         attempt: None,
         address: "127.0.0.1:4001".parse().unwrap(),
-        shared: vec![channel],
+        shared: vec![(channel, Standing::Member)],
     };
     manager.send(up).await.unwrap();
     let desk = || {
@@ -186,7 +186,8 @@ async fn a_chat_desk_that_comes_later_hears_of_nobody_in_a_channel_that_was_left
     };
     let (first, mut news) = desk();
     manager.send(first).await.unwrap();
-    assert_eq!(news.recv().await, Some(MemberNews::Up { channel, peer }));
+    let standing = Standing::Member;
+    assert_eq!(news.recv().await, Some(MemberNews::Up { channel, peer, standing }));
     manager.send(ChannelEvent::Closed(channel)).await.unwrap();
     let (second, mut news) = desk();
     manager.send(second).await.unwrap();

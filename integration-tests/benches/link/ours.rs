@@ -11,7 +11,7 @@ use actix::{
     WrapFuture as _,
 };
 use actix_rt::System;
-use bitchat_actors::contact_book::AdmitPeer;
+use bitchat_actors::contact_book::{self, AdmitPeer};
 use bitchat_actors::directory::Directory;
 use bitchat_actors::peer_supervisor::{
     self, ChatNews, Dial, LinkNews, PeerSupervisor, SetOwnChannels, SubscribeChat, SubscribeMesh,
@@ -57,6 +57,12 @@ impl Handler<AdmitPeer> for Doorkeeper {
     }
 }
 
+impl Handler<contact_book::Subscribe> for Doorkeeper {
+    type Result = ();
+
+    fn handle(&mut self, _: contact_book::Subscribe, _: &mut Context<Self>) {}
+}
+
 fn endpoint(cipher: Cipher) -> EndpointConfig {
     EndpointConfig {
         suites: match cipher {
@@ -93,6 +99,7 @@ impl Node {
             observed: udp.clone().recipient(),
             incoming: udp.clone().recipient(),
             admit: Doorkeeper.start().recipient(),
+            contacts: Doorkeeper.start().recipient(),
         };
         let config = peer_supervisor::Config {
             own_peer: peer,

@@ -1,6 +1,7 @@
 //! Whole nodes in processes of their own, against real trackers: one story a test.
 
 mod alone;
+mod attached;
 mod bad_input;
 mod clock;
 mod dht;

@@ -1,7 +1,5 @@
 //! `bitchat chat`, `bitchat run` and `bitchat seed`: the commands that start a node.
 
-use std::sync::Arc;
-
 use actix::Actor as _;
 use bitchat_actors::channel_book::{ChannelBook, ListChannels, Summary};
 use bitchat_actors::root::Open;
@@ -64,7 +62,7 @@ pub(super) fn chat(arguments: &ChatArguments, context: &Context) -> Result<Exit,
     let joined = channels.iter().filter(|channel| channel.pair.is_none());
     let open = Open::These(joined.map(|channel| channel.id).collect());
     let talk = Talk {
-        channels: channels.iter().map(known).collect(),
+        channels: channels.iter().map(Channel::from).collect(),
         front: Front::choose(context.global.json, arguments.plain, context.global.color()),
         linger: arguments.linger.unwrap_or(settings.chat.linger).0,
         receipts,
@@ -120,14 +118,6 @@ fn is_new(text: &str) -> bool {
         || text.starts_with("bitchat:")
         || text.ends_with(".chat")
         || std::path::Path::new(text).is_file()
-}
-
-fn known(summary: &Summary) -> Channel {
-    Channel {
-        id: summary.id,
-        name: Arc::from(summary.name.as_str()),
-        is_pair: summary.pair.is_some(),
-    }
 }
 
 /// The channels named, joined first if needed; all of the profile when none is.

@@ -2,22 +2,20 @@
 
 use std::io::{self, BufRead as _, IsTerminal as _, Read as _};
 
-use actix::{Actor as _, Addr};
-use bitchat_actors::contact_book::{
-    AddContact, BlockContact, ContactBook, EditError, FindContact, ListContacts, RemoveContact,
-    RenameContact, VerifyContact,
-};
-use bitchat_protocol::contact::{Contact, ContactError, Trust};
-use bitchat_protocol::id::PeerId;
-use bitchat_protocol::identity::{Card, DisplayName, safety_words};
+use actix::Actor as _;
+use bitchat_actors::clock;
+use bitchat_actors::contact_book::ContactBook;
 use bitchat_protocol::text::escape_for_terminal;
 use clap::Subcommand;
+use serde::Deserialize as _;
 use serde_json::{Value, json};
 
-use super::{Context, ask};
+use super::Context;
 use crate::exit::{Exit, Failure};
+use crate::methods::Contacts;
 use crate::output::talk;
 use crate::profile;
+use crate::report::{ContactReport, OTHER_VERSION, safe_name};
 
 /// Bytes of what a person types when asked for safety words.
 const ANSWER_BYTES_MAX: u64 = 1024;
@@ -25,9 +23,10 @@ const ANSWER_BYTES_MAX: u64 = 1024;
 /// `bitchat contact ...`
 #[derive(Debug, Subcommand)]
 pub enum ContactCommand {
-    /// Add a person by their card
+    /// Add a person by their card, or one who was met in a channel
     Add {
-        /// The card: bitchat:contact?...
+        /// The card: bitchat:contact?...; or a name, an id or the beginning of the id
+        #[arg(value_name = "CARD|WHO")]
         card: String,
         /// Your own name for them instead of the one on the card
         #[arg(long)]
@@ -75,101 +74,94 @@ pub(super) fn run(command: &ContactCommand, context: &Context) -> Result<(), Fai
     let profile = profile::open(&context.global)?;
     actix_rt::System::new().block_on(async {
         let book = ContactBook::open(&profile)?.start();
-        with_book(command, context, profile.peer_id(), &book).await
+        let contacts = Contacts::of(profile.peer_id(), &book);
+        with_book(command, context, &contacts).await
     })
+}
+
+/// The contact book that is asked.
+struct Book<'a>(&'a Contacts);
+
+impl Book<'_> {
+    async fn call(&self, method: &str, params: Value) -> Result<Value, Failure> {
+        let answer = self.0.answer(method, &params, None).await;
+        let answer = answer.ok_or_else(|| Failure::new(Exit::Internal, "no such method"))?;
+        answer.map_err(|refusal| Failure::new(refusal.exit, escape_for_terminal(&refusal.text)))
+    }
+
+    async fn contact(&self, method: &str, params: Value) -> Result<ContactReport, Failure> {
+        read(self.call(method, params).await?)
+    }
 }
 
 async fn with_book(
     command: &ContactCommand,
     context: &Context,
-    own: PeerId,
-    book: &Addr<ContactBook>,
+    contacts: &Contacts,
 ) -> Result<(), Failure> {
+    let book = Book(contacts);
+    let named = |contact: &String| json!({"contact": contact});
     match command {
         ContactCommand::Add { card, name } => {
-            let card: Card =
-                card.parse().map_err(|error| Failure::usage(format!("not a card: {error}")))?;
-            let our_name = name.as_deref().map(read_name).transpose()?;
-            let contact = ask(book.send(AddContact { card, our_name })).await?.map_err(edited)?;
-            show(&contact, context)
+            let given = if card.starts_with("bitchat:") { "card" } else { "contact" };
+            let added = book.call("contact_add", json!({given: card, "name": name})).await?;
+            show(added, context)
         }
         ContactCommand::List => {
-            for contact in ask(book.send(ListContacts)).await? {
-                show(&contact, context)?;
+            let mut all = book.call("contacts", json!({})).await?;
+            for contact in all["contacts"].as_array_mut().map(std::mem::take).unwrap_or_default() {
+                show(contact, context)?;
             }
             Ok(())
         }
         ContactCommand::Show { contact } => {
-            let contact = find(book, contact).await?;
-            show_with_words(&contact, &safety_words(&own, &contact.peer), context)
+            let shown = book.call("contact_show", named(contact)).await?;
+            let text = read(shown.clone())?.describe_whole(now());
+            context.output.data(text, &shown)
         }
         ContactCommand::Verify { contact, yes, words } => {
-            let contact = find(book, contact).await?;
-            let ours = safety_words(&own, &contact.peer);
-            if !yes {
-                compare(&contact, &ours, words.as_deref(), context)?;
-            }
-            let verify = VerifyContact { peer: contact.peer };
-            show(&ask(book.send(verify)).await?.map_err(edited)?, context)
+            let answer = match (words, yes) {
+                (Some(words), _) => json!({"contact": contact, "words": words}),
+                (None, true) => json!({"contact": contact, "yes": true}),
+                (None, false) => {
+                    let shown = book.contact("contact_show", named(contact)).await?;
+                    compare(&shown, context)?
+                }
+            };
+            show(book.call("contact_verify", answer).await?, context)
         }
         ContactCommand::Rename { contact, name } => {
-            let peer = find(book, contact).await?.peer;
-            let rename = RenameContact { peer, name: read_name(name)? };
-            show(&ask(book.send(rename)).await?.map_err(edited)?, context)
+            let params = json!({"contact": contact, "name": name});
+            show(book.call("contact_rename", params).await?, context)
         }
         ContactCommand::Block { contact } => {
-            // Somebody who is not in the book can be blocked by id.
-            let peer = match contact.parse() {
-                Ok(peer) => peer,
-                Err(_) => find(book, contact).await?.peer,
-            };
-            show(&ask(book.send(BlockContact { peer })).await?.map_err(edited)?, context)
+            show(book.call("contact_block", named(contact)).await?, context)
         }
         ContactCommand::Remove { contact } => {
-            let peer = find(book, contact).await?.peer;
-            let gone = ask(book.send(RemoveContact { peer })).await?.map_err(edited)?;
-            talk(format_args!("{} is forgotten", escape_for_terminal(&gone.name)));
+            let gone = book.contact("contact_remove", named(contact)).await?;
+            talk(format_args!("{} is forgotten", safe_name(&gone.name)));
             Ok(())
         }
     }
 }
 
-/// Finds out whether the other side has the same safety words.
-fn compare(
-    contact: &Contact,
-    ours: &str,
-    theirs: Option<&str>,
-    context: &Context,
-) -> Result<(), Failure> {
-    let name = escape_for_terminal(&contact.name);
-    let theirs = match theirs {
-        Some(words) => words.to_owned(),
-        None => {
-            let peer = contact.peer.to_string();
-            context.output.data(ours, &json!({"peer": peer, "safety_words": ours}))?;
-            if !io::stdin().is_terminal() {
-                let text = format!(
-                    "{name} is not verified yet: compare these words over a call or in person, \
-                     then say --yes if they are the same, or --words with what {name} has"
-                );
-                return Err(Failure::usage(text));
-            }
-            let typed = ask_for_words(&name)?;
-            if typed.trim() == "yes" {
-                return Ok(());
-            }
-            typed
-        }
-    };
-    let digits = |text: &str| text.chars().filter(char::is_ascii_digit).collect::<String>();
-    if digits(&theirs) == digits(ours) {
-        return Ok(());
+/// Shows our safety words, and asks what the other side has: what `contact_verify` is to be told.
+fn compare(contact: &ContactReport, context: &Context) -> Result<Value, Failure> {
+    let (name, ours) = (safe_name(&contact.name), contact.safety_words.as_deref().unwrap_or(""));
+    context.output.data(ours, &json!({"peer": contact.id, "safety_words": ours}))?;
+    if !io::stdin().is_terminal() {
+        let text = format!(
+            "{name} is not verified yet: compare these words over a call or in person, \
+             then say --yes if they are the same, or --words with what {name} has"
+        );
+        return Err(Failure::usage(text));
     }
-    let text = format!(
-        "these are NOT the safety words: this is not {name}'s key, or somebody sits between you; \
-         {name} was not verified, and is not to be trusted before the cards are compared another way"
-    );
-    Err(Failure::new(Exit::Untrusted, text))
+    let typed = ask_for_words(&name)?;
+    // By id, so that it is the key whose words were shown.
+    Ok(match typed.trim() {
+        "yes" => json!({"contact": contact.id, "yes": true}),
+        words => json!({"contact": contact.id, "words": words}),
+    })
 }
 
 fn ask_for_words(name: &str) -> Result<String, Failure> {
@@ -185,59 +177,15 @@ fn ask_for_words(name: &str) -> Result<String, Failure> {
     Ok(typed)
 }
 
-async fn find(book: &Addr<ContactBook>, text: &str) -> Result<Contact, Failure> {
-    ask(book.send(FindContact { text: text.to_owned() }))
-        .await?
-        .map_err(|error| Failure::failed(error.to_string()))
+fn show(contact: Value, context: &Context) -> Result<(), Failure> {
+    let text = read(contact.clone())?.describe(now());
+    context.output.data(text, &contact)
 }
 
-fn read_name(name: &str) -> Result<DisplayName, Failure> {
-    DisplayName::new(name.trim())
-        .map_err(|error| Failure::usage(format!("{name:?} cannot be a name: {error}")))
+fn read(contact: Value) -> Result<ContactReport, Failure> {
+    ContactReport::deserialize(contact).map_err(|_| Failure::failed(OTHER_VERSION))
 }
 
-fn edited(error: EditError) -> Failure {
-    let exit = match &error {
-        EditError::Refused(ContactError::Conflict { .. }) => Exit::Untrusted,
-        EditError::Refused(ContactError::Full) => Exit::Limit,
-        EditError::Refused(_) | EditError::NotSaved(_) => Exit::Failed,
-    };
-    Failure::new(exit, error.to_string())
-}
-
-fn show(contact: &Contact, context: &Context) -> Result<(), Failure> {
-    let name = escape_for_terminal(&contact.name);
-    let text = format!("{name:<24} {:<8} {}", word(contact.trust), contact.peer);
-    context.output.data(text, &to_json(contact))
-}
-
-fn show_with_words(contact: &Contact, words: &str, context: &Context) -> Result<(), Failure> {
-    let theirs = contact.their_name.as_ref().map_or("none", DisplayName::as_str);
-    let text = format!(
-        "name          {}\ntheir name    {}\nid            {}\ntrust         {}\nsafety words  {words}",
-        escape_for_terminal(&contact.name),
-        escape_for_terminal(theirs),
-        contact.peer,
-        word(contact.trust),
-    );
-    let mut json = to_json(contact);
-    json["safety_words"] = words.into();
-    context.output.data(text, &json)
-}
-
-fn to_json(contact: &Contact) -> Value {
-    json!({
-        "name": &*contact.name, "trust": word(contact.trust), "id": contact.peer.to_string(),
-        "their_name": contact.their_name.as_ref().map(DisplayName::as_str),
-        "last_seen_unix": contact.last_seen_unix,
-    })
-}
-
-const fn word(trust: Trust) -> &'static str {
-    match trust {
-        Trust::Seen => "seen",
-        Trust::Known => "known",
-        Trust::Verified => "verified",
-        Trust::Blocked => "blocked",
-    }
+fn now() -> u64 {
+    clock::unix().as_secs()
 }

@@ -65,7 +65,7 @@ fn ask(context: &Context, method: &str, params: &Value) -> Result<Value, Failure
     }
     match control::ask(&data_dir.join(name), method, params) {
         Asked::Answered(result) => Ok(result),
-        Asked::Refused(text) => Err(Failure::failed(escape_for_terminal(&text))),
+        Asked::Refused(refusal) => Err(Failure::failed(escape_for_terminal(&refusal.text))),
         Asked::Nobody => Err(Failure::failed(format!(
             "no node runs in profile {name}: start one with `bitchat run` or `bitchat chat`, or look \
              what is wrong with `bitchat doctor`"

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use actix::Recipient;
-use bitchat_actors::chat_desk::CountUndelivered;
+use bitchat_actors::chat_desk::ListUndelivered;
 use bitchat_actors::supervision::Stopper;
 use bitchat_protocol::id::MessageId;
 use bitchat_protocol::limits::OUTBOX_MESSAGES_MAX;
@@ -35,7 +35,7 @@ struct Course {
     /// is repeated under a key after its delivery stays here, too, until all is delivered.
     owed: BTreeSet<MessageId>,
     /// Who holds that.
-    desk: Option<Recipient<CountUndelivered>>,
+    desk: Option<Recipient<ListUndelivered>>,
 }
 
 impl Ending {
@@ -124,7 +124,7 @@ impl Ending {
 
     /// Names the chat desk of a console that begins; how many messages were lost with another one
     /// that was there before.
-    pub(super) fn meet(&self, desk: Recipient<CountUndelivered>) -> usize {
+    pub(super) fn meet(&self, desk: Recipient<ListUndelivered>) -> usize {
         let course = &mut *self.lock();
         if course.desk.as_ref() == Some(&desk) {
             return 0;
@@ -157,11 +157,11 @@ mod tests {
         type Context = Context<Self>;
     }
 
-    impl Handler<CountUndelivered> for Desk {
-        type Result = usize;
+    impl Handler<ListUndelivered> for Desk {
+        type Result = Vec<MessageId>;
 
-        fn handle(&mut self, _: CountUndelivered, _: &mut Self::Context) -> usize {
-            0
+        fn handle(&mut self, _: ListUndelivered, _: &mut Self::Context) -> Self::Result {
+            Vec::new()
         }
     }
 

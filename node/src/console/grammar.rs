@@ -3,10 +3,16 @@
 use crate::suggest;
 
 /// Commands, with what follows them and what they do.
-pub(crate) const COMMANDS: [(&str, &str, &str); 6] = [
+pub(crate) const COMMANDS: [(&str, &str, &str); 12] = [
     ("/msg", "WHO TEXT", "say something to one person alone"),
     ("/to", "CHANNEL", "say what follows in another channel"),
     ("/peers", "", "who is linked, and with whom"),
+    ("/contacts", "[WHO]", "the people in the contact book, or all about one"),
+    ("/add", "WHO|CARD [NAME]", "add somebody from a channel or by card"),
+    ("/verify", "WHO", "show the safety words to compare"),
+    ("/rename", "WHO NAME", "call a contact something else"),
+    ("/block", "WHO", "refuse every link with somebody"),
+    ("/forget", "WHO", "forget a contact, also that it was blocked"),
     ("/help", "", "this list"),
     ("/quit", "", "leave at once"),
     ("//", "TEXT", "a message that begins with a slash"),
@@ -25,6 +31,8 @@ pub(crate) enum Typed {
     To(String),
     /// Who is there.
     Peers,
+    /// Something about a person.
+    Contact(ContactLine),
     /// What can be typed.
     Help,
     /// The end.
@@ -35,6 +43,28 @@ pub(crate) enum Typed {
     /// Not understood, in words.
     Wrong(String),
 }
+
+/// What a line wants of the contact book.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ContactLine {
+    /// All contacts.
+    List,
+    /// All about one.
+    Show(String),
+    /// Add somebody, by card or as seen in a channel.
+    Add { who: String, name: Option<String> },
+    /// The safety words, or the answer to them: `yes`, or what the other person has.
+    Verify { who: String, answer: Option<String> },
+    /// Another name.
+    Rename { who: String, name: String },
+    /// No link any more.
+    Block(String),
+    /// Out of the book.
+    Forget(String),
+}
+
+/// Commands that begin with somebody's name.
+const NAMING: [&str; 7] = ["/msg", "/contacts", "/add", "/verify", "/rename", "/block", "/forget"];
 
 /// Reads a line.
 pub(crate) fn read(line: &str) -> Typed {
@@ -59,6 +89,9 @@ pub(crate) fn read(line: &str) -> Typed {
         "/to" if rest.is_empty() => Typed::Wrong("say which channel: /to CHANNEL".into()),
         "/to" => Typed::To(rest.to_owned()),
         "/peers" => Typed::Peers,
+        "/contacts" | "/add" | "/verify" | "/rename" | "/block" | "/forget" => {
+            read_contact(command, rest)
+        }
         "/help" => Typed::Help,
         "/quit" => Typed::Quit,
         #[cfg(feature = "fault-injection")]
@@ -73,6 +106,30 @@ pub(crate) fn read(line: &str) -> Typed {
             ))
         }
     }
+}
+
+fn read_contact(command: &str, rest: &str) -> Typed {
+    let (who, rest) = split_name(rest);
+    let some = |text: &str| (!text.is_empty()).then(|| unquoted(text).to_owned());
+    let who = who.to_owned();
+    Typed::Contact(match command {
+        "/contacts" if who.is_empty() => ContactLine::List,
+        _ if who.is_empty() => return Typed::Wrong(format!("say whom: {command} WHO")),
+        "/contacts" => ContactLine::Show(who),
+        "/add" => ContactLine::Add { who, name: some(rest) },
+        "/verify" => ContactLine::Verify { who, answer: some(rest) },
+        "/rename" => match some(rest) {
+            Some(name) => ContactLine::Rename { who, name },
+            None => return Typed::Wrong("say the new name: /rename WHO NAME".into()),
+        },
+        "/block" => ContactLine::Block(who),
+        _ => ContactLine::Forget(who),
+    })
+}
+
+/// A name that may stand in quotation marks.
+fn unquoted(text: &str) -> &str {
+    text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text)
 }
 
 /// The first word, and what follows it.
@@ -91,10 +148,10 @@ fn split_name(text: &str) -> (&str, &str) {
     }
 }
 
-/// The name that is being typed at the end of a line, where `/msg` wants one: where it begins, and
+/// The name that is being typed at the end of a line, where a command wants one: where it begins, and
 /// what there is of it without its quotation mark.
 pub(crate) fn open_name(line: &str) -> Option<(usize, &str)> {
-    let rest = line.strip_prefix("/msg")?;
+    let rest = NAMING.iter().find_map(|command| line.strip_prefix(command))?;
     let typed = rest.trim_start();
     if typed.len() == rest.len() {
         return None;
@@ -106,7 +163,7 @@ pub(crate) fn open_name(line: &str) -> Option<(usize, &str)> {
     (!ends).then_some((line.len() - typed.len(), name))
 }
 
-/// A name as `/msg` takes it; `None` for one that cannot be written so that nobody else is meant.
+/// A name as commands take it; `None` for one that cannot be written so that nobody else is meant.
 pub(crate) fn written(name: &str) -> Option<String> {
     match (name.contains(char::is_whitespace), name.contains('"')) {
         (false, false) => Some(name.to_owned()),
@@ -135,6 +192,28 @@ mod tests {
         assert_eq!(read("/to team"), Typed::To("team".into()));
         assert_eq!(read("/quit"), Typed::Quit);
         assert!(matches!(read("/msg bob"), Typed::Wrong(_)));
+    }
+
+    #[test]
+    fn what_is_wanted_of_the_contact_book_is_read_with_names_of_several_words() {
+        let check = |line: &str, wanted: ContactLine| {
+            assert_eq!(read(line), Typed::Contact(wanted), "{line}");
+        };
+        check("/contacts", ContactLine::List);
+        check("/contacts \"Alice B\"", ContactLine::Show("Alice B".into()));
+        check("/add bob", ContactLine::Add { who: "bob".into(), name: None });
+        let name = Some("My Bob".to_owned());
+        check("/add bob \"My Bob\"", ContactLine::Add { who: "bob".into(), name });
+        check("/verify bob", ContactLine::Verify { who: "bob".into(), answer: None });
+        let answer = Some("yes".to_owned());
+        check("/verify \"bob yes\" yes", ContactLine::Verify { who: "bob yes".into(), answer });
+        let (who, name) = ("bob".to_owned(), "Bob the builder".to_owned());
+        check("/rename bob Bob the builder", ContactLine::Rename { who, name });
+        check("/block /quit", ContactLine::Block("/quit".into()));
+        check("/forget bob", ContactLine::Forget("bob".into()));
+        for line in ["/add", "/verify  ", "/rename bob", "/block"] {
+            assert!(matches!(read(line), Typed::Wrong(_)), "{line}");
+        }
     }
 
     #[test]

@@ -1,17 +1,16 @@
-//! Standard input and output as JSON-RPC: what requests do, and notices as notifications.
+//! Standard input and output as JSON-RPC: the methods of [`crate::methods`], and those of this
+//! connection.
 
 use actix::Context;
-use bitchat_actors::chat_desk::Notice;
-use bitchat_protocol::id::{ChannelId, MessageId, PeerId};
 use serde_json::{Value, json};
 
-use super::{Console, Refused, To};
+use super::{Console, saying};
 use crate::exit::Exit;
-use crate::queries::{self, Channels};
+use crate::methods;
 use crate::rpc::{self, Asker, REFUSED, Refusal, Request};
 
-/// Beside those of [`queries`].
-const METHODS: [&str; 4] = ["say", "tell", "quit", "help"];
+/// Those of this connection.
+const METHODS: [&str; 3] = ["subscribe", "help", "quit"];
 
 impl Console {
     pub(super) fn on_json(&mut self, line: &str, ctx: &mut Context<Self>) {
@@ -20,7 +19,7 @@ impl Console {
             Ok(None) => return,
             Err((asker, refusal)) => return self.answer(&asker, Err(refusal)),
         };
-        if let Err(refusal) = self.on_request(&asker, &method, &params, ctx) {
+        if let Err(refusal) = self.on_request(&asker, &method, params, ctx) {
             self.answer(&asker, Err(refusal));
         }
     }
@@ -29,25 +28,14 @@ impl Console {
         &mut self,
         asker: &Asker,
         method: &str,
-        params: &Value,
+        params: Value,
         ctx: &mut Context<Self>,
     ) -> Result<(), Refusal> {
         match method {
-            "say" => {
-                let to = To::Channel(self.channels().of(params)?.id);
-                let (text, key) = (text_of(params)?, key_of(params)?);
-                let asker = asker.clone();
-                self.say(to, text, key, None, ctx, move |console, said| {
-                    console.answer_said(&asker, said)
-                });
-            }
-            "tell" => {
-                let who = rpc::string_of(params, "to")?.to_owned();
-                let (text, key) = (text_of(params)?, key_of(params)?);
-                self.tell(asker.clone(), who, text, key, ctx);
-            }
+            "say" | "tell" => self.on_say(asker.clone(), method, params, ctx)?,
+            "subscribe" => self.subscribe(asker.clone(), params, ctx),
             "help" => {
-                let all: Vec<&str> = METHODS.into_iter().chain(queries::METHODS).collect();
+                let all: Vec<&str> = methods::names().chain(METHODS).collect();
                 self.answer(asker, Ok(json!({"methods": all})));
             }
             "quit" => {
@@ -56,7 +44,7 @@ impl Console {
             }
             #[cfg(feature = "fault-injection")]
             "panic" => {
-                let actor = rpc::string_of(params, "actor")?;
+                let actor = rpc::string_of(&params, "actor")?;
                 let found = bitchat_actors::supervision::fault::panic_actor(actor);
                 self.answer(asker, Ok(json!({"found": found})));
             }
@@ -66,65 +54,54 @@ impl Console {
                 bitchat_actors::clock::fault::set_seconds_ahead(ahead);
                 self.answer(asker, Ok(json!({})));
             }
-            query if queries::METHODS.contains(&query) => self.query(asker, query, params, ctx),
-            unknown => {
-                let known = METHODS.into_iter().chain(queries::METHODS);
-                return Err(rpc::no_such_method(unknown, known));
+            other => {
+                if !methods::names().any(|known| known == other) {
+                    return Err(rpc::no_such_method(other, methods::names().chain(METHODS)));
+                }
+                let (asker, answer) = (asker.clone(), self.call(other, &params));
+                self.when(answer, ctx, move |console, answer, _| console.answer(&asker, answer));
             }
         }
         Ok(())
     }
 
-    fn tell(
+    /// Says something under the client's key or one of ours, so that it is known whose delivery to
+    /// wait for.
+    fn on_say(
         &mut self,
         asker: Asker,
-        who: String,
-        text: String,
-        key: Option<MessageId>,
+        method: &str,
+        mut params: Value,
         ctx: &mut Context<Self>,
-    ) {
-        self.with_peer(who, None, ctx, move |console, peer, ctx| match peer {
-            Ok(peer) => console.say(To::Peer(peer), text, key, None, ctx, move |console, said| {
-                console.answer_said(&asker, said);
-            }),
-            Err(refused) => console.answer(&asker, Err((REFUSED, refused.text))),
-        });
-    }
-
-    fn query(&mut self, asker: &Asker, method: &str, params: &Value, ctx: &mut Context<Self>) {
-        let (queries, channels) = (self.offices.queries.clone(), self.channels());
-        let (asker, method, params) = (asker.clone(), method.to_owned(), params.clone());
-        let answer = async move { queries.answer(&method, &params, &channels).await };
-        self.when(answer, ctx, move |console, answer, _| {
-            if let Some(answer) = answer {
-                console.answer(&asker, answer);
-            }
-        });
-    }
-
-    fn channels(&self) -> Channels {
-        Channels { all: self.config.channels.clone(), has_present: true }
-    }
-
-    fn answer_said(&mut self, asker: &Asker, said: Result<MessageId, Refused>) {
-        match said {
-            Ok(message) => self.answer(asker, Ok(json!({"id": message.to_string()}))),
-            Err(refused) => {
-                self.ending.note_refused(refused.exit);
-                self.answer(asker, Err((REFUSED, refused.text)));
-            }
+    ) -> Result<(), Refusal> {
+        let id = methods::key_of(&params)?.unwrap_or_else(saying::new_id);
+        if let Some(fields) = params.as_object_mut() {
+            fields.insert("key".into(), id.to_string().into());
         }
+        self.ending.note_saying(id);
+        let said = self.call(method, &params);
+        self.when(said, ctx, move |console, said, _| {
+            if let Err(refusal) = &said {
+                console.ending.note_settled(&id);
+                // What was wrong with the request itself is noted with the answer.
+                if refusal.code == REFUSED {
+                    console.ending.note_refused(refusal.exit);
+                }
+            }
+            console.answer(&asker, said);
+        });
+        Ok(())
     }
 
     /// Answers a request; a notification of the client's (one without an id) gets no answer, and
     /// what became of it is told on stderr.
-    fn answer(&mut self, asker: &Asker, result: Result<Value, Refusal>) {
+    pub(super) fn answer(&mut self, asker: &Asker, result: Result<Value, Refusal>) {
         if result.is_err() {
             self.ending.note_refused(Exit::Failed);
         }
         match (asker.answer(&result), result) {
             (Some(answer), _) => self.front.answer(answer),
-            (None, Err((_, text))) => self.front.talk(&text),
+            (None, Err(refusal)) => self.front.talk(&refusal.text),
             (None, Ok(_)) => {}
         }
     }
@@ -132,52 +109,5 @@ impl Console {
     /// Answers a line that is no JSON.
     pub(super) fn print_parse_error(&self, text: &str) {
         self.front.answer(rpc::unreadable(text));
-    }
-}
-
-/// What a notice looks like; `seq` counts them from 1.
-pub(super) fn notification(notice: &Notice, seq: u64) -> String {
-    let (method, mut params) = match notice {
-        Notice::Heard { channel, from, name, id, unix_ms, text } => (
-            "message",
-            json!({
-                "channel": channel.map(|channel| channel.to_string()),
-                "from": from.to_string(), "name": &**name, "id": id.to_string(),
-                "unix_ms": unix_ms, "text": text,
-            }),
-        ),
-        Notice::Delivered { id, channel, by, name } => (
-            "delivered",
-            json!({
-                "id": id.to_string(), "by": by.to_string(), "name": &**name,
-                "channel": channel.map(|channel| channel.to_string()),
-            }),
-        ),
-        Notice::MemberUp { channel, peer, name } => ("member_up", member(channel, peer, name)),
-        Notice::MemberDown { channel, peer, name } => ("member_down", member(channel, peer, name)),
-        Notice::SeederUp { channel, peer, name } => ("seeder_up", member(channel, peer, name)),
-        Notice::SeederDown { channel, peer, name } => ("seeder_down", member(channel, peer, name)),
-        Notice::Warning { text, code } => ("warning", json!({"text": text, "code": code})),
-    };
-    params["seq"] = seq.into();
-    json!({"jsonrpc": "2.0", "method": method, "params": params}).to_string()
-}
-
-fn member(channel: &ChannelId, peer: &PeerId, name: &str) -> Value {
-    json!({"channel": channel.to_string(), "peer": peer.to_string(), "name": name})
-}
-
-fn text_of(params: &Value) -> Result<String, Refusal> {
-    rpc::string_of(params, "text").map(ToOwned::to_owned)
-}
-
-/// The idempotency key: a message id of the client's own.
-fn key_of(params: &Value) -> Result<Option<MessageId>, Refusal> {
-    match params.get("key") {
-        None | Some(Value::Null) => Ok(None),
-        Some(_) => rpc::string_of(params, "key")?
-            .parse()
-            .map(Some)
-            .map_err(|_| rpc::wrong("key", "32 hexadecimal digits")),
     }
 }

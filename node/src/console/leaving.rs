@@ -3,21 +3,28 @@
 use std::time::{Duration, Instant};
 
 use actix::{AsyncContext as _, Context};
-use bitchat_actors::chat_desk::CountUndelivered;
 use bitchat_actors::clock;
+use serde_json::Value;
 
 use super::Console;
 use crate::exit::Exit;
+use crate::rpc::Refusal;
 
 /// Between two looks at whether everything is delivered, at the end of the input.
 const LINGER_STEP: Duration = Duration::from_millis(50);
 
 impl Console {
+    /// How many messages nobody has yet.
+    fn count_undelivered(&self) -> impl Future<Output = Result<usize, Refusal>> + use<> {
+        let messages = self.call("undelivered", &Value::Null);
+        async move { Ok(messages.await?["messages"].as_array().map_or(0, Vec::len)) }
+    }
+
     /// Leaves at once; says what nobody has got.
     pub(super) fn quit(&mut self, ctx: &mut Context<Self>) {
         self.is_over = true;
         let waiting = usize::from(self.is_waiting);
-        let count = self.offices.undelivered.send(CountUndelivered);
+        let count = self.count_undelivered();
         self.when(count, ctx, move |console, count, _| {
             // A desk that is about to be started again cannot be asked.
             let count = waiting + count.unwrap_or_else(|_| console.ending.owed());
@@ -39,7 +46,7 @@ impl Console {
     }
 
     fn linger_until(&mut self, deadline: Instant, ctx: &mut Context<Self>) {
-        let count = self.offices.undelivered.send(CountUndelivered);
+        let count = self.count_undelivered();
         self.when(count, ctx, move |console, count, ctx| match count {
             Ok(0) => {
                 console.ending.note_all_settled();
@@ -57,7 +64,7 @@ impl Console {
     }
 
     pub(super) fn give_up(&mut self, count: usize) {
-        let text = self.in_vain(&format!("nobody took {}", messages(count)));
+        let text = self.within_linger(&format!("nobody took {}", messages(count)));
         self.front.talk(&format!("not delivered: {text}"));
         self.finish(Exit::NotDelivered);
     }

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | a line | standard input, by a thread | a message, a command or a JSON-RPC request |
 //! | [`Notice`] | chat desk | what is shown |
-//! | [`ChannelEvent`] | channel book | what else is open: the channels of pairs come and go |
+//! | [`ChannelEvent`] | channel book | which channels there are to talk in |
 //!
 //! One line is dealt with at a time, and the next one is read when it is done: a slow node is felt
 //! by whoever writes to it.
@@ -12,12 +12,12 @@
 //! Owns: nothing but the present channel. Lost on a crash: that, and the line being dealt with.
 //! What is printed: `docs/headless.md`.
 
+mod contacts;
 mod ending;
 mod front;
 mod grammar;
 mod json;
 mod leaving;
-mod people;
 mod plain;
 mod prompt;
 mod saying;
@@ -25,23 +25,24 @@ mod saying;
 mod tests;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use actix::{
     Actor, ActorFutureExt as _, AsyncContext as _, Context, Handler, Recipient, WrapFuture as _,
 };
 use bitchat_actors::channel_book::{self, ChannelEvent};
-use bitchat_actors::chat_desk::{CountUndelivered, Notice, Say, Subscribe, Tell};
-use bitchat_actors::contact_book::FindContact;
-use bitchat_actors::mesh_manager::ListMembers;
+use bitchat_actors::chat_desk::{Notice, Subscribe};
+use bitchat_protocol::id::ChannelId;
+use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use crate::channels::Channel;
 use crate::exit::Exit;
 use crate::lines::LineError;
-use crate::queries::Queries;
-use saying::{Refused, To};
+use crate::methods::Methods;
+use crate::methods::notices::{self, Sequence, Wish};
+use crate::rpc::{Asker, Refusal};
+use saying::To;
 
 pub(crate) use ending::Ending;
 pub(crate) use front::{Form, Front};
@@ -62,15 +63,14 @@ pub(crate) enum Event {
 #[derive(Debug, Clone)]
 pub(crate) struct Events {
     input: Arc<tokio::sync::Mutex<mpsc::Receiver<Event>>>,
-    /// Number of the last notification.
-    seq: Arc<AtomicU64>,
+    sequence: Sequence,
 }
 
 /// Reads standard input on a thread of its own.
 pub(crate) fn read_input(front: &Front) -> Events {
     let (sender, receiver) = mpsc::channel(LINES_AHEAD);
     front.read_into(sender);
-    Events { input: Arc::new(tokio::sync::Mutex::new(receiver)), seq: Arc::default() }
+    Events { input: Arc::new(tokio::sync::Mutex::new(receiver)), sequence: Sequence::default() }
 }
 
 /// How a console behaves.
@@ -87,14 +87,9 @@ pub(crate) struct Config {
 /// Whom a console talks to; all are started before it.
 #[derive(Debug)]
 pub(crate) struct Offices {
-    pub(crate) say: Recipient<Say>,
-    pub(crate) tell: Recipient<Tell>,
-    pub(crate) undelivered: Recipient<CountUndelivered>,
+    pub(crate) methods: Methods,
     pub(crate) notices: Recipient<Subscribe>,
-    pub(crate) members: Recipient<ListMembers>,
-    pub(crate) contacts: Recipient<FindContact>,
     pub(crate) channels: Recipient<channel_book::Subscribe>,
-    pub(crate) queries: Queries,
 }
 
 /// The actor.
@@ -105,6 +100,10 @@ pub(crate) struct Console {
     events: Events,
     ending: Arc<Ending>,
     present: usize,
+    /// Whose safety words were shown last, by id.
+    compared: Option<String>,
+    /// Which notices a program wants to be told.
+    wish: Wish,
     /// Whether the next line is being waited for.
     is_reading: bool,
     /// Questions of ours that are not answered yet; until then no line is read.
@@ -130,6 +129,8 @@ impl Console {
             events,
             ending,
             present: 0,
+            compared: None,
+            wish: Wish::default(),
             is_reading: false,
             asked: 0,
             is_waiting: false,
@@ -139,6 +140,30 @@ impl Console {
 
     fn present(&self) -> Option<&Channel> {
         self.config.channels.get(self.present)
+    }
+
+    /// Has a method done; the channel meant where it names none is the present one.
+    fn call(
+        &self,
+        method: &str,
+        params: &Value,
+    ) -> impl Future<Output = Result<Value, Refusal>> + use<> {
+        let (methods, present) = (self.offices.methods.clone(), self.present().map(|it| it.id));
+        let (method, params) = (method.to_owned(), params.clone());
+        async move { methods.call(&method, &params, present).await }
+    }
+
+    /// Tells a program that is told everything from the start only what it wishes.
+    fn subscribe(&mut self, asker: Asker, params: Value, ctx: &mut Context<Self>) {
+        let (methods, present) = (self.offices.methods.clone(), self.present().map(|it| it.id));
+        let wish = async move { methods.open(present).await?.wish(&params) };
+        self.when(wish, ctx, move |console, wish, _| {
+            let answer = wish.map(|wish| {
+                console.wish = wish;
+                json!({"seq": console.events.sequence.last()})
+            });
+            console.answer(&asker, answer);
+        });
     }
 
     /// Waits for the next line, when nothing else is to be done before.
@@ -205,13 +230,47 @@ impl Console {
 }
 
 impl Console {
+    /// Another client of the node has opened a channel, or it was open at the start; or it has
+    /// another name now.
+    fn on_opened(&mut self, channel: Channel) {
+        if let Some(known) = self.config.channels.iter_mut().find(|known| known.id == channel.id) {
+            *known = channel;
+            return;
+        }
+        self.config.channels.push(channel.clone());
+        // Those with contacts come by themselves, as many as there are contacts.
+        if self.front.form() == Form::Text && !channel.is_pair {
+            let label = self.label(&channel);
+            self.front.notify(format!("* {label} is open now; /to says what follows in it"));
+        }
+    }
+
+    fn on_closed(&mut self, id: &ChannelId) {
+        let Some(at) = self.config.channels.iter().position(|known| known.id == *id) else {
+            return;
+        };
+        let label = self.label(&self.config.channels[at]);
+        let gone = self.config.channels.remove(at);
+        let was_present = self.present == at;
+        if self.present > at {
+            self.present -= 1;
+        } else if was_present {
+            // What is typed for one must not be said in another that nobody has named.
+            self.present = usize::MAX;
+        }
+        if self.front.form() == Form::Text && (was_present || !gone.is_pair) {
+            let next = if was_present { "; say where to talk with /to CHANNEL" } else { "" };
+            self.front.notify(format!("* {label} is closed{next}"));
+        }
+    }
+
     /// Tells what a part that failed has cost, where this console is not the first.
     fn tell_losses(&mut self) {
         if self.ending.set_busy(false) {
             self.ending.note_refused(Exit::Failed);
             self.front.talk("a part of the node failed; the line being dealt with may not be done");
         }
-        let lost = self.ending.meet(self.offices.undelivered.clone());
+        let lost = self.ending.meet(self.offices.methods.saying.undelivered.clone());
         if lost > 0 {
             let text = format!(
                 "a part of the node failed, and {} of yours that nobody is known to have with it; \
@@ -237,8 +296,10 @@ impl Console {
         }
         match self.front.form() {
             Form::Json => {
-                let seq = self.events.seq.fetch_add(1, Ordering::Relaxed) + 1;
-                self.front.notify(json::notification(notice, seq));
+                if self.wish.covers(notice) {
+                    let seq = self.events.sequence.next();
+                    self.front.notify(notices::notification(notice, seq));
+                }
             }
             Form::Text => self.show_text(notice),
         }
@@ -249,8 +310,8 @@ impl Actor for Console {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        self.offices.channels.do_send(channel_book::Subscribe(ctx.address().recipient()));
         self.offices.notices.do_send(Subscribe(ctx.address().recipient()));
+        self.offices.channels.do_send(channel_book::Subscribe(ctx.address().recipient()));
         let front = self.front.clone();
         let closed = async move { front.closed().await };
         // That nobody reads any more is an end, and no failure.
@@ -269,30 +330,14 @@ impl Handler<ChannelEvent> for Console {
     type Result = ();
 
     fn handle(&mut self, event: ChannelEvent, _: &mut Self::Context) {
-        let at = |id| self.config.channels.iter().position(|channel| channel.id == id);
         match event {
             ChannelEvent::Opened(opened) | ChannelEvent::Changed(opened) => {
-                let channel = Channel::from(&*opened);
-                match at(channel.id) {
-                    Some(at) => self.config.channels[at] = channel,
-                    // What cannot be read can only be seeded.
-                    None if opened.keys.is_member() => self.config.channels.push(channel),
-                    None => {}
+                // What cannot be read can only be seeded.
+                if opened.keys.is_member() {
+                    self.on_opened(Channel::from(&*opened));
                 }
             }
-            ChannelEvent::Closed(id) => {
-                let Some(at) = at(id) else { return };
-                let gone = self.config.channels.remove(at);
-                match self.present {
-                    present if present == at => {
-                        self.present = 0;
-                        let text = format!("{} is closed", plain::label(&gone));
-                        self.front.talk(&text);
-                    }
-                    present if present > at => self.present -= 1,
-                    _ => {}
-                }
-            }
+            ChannelEvent::Closed(id) => self.on_closed(&id),
         }
     }
 }

@@ -2,14 +2,17 @@
 
 use actix::Context;
 use bitchat_actors::chat_desk::Notice;
-use bitchat_actors::mesh_manager::ListMembers;
 use bitchat_protocol::id::{ChannelId, MessageId};
 use bitchat_protocol::text::escape_for_terminal;
+use serde::Deserialize as _;
+use serde_json::json;
 
 use super::grammar::{COMMANDS, Typed, read};
-use super::{Channel, Console, Refused, To};
+use super::{Channel, Console, To};
+use crate::channels;
 use crate::exit::Exit;
-use crate::report::{PeersReport, safe_name};
+use crate::report::{OTHER_VERSION, PeersReport, safe_name};
+use crate::rpc::Refusal;
 
 /// Stands where the channel's name stands, when something was said to us alone.
 const PRIVATE: &str = "private";
@@ -20,7 +23,7 @@ impl Console {
         if !self.front.is_prompt() {
             return;
         }
-        let labels: Vec<_> = self.config.channels.iter().map(label).collect();
+        let labels: Vec<_> = self.config.channels.iter().map(|it| self.label(it)).collect();
         let text = format!("* in {}; a line is a message, /help lists commands", labels.join(", "));
         self.front.answer(text);
     }
@@ -29,26 +32,16 @@ impl Console {
         match read(&line) {
             Typed::Nothing => {}
             Typed::Say(text) => match self.present().map(|channel| channel.id) {
-                Some(channel) => {
-                    let (to, deadline) = (To::Channel(channel), self.patience());
-                    self.say(to, text, None, deadline, ctx, Self::note_said);
-                }
-                None => self.refuse("there is no channel to say it in"),
+                Some(channel) => self.say(To::Channel(channel), text, ctx),
+                None => self.refuse("there is no channel to say it in; /to CHANNEL names one"),
             },
-            Typed::Msg { who, text } => {
-                let deadline = self.patience();
-                self.with_peer(who, deadline, ctx, move |console, peer, ctx| match peer {
-                    Ok(peer) => {
-                        console.say(To::Peer(peer), text, None, deadline, ctx, Self::note_said);
-                    }
-                    Err(refused) => console.note_said(Err(refused)),
-                });
-            }
-            Typed::To(channel) => match self.find_channel(&channel) {
+            Typed::Msg { who, text } => self.say(To::Person(who), text, ctx),
+            Typed::To(channel) => match channels::find(&self.config.channels, &channel) {
                 Ok(at) => self.present = at,
                 Err(error) => self.refuse(&error),
             },
             Typed::Peers => self.list_peers(ctx),
+            Typed::Contact(line) => self.on_contact(line, ctx),
             Typed::Help => self.front.answer(help()),
             Typed::Quit => self.quit(ctx),
             #[cfg(feature = "fault-injection")]
@@ -60,31 +53,46 @@ impl Console {
         }
     }
 
-    fn refuse(&mut self, text: &str) {
+    pub(super) fn refuse(&mut self, text: &str) {
         self.ending.note_refused(Exit::Failed);
         self.front.talk(text);
     }
 
-    fn note_said(&mut self, said: Result<MessageId, Refused>) {
-        if let Err(refused) = said {
-            self.ending.note_refused(refused.exit);
-            self.front.talk(&format!("not sent: {}", refused.text));
-        }
+    /// The same, with what a command would end with.
+    pub(super) fn refuse_for(&mut self, refusal: &Refusal) {
+        self.ending.note_refused(refusal.exit);
+        self.front.talk(&escape_for_terminal(&refusal.text));
     }
 
     fn list_peers(&mut self, ctx: &mut Context<Self>) {
         for channel in self.config.channels.clone() {
-            let members = self.offices.members.send(ListMembers { channel: channel.id });
-            self.when(members, ctx, move |console, members, _| {
-                let peers = PeersReport::from(&members.unwrap_or_default());
-                console.front.answer(peers.describe(&label(&channel)));
+            let peers = self.call("peers", &json!({"channel": channel.id.to_string()}));
+            self.when(peers, ctx, move |console, peers, _| match peers {
+                Ok(peers) => match PeersReport::deserialize(peers) {
+                    Ok(report) => console.front.answer(report.describe(&console.label(&channel))),
+                    Err(_) => console.refuse(OTHER_VERSION),
+                },
+                Err(refusal) => console.refuse(&refusal.text),
             });
         }
     }
 
     fn label_of(&self, id: &ChannelId) -> String {
         let known = self.config.channels.iter().find(|channel| channel.id == *id);
-        known.map_or_else(|| id.short(), label)
+        known.map_or_else(|| id.short(), |channel| self.label(channel))
+    }
+
+    /// A channel's name as it stands in brackets; with a part of its id where another open channel
+    /// has the same.
+    pub(super) fn label(&self, channel: &Channel) -> String {
+        let label = label(channel);
+        let is_same = |other: &Channel| {
+            other.id != channel.id && other.name.to_lowercase() == channel.name.to_lowercase()
+        };
+        if self.config.channels.iter().any(is_same) {
+            return format!("{label} {}", channel.id.short());
+        }
+        label
     }
 
     pub(super) fn show_text(&self, notice: &Notice) {
@@ -123,12 +131,12 @@ pub(super) fn label(channel: &Channel) -> String {
     if &*channel.name == PRIVATE {
         return format!("{PRIVATE} {}", channel.id.short());
     }
-    escape_for_terminal(&channel.name).into_owned()
+    safe_name(&channel.name)
 }
 
 fn help() -> String {
     let line = |(command, operands, what): &(&str, &str, &str)| {
-        format!("* {:<16} {what}", format!("{command} {operands}"))
+        format!("* {:<22} {what}", format!("{command} {operands}"))
     };
     COMMANDS.iter().map(line).collect::<Vec<_>>().join("\n")
 }

@@ -181,7 +181,9 @@ impl Completer for Words {
             commands.filter(|command| command.starts_with(word)).map(suggest).collect()
         } else {
             let names = lock(&self.0);
-            let found = names.iter().filter(|name| name.starts_with(word));
+            // Nobody is called such that completing the name at the beginning makes a command of it.
+            let is_fit = |name: &&String| start > 0 || !name.starts_with('/');
+            let found = names.iter().filter(|name| name.starts_with(word)).filter(is_fit);
             if name.is_some() {
                 found.filter_map(|name| grammar::written(name)).map(suggest).collect()
             } else {
@@ -223,7 +225,7 @@ mod tests {
 
     #[track_caller]
     fn check(line: &str, expected: &[(&str, usize)]) {
-        let names = ["alice", "albert", "bob", "Bob B"].map(str::to_owned);
+        let names = ["alice", "albert", "bob", "Bob B", "/quit"].map(str::to_owned);
         let mut words = Words(Arc::new(Mutex::new(names.into())));
         let result = words.complete(line, line.len());
         let found: Vec<_> =
@@ -238,6 +240,14 @@ mod tests {
         check("hé bo", &[("bob", 4)]);
         check("say /pe", &[]);
         check("hello Bo", &[("Bob B", 6)]);
+    }
+
+    #[test]
+    fn a_name_is_never_completed_to_a_command() {
+        check("", &[("Bob B", 0), ("albert", 0), ("alice", 0), ("bob", 0)]);
+        check("/q", &[("/quit", 0)]);
+        check("/block /q", &[("/quit", 7)]);
+        check("/verify al", &[("albert", 8), ("alice", 8)]);
     }
 
     #[test]

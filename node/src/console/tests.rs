@@ -4,18 +4,22 @@ use std::io::{self, Write};
 use std::sync::Mutex;
 
 use actix::Message;
-use bitchat_actors::chat_desk::SayError;
-use bitchat_actors::mesh_manager::{Completeness, Member, Members};
+use bitchat_actors::channel_book::{ChannelBook, ListChannels, OpenedChannel, Summary};
+use bitchat_actors::chat_desk::{ListUndelivered, Say, SayError, Tell};
+use bitchat_actors::contact_book::ContactBook;
+use bitchat_actors::mesh_manager::{Completeness, ListMembers, Member, Members};
 use bitchat_actors::supervision::{ChildSpec, Slot, Strategy, Supervisor};
 use bitchat_actors::udp_port::{CountDrops, Drops, FindWhereabouts, Whereabouts};
-use bitchat_protocol::channel::Standing;
+use bitchat_actors::vault::Profile;
+use bitchat_protocol::channel::{ChannelKeys, ChannelSecret, Kind, Rotation, Standing};
 use bitchat_protocol::chat::SayError as Unfit;
-use bitchat_protocol::contact::{Contact, ContactError, Trust};
+use bitchat_protocol::crypto::Rng;
 use bitchat_protocol::id::{ChannelId, MessageId, PeerId};
+use bitchat_protocol::identity::{Card, DisplayName, safety_words};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::queries::About;
+use crate::methods::{About, Contacts, Joining, Queries, Saying};
 
 const TEAM: ChannelId = ChannelId([1; 32]);
 const OTHER: ChannelId = ChannelId([2; 32]);
@@ -55,24 +59,21 @@ impl Actor for Neighbour {
 }
 
 impl Neighbour {
-    fn take(&self, to: To, text: &str, id: Option<MessageId>) -> Result<MessageId, SayError> {
+    fn take(&self, to: Said, id: Option<MessageId>) -> Result<MessageId, SayError> {
         let mut world = self.0.lock().unwrap();
         if world.full > 0 {
             world.full -= 1;
             return Err(Unfit::OutboxFull { waiting: 7 }.into());
         }
-        if matches!(to, To::Peer(_)) && world.unlinked > 0 {
+        let (channel, peer, text) = to;
+        if peer.is_some() && world.unlinked > 0 {
             world.unlinked -= 1;
             return Err(Unfit::NotLinked.into());
         }
         if text.len() > 100 {
             return Err(Unfit::TooLong { len: text.len() }.into());
         }
-        let (channel, peer) = match to {
-            To::Channel(channel) => (Some(channel), None),
-            To::Peer(peer) => (None, Some(peer)),
-        };
-        world.said.push((channel, peer, text.to_owned()));
+        world.said.push((channel, peer, text));
         world.keys.push(id);
         let id = id.unwrap_or(MessageId([world.said.len() as u8; 16]));
         if world.is_deaf {
@@ -90,7 +91,7 @@ impl Handler<Say> for Neighbour {
     type Result = Result<MessageId, SayError>;
 
     fn handle(&mut self, say: Say, _: &mut Self::Context) -> Self::Result {
-        self.take(To::Channel(say.channel), &say.text, say.id)
+        self.take((Some(say.channel), None, say.text), say.id)
     }
 }
 
@@ -98,15 +99,40 @@ impl Handler<Tell> for Neighbour {
     type Result = Result<MessageId, SayError>;
 
     fn handle(&mut self, tell: Tell, _: &mut Self::Context) -> Self::Result {
-        self.take(To::Peer(tell.peer), &tell.text, tell.id)
+        self.take((None, Some(tell.peer), tell.text), tell.id)
     }
 }
 
-impl Handler<CountUndelivered> for Neighbour {
-    type Result = usize;
+impl Handler<ListUndelivered> for Neighbour {
+    type Result = Vec<MessageId>;
 
-    fn handle(&mut self, _: CountUndelivered, _: &mut Self::Context) -> usize {
-        self.0.lock().unwrap().undelivered
+    fn handle(&mut self, _: ListUndelivered, _: &mut Self::Context) -> Self::Result {
+        vec![MessageId([0; 16]); self.0.lock().unwrap().undelivered]
+    }
+}
+
+impl Handler<ListChannels> for Neighbour {
+    type Result = Vec<Summary>;
+
+    fn handle(&mut self, _: ListChannels, _: &mut Self::Context) -> Self::Result {
+        let summary = |(id, name): (ChannelId, &str), is_open| Summary {
+            id,
+            name: DisplayName::new(name).unwrap(),
+            kind: Kind::Open,
+            pair: None,
+            rotation: Rotation::Fixed,
+            is_member: true,
+            founder: None,
+            trackers: Vec::new(),
+            nodes: Vec::new(),
+            is_open,
+        };
+        let closed = (ChannelId([3; 32]), "closed");
+        vec![
+            summary((TEAM, "team"), true),
+            summary((OTHER, "#other"), true),
+            summary(closed, false),
+        ]
     }
 }
 
@@ -118,12 +144,6 @@ impl Handler<Subscribe> for Neighbour {
         world.news.iter().for_each(|notice| listener.do_send(notice.clone()));
         world.listeners.push(listener);
     }
-}
-
-impl Handler<bitchat_actors::channel_book::Subscribe> for Neighbour {
-    type Result = ();
-
-    fn handle(&mut self, _: bitchat_actors::channel_book::Subscribe, _: &mut Self::Context) {}
 }
 
 impl Handler<ListMembers> for Neighbour {
@@ -159,17 +179,13 @@ impl Handler<CountDrops> for Neighbour {
     }
 }
 
-impl Handler<FindContact> for Neighbour {
-    type Result = Result<Contact, ContactError>;
-
-    fn handle(&mut self, find: FindContact, _: &mut Self::Context) -> Self::Result {
-        if find.text != "friend" {
-            return Err(ContactError::NotFound(find.text));
-        }
-        let (name, trust) = ("friend".into(), Trust::Known);
-        let (their_name, added_unix, last_seen_unix) = (None, 0, None);
-        Ok(Contact { peer: ALICE, name, their_name, trust, added_unix, last_seen_unix })
-    }
+/// The books of a profile in which ALICE is "friend", and nothing else is.
+fn books(home: &std::path::Path) -> (Contacts, actix::Addr<ChannelBook>) {
+    let profile = Profile::create(home, "default", None, None).unwrap();
+    let book = ContactBook::open(&profile).unwrap().start();
+    let card = Card { peer: ALICE, name: DisplayName::new("friend").unwrap() };
+    book.do_send(bitchat_actors::contact_book::AddContact { card, our_name: None });
+    (Contacts::of(PeerId([9; 32]), &book), ChannelBook::open(&profile).unwrap().start())
 }
 
 /// Makes a console panic.
@@ -182,6 +198,19 @@ impl Handler<Break> for Console {
 
     fn handle(&mut self, _: Break, _: &mut Self::Context) {
         panic!("asked to");
+    }
+}
+
+/// Whether what is typed now is said there.
+#[derive(Message)]
+#[rtype(result = "bool")]
+struct IsIn(ChannelId);
+
+impl Handler<IsIn> for Console {
+    type Result = bool;
+
+    fn handle(&mut self, IsIn(id): IsIn, _: &mut Self::Context) -> bool {
+        self.present().is_some_and(|channel| channel.id == id)
     }
 }
 
@@ -242,6 +271,7 @@ fn play_over(
 ) -> Played {
     let (out, talk) = (Sheet::default(), Sheet::default());
     let front = Front::over(form, input, Box::new(out.clone()), Box::new(talk.clone()));
+    let home = tempfile::tempdir().unwrap();
     let world = Arc::new(Mutex::new(world));
     let ending = Arc::new(Ending::default());
     let channel = |id, name: &str| Channel { id, name: name.into(), is_pair: false };
@@ -251,21 +281,18 @@ fn play_over(
         receipts: true,
     };
     let (ends, console_front) = (Arc::clone(&ending), front.clone());
+    let home = &home;
     let neighbours = Arc::clone(&world);
     actix_rt::System::new().block_on(async move {
         let neighbour = Neighbour(neighbours).start();
+        let (contacts, channels) = books(home.path());
         let events = read_input(&console_front);
         let exits = Arc::clone(&ends);
         let make = move || {
             let offices = Offices {
-                say: neighbour.clone().recipient(),
-                tell: neighbour.clone().recipient(),
-                undelivered: neighbour.clone().recipient(),
+                methods: methods(&neighbour, contacts.clone(), &channels),
                 notices: neighbour.clone().recipient(),
-                members: neighbour.clone().recipient(),
-                contacts: neighbour.clone().recipient(),
-                channels: neighbour.clone().recipient(),
-                queries: queries(&neighbour),
+                channels: channels.clone().recipient(),
             };
             let (config, front) = (config.clone(), console_front.clone());
             Ok(Console::new(config, offices, front, events.clone(), Arc::clone(&exits)))
@@ -289,15 +316,20 @@ fn play_over(
     }
 }
 
-fn queries(neighbour: &actix::Addr<Neighbour>) -> Queries {
+fn methods(
+    neighbour: &actix::Addr<Neighbour>,
+    contacts: Contacts,
+    channels: &actix::Addr<ChannelBook>,
+) -> Methods {
     let about = About {
         peer: PeerId([9; 32]),
         name: "me".into(),
         profile: "default".into(),
         directory: "/nowhere".into(),
         started: bitchat_actors::clock::now(),
+        trackers: Vec::new(),
     };
-    Queries {
+    let queries = Queries {
         about: Arc::new(about),
         members: neighbour.clone().recipient(),
         sources: Vec::new(),
@@ -305,7 +337,36 @@ fn queries(neighbour: &actix::Addr<Neighbour>) -> Queries {
         lan: bitchat_actors::supervision::Line::to_nobody(),
         whereabouts: neighbour.clone().recipient(),
         drops: neighbour.clone().recipient(),
+    };
+    let saying = Saying {
+        say: neighbour.clone().recipient(),
+        tell: neighbour.clone().recipient(),
+        undelivered: neighbour.clone().recipient(),
+    };
+    Methods {
+        queries,
+        saying,
+        joining: Joining::of(channels, &[]).listed_by(neighbour.clone().recipient()),
+        contacts,
     }
+}
+
+fn keys(seed: u8) -> ChannelKeys {
+    ChannelKeys::member(ChannelSecret::generate(&mut Rng::from_seed([seed; 32])))
+}
+
+/// A channel that another client has opened, or with a contact.
+fn opened(name: &str, keys: ChannelKeys, only: Option<PeerId>) -> Arc<OpenedChannel> {
+    Arc::new(OpenedChannel {
+        name: name.into(),
+        kind: only.map_or(Kind::Open, |_| Kind::Pair),
+        only,
+        keys,
+        trackers: Vec::new(),
+        nodes: Vec::new(),
+        rotation: Rotation::Fixed,
+        last_known: Vec::new(),
+    })
 }
 
 fn member(peer: PeerId, name: &str) -> Member {
@@ -481,11 +542,90 @@ fn who_leaves_while_a_line_waits_has_not_delivered_it() {
 }
 
 #[test]
+fn a_program_is_told_of_the_channels_it_wishes_for_without_a_gap() {
+    let subscribe = |channels: Value| json!({"jsonrpc": "2.0", "id": 1, "method": "subscribe", "params": {"channels": channels}});
+    let say = |channel: &str| json!({"jsonrpc": "2.0", "id": 2, "method": "say", "params": {"channel": channel, "text": "x"}});
+    let lines =
+        [subscribe(json!(["#other"])), say("team"), say("other"), say("team"), say("other")];
+    let input = lines.map(|line| line.to_string()).join("\n");
+    let played = play(Form::Json, input.as_bytes(), World::default());
+    assert_eq!(played.answers()[0]["result"], json!({"seq": 0}));
+    let told: Vec<_> =
+        played.json().into_iter().filter(|line| line["method"] == "delivered").collect();
+    let seqs: Vec<_> = told.iter().map(|line| line["params"]["seq"].as_u64().unwrap()).collect();
+    assert_eq!(seqs, [1, 2], "{}", played.out);
+    assert!(told.iter().all(|line| line["params"]["channel"] == OTHER.to_string()));
+
+    for channels in [json!("team"), json!([5]), json!(["closed"])] {
+        let played = play(Form::Json, subscribe(channels).to_string().as_bytes(), World::default());
+        assert_eq!(played.answers()[0]["error"]["code"], -32602);
+    }
+}
+
+#[test]
 fn another_channel_is_the_present_one_from_then_on() {
     let played = play(Form::Text, b"one\n/to other\ntwo\n/to nowhere\nthree\n", World::default());
     let channels: Vec<_> = played.said.iter().map(|(channel, ..)| channel.unwrap()).collect();
     assert_eq!(channels, [TEAM, OTHER, OTHER]);
     assert!(played.talk.contains("no open channel is called nowhere; open are: team"));
+}
+
+#[test]
+fn who_talks_where_a_channel_closes_says_first_where_to_go_on() {
+    let (input, mut lines) = io::pipe().unwrap();
+    let input = Box::new(io::BufReader::new(input));
+    let played = play_over(Form::Text, input, World::default(), |slot, _| {
+        actix_rt::spawn(async move {
+            let console = standing(&slot, None).await;
+            console.send(ChannelEvent::Opened(opened("#Other", keys(7), None))).await.unwrap();
+            console.send(ChannelEvent::Closed(TEAM)).await.unwrap();
+            writeln!(lines, "for the team alone\n/to {OTHER}\nfor all").unwrap();
+        });
+    });
+    assert_eq!(played.said, [(Some(OTHER), None, "for all".to_owned())]);
+    assert!(played.talk.contains("there is no channel to say it in"), "{}", played.talk);
+    let lines: Vec<_> = played.out.lines().collect();
+    let opened = lines[0].strip_prefix("* #Other ").expect("told apart by its id");
+    assert!(opened.ends_with(" is open now; /to says what follows in it"), "{}", played.out);
+    assert_eq!(lines[1], "* team is closed; say where to talk with /to CHANNEL");
+}
+
+#[test]
+fn channels_with_contacts_come_and_go_without_a_line_and_go_by_the_contact_s_name() {
+    let (input, mut lines) = io::pipe().unwrap();
+    let input = Box::new(io::BufReader::new(input));
+    let [bob, ann] = [opened("bob", keys(7), Some(BOB)), opened("ann", keys(8), Some(ALICE))];
+    let ids = [bob.keys.id(), ann.keys.id()];
+    let played = play_over(Form::Text, input, World::default(), move |slot, _| {
+        actix_rt::spawn(async move {
+            let console = standing(&slot, None).await;
+            let blind = ChannelKeys::seeder(keys(9).seed_key().clone(), keys(9).public_key());
+            let events = [
+                ChannelEvent::Opened(bob),
+                ChannelEvent::Opened(ann),
+                ChannelEvent::Changed(opened("Bob from work", keys(7), Some(BOB))),
+                ChannelEvent::Opened(opened("blind", blind, None)),
+                ChannelEvent::Closed(ids[1]),
+            ];
+            for event in events {
+                console.send(event).await.unwrap();
+            }
+            writeln!(lines, "/to bob\n/to ann\n/to blind\n/to Bob from work").unwrap();
+            while !console.send(IsIn(ids[0])).await.unwrap() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            console.send(ChannelEvent::Closed(ids[0])).await.unwrap();
+            writeln!(lines, "for bob alone\n/to team\nfor the team").unwrap();
+        });
+    });
+    assert_eq!(played.said, [(Some(TEAM), None, "for the team".to_owned())]);
+    for gone in ["bob", "ann", "blind"] {
+        let words = format!("no open channel is called {gone};");
+        assert!(played.talk.contains(&words), "{}", played.talk);
+    }
+    assert!(played.talk.contains("there is no channel to say it in"), "{}", played.talk);
+    let lines: Vec<_> = played.out.lines().filter(|line| !line.contains("delivered")).collect();
+    assert_eq!(lines, ["* Bob from work is closed; say where to talk with /to CHANNEL"]);
 }
 
 #[test]
@@ -536,6 +676,25 @@ fn who_is_asked_to_leave_says_what_nobody_has_unless_a_warning_says_more() {
 
 #[test]
 fn nobody_can_forge_a_line_by_a_name_or_a_text() {
+    for name in ["/quit", "[private] bob", "* x", "bitchat: WARNING", "a\n[team] bob", "team] bob"]
+    {
+        let news = vec![
+            heard(Some(TEAM), name, "hi"),
+            Notice::MemberUp { channel: TEAM, peer: ALICE, name: name.into() },
+        ];
+        let played = play(Form::Text, b"", World { news, ..World::default() });
+        let lines: Vec<_> = played.out.lines().collect();
+        assert_eq!(lines.len(), 2, "{}", played.out);
+        assert!(lines[0].starts_with("[team] ") && lines[0].ends_with(": hi"), "{}", lines[0]);
+        let brackets = |line: &str| line.matches(['[', ']']).count();
+        assert_eq!((brackets(lines[0]), lines[0].matches(':').count()), (2, 1), "{}", lines[0]);
+        assert!(
+            lines[1].starts_with("* ") && lines[1].ends_with(" is here [team]"),
+            "{}",
+            lines[1]
+        );
+        assert_eq!((brackets(lines[1]), played.talk.as_str()), (2, ""), "{}", lines[1]);
+    }
     let news = vec![
         heard(Some(TEAM), "mallory: x", "a\n[team] alice: b\u{1b}[2J\u{202e}"),
         heard(None, "alice", "secret"),
@@ -557,6 +716,8 @@ fn nobody_can_forge_a_line_by_a_name_or_a_text() {
 fn a_channel_called_private_is_not_taken_for_what_is_said_to_us_alone() {
     let channel = Channel { id: OTHER, name: "private".into(), is_pair: false };
     assert_eq!(plain::label(&channel), "private 02020202");
+    let channel = Channel { id: OTHER, name: "team] alice: yes".into(), is_pair: false };
+    assert!(!plain::label(&channel).contains([']', ':']), "nor does it end before its end");
 }
 
 #[test]
@@ -567,6 +728,57 @@ fn who_is_there_is_listed_with_each_ones_view() {
     assert!(played.out.contains("* team: 2 of 2 linked, mesh full\n"), "{}", played.out);
     let line = played.out.lines().find(|line| line.starts_with("*   alice ")).unwrap();
     assert!(line.contains("127.0.0.1:4000") && line.contains("with: bob; not with: nobody"));
+}
+
+#[test]
+fn people_are_listed_added_renamed_blocked_and_forgotten() {
+    let members = || vec![member(BOB, "Bob B")];
+    let world = World { members: members(), ..World::default() };
+    let input = b"/contacts\n/add \"bob b\"\n/rename bob\n/rename \"Bob B\" Bob the builder\n\
+                  /block friend\n/contacts \"bob the builder\"\n/forget friend\n/contacts\n/add nobody\n";
+    let played = play(Form::Text, input, world);
+    let lines: Vec<_> = played.out.lines().collect();
+    assert!(lines.iter().all(|line| line.starts_with("* ")), "{}", played.out);
+    let begins = |at: usize, text: &str| assert!(lines[at].starts_with(text), "{}", played.out);
+    begins(0, "* friend                   known    ");
+    begins(1, "* Bob B                    known    ");
+    begins(2, "* Bob the builder          known    ");
+    begins(3, "* friend                   blocked  ");
+    begins(4, "* name          Bob the builder");
+    begins(5, "* their name    Bob B");
+    begins(8, "* last seen     now");
+    begins(9, "* safety words  ");
+    begins(10, "* friend is forgotten");
+    begins(11, "* Bob the builder          known    ");
+    assert!(lines[11].ends_with("here now"), "{}", lines[11]);
+    assert_eq!(lines.len(), 12, "{}", played.out);
+    assert!(played.talk.contains("say the new name: /rename WHO NAME"), "{}", played.talk);
+    assert!(played.talk.contains("nobody"), "{}", played.talk);
+    assert_eq!(played.exit, Some(Exit::Failed));
+}
+
+#[test]
+fn nobody_is_verified_whose_words_were_not_shown() {
+    let words = safety_words(&PeerId([9; 32]), &ALICE);
+    let verified = |input: &str| {
+        let played = play(Form::Text, input.as_bytes(), World::default());
+        (played.out.matches("friend                   verified").count(), played)
+    };
+    let (count, played) = verified("/verify friend yes\n");
+    assert_eq!(count, 0, "{}", played.out);
+    assert!(played.out.contains(&words), "they are shown instead: {}", played.out);
+    assert!(played.out.contains("only if they are the same: /verify friend yes"), "{}", played.out);
+    assert_eq!(verified("/verify friend\n/verify friend yes\n").0, 1);
+    assert_eq!(verified(&format!("/verify friend {words}\n")).0, 1, "the words say it themselves");
+    let (count, played) = verified("/verify friend 12345 12345\n");
+    assert!(count == 0 && played.talk.contains("NOT the safety words"), "{}", played.talk);
+    assert_eq!(played.exit, Some(Exit::Untrusted));
+
+    // Another key under that name since the words were shown.
+    let input = format!("/verify friend\n/forget friend\n/add {BOB} friend\n/verify friend yes\n");
+    let (count, played) = verified(&input);
+    assert_eq!(count, 0, "{}", played.out);
+    assert!(played.out.contains(&safety_words(&PeerId([9; 32]), &BOB)), "{}", played.out);
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::socket::Place;
+use crate::rpc::Refusal;
 
 /// How long to wait for the node.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -22,7 +23,7 @@ pub(crate) enum Asked {
     /// The result.
     Answered(Value),
     /// The node does not do it, in its own words.
-    Refused(String),
+    Refused(Refusal),
     /// No node serves the profile.
     Nobody,
     /// A node is there and cannot be asked.
@@ -66,8 +67,7 @@ fn read(answer: &str) -> Asked {
         return Asked::Failed("it has gone, or is no node of this kind".into());
     };
     if let Some(error) = answer.get("error") {
-        let text = error["message"].as_str().unwrap_or("it refused without a word");
-        return Asked::Refused(text.to_owned());
+        return Asked::Refused(Refusal::from_json(error));
     }
     Asked::Answered(answer.get_mut("result").map(Value::take).unwrap_or_default())
 }

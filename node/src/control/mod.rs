@@ -1,68 +1,70 @@
-//! The control socket of a running node: whoever runs it may ask it how it does.
+//! The control socket of a running node: whoever runs it may ask it how it does, talk through it and
+//! be told what happens.
 //!
 //! | message | from | what it does |
 //! |---|---|---|
 //! | a connection | the socket | the requests of one client, one after the other |
+//! | [`Notice`] | chat desk | told on to clients that have subscribed |
 //!
 //! Owns: the socket's file and the connections. Lost on a crash: the connections; clients connect
 //! again. A socket that cannot be made is told in the log and costs nothing else.
 //! What is said on it: `docs/headless.md`.
 
 mod ask;
+mod audience;
 mod client;
 mod socket;
 #[cfg(test)]
 mod tests;
 
+use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-use actix::{Actor, ActorFutureExt as _, AsyncContext as _, Context, Recipient, WrapFuture as _};
-use bitchat_actors::channel_book::ListOpen;
-use serde_json::{Value, json};
+use actix::{
+    Actor, ActorFutureExt as _, AsyncContext as _, Context, Handler, Recipient, WrapFuture as _,
+};
+use bitchat_actors::chat_desk::{Notice, Overhear};
 use tokio::net::UnixStream;
-use tokio::time::timeout;
 
-use crate::channels::Channel;
-use crate::queries::{self, Channels, Queries};
-use crate::rpc::{self, REFUSED, Refusal, Request};
+use crate::methods::Methods;
 
 pub(crate) use ask::{Asked, ask};
+use audience::Audience;
+use client::Client;
 pub(crate) use socket::Place;
 use socket::Socket;
+
+/// Messages waiting: notices come in bursts, and each is told on at once.
+const MAILBOX: usize = 256;
 
 /// Clients at once; more are told so and sent away. Stops a program that connects and never leaves
 /// from taking every file descriptor.
 const CLIENTS_MAX: usize = 16;
 
-/// How long the node may take to answer; a part of it may be about to be started again.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
-
 /// After how long it is tried again to take a client, where the system had no room for one.
 const ACCEPT_AGAIN_AFTER: Duration = Duration::from_secs(10);
 
-/// The methods beside those of [`queries`].
-const METHODS: [&str; 1] = ["help"];
+/// Whom it talks to; all are started before it.
+#[derive(Debug)]
+pub(crate) struct Offices {
+    pub(crate) methods: Methods,
+    pub(crate) notices: Recipient<Overhear>,
+}
 
 /// The actor.
 #[derive(Debug)]
 pub(crate) struct Control {
     place: Place,
-    desk: Desk,
+    offices: Offices,
+    audience: Rc<RefCell<Audience>>,
     clients: usize,
 }
 
-/// Answers requests; each client has one.
-#[derive(Debug, Clone)]
-pub(crate) struct Desk {
-    pub(crate) queries: Queries,
-    pub(crate) open: Recipient<ListOpen>,
-}
-
 impl Control {
-    pub(crate) const fn new(place: Place, desk: Desk) -> Self {
-        Self { place, desk, clients: 0 }
+    pub(crate) fn new(place: Place, offices: Offices) -> Self {
+        Self { place, offices, audience: Rc::default(), clients: 0 }
     }
 
     /// Waits for the next client, again and again.
@@ -84,8 +86,8 @@ impl Control {
         match accepted {
             Ok(stream) if self.clients < CLIENTS_MAX => {
                 self.clients += 1;
-                let desk = self.desk.clone();
-                let talk = client::serve(stream, move |line| desk.clone().on_line(line));
+                let client = Client::new(self.offices.methods.clone(), Rc::clone(&self.audience));
+                let talk = client.serve(stream);
                 ctx.spawn(talk.into_actor(self).map(|(), control, _| control.clients -= 1));
             }
             Ok(stream) => client::send_away(&stream),
@@ -98,6 +100,8 @@ impl Actor for Control {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(MAILBOX);
+        self.offices.notices.do_send(Overhear(ctx.address().recipient()));
         match Socket::bind(&self.place) {
             Ok(socket) => Self::accept(Rc::new(socket), self, ctx),
             Err(error) => tracing::warn!(
@@ -107,36 +111,10 @@ impl Actor for Control {
     }
 }
 
-impl Desk {
-    /// The answer to a line, if it wants one.
-    async fn on_line(self, line: String) -> Option<String> {
-        match rpc::read(&line) {
-            Ok(None) => None,
-            Ok(Some(request)) => {
-                let late = (REFUSED, "the node is busy; ask once more".to_owned());
-                let answer = timeout(ANSWER_TIMEOUT, self.answer(&request)).await;
-                request.asker.answer(&answer.unwrap_or(Err(late)))
-            }
-            Err((asker, refusal)) => asker.answer(&Err(refusal)),
-        }
-    }
+impl Handler<Notice> for Control {
+    type Result = ();
 
-    async fn answer(&self, Request { method, params, .. }: &Request) -> Result<Value, Refusal> {
-        let known = || METHODS.into_iter().chain(queries::METHODS);
-        if method == "help" {
-            return Ok(json!({"methods": known().collect::<Vec<_>>()}));
-        }
-        let channels = self.channels().await?;
-        let answer = self.queries.answer(method, params, &channels).await;
-        answer.unwrap_or_else(|| Err(rpc::no_such_method(method, known())))
-    }
-
-    async fn channels(&self) -> Result<Channels, Refusal> {
-        let open = self.open.send(ListOpen).await;
-        let open = open.map_err(|_| (REFUSED, "the node is leaving or starting".to_owned()))?;
-        Ok(Channels {
-            all: open.iter().map(|opened| Channel::from(&**opened)).collect(),
-            has_present: false,
-        })
+    fn handle(&mut self, notice: Notice, _: &mut Self::Context) {
+        self.audience.borrow_mut().tell(notice);
     }
 }

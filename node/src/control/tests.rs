@@ -6,16 +6,20 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use actix::{Addr, Handler, MessageResult};
-use bitchat_actors::channel_book::OpenedChannel;
+use bitchat_actors::channel_book::{ChannelBook, ListChannels, Summary};
+use bitchat_actors::chat_desk::{ListUndelivered, Say, SayError, Tell};
+use bitchat_actors::contact_book::ContactBook;
 use bitchat_actors::dht::{DhtReport, ListDht};
 use bitchat_actors::lan_discovery::CountHeard;
 use bitchat_actors::mesh_manager::{Completeness, ListMembers, Member, Members};
 use bitchat_actors::source::{ListSources, SourceKind, SourceState, SourceStatus};
 use bitchat_actors::supervision::Line;
 use bitchat_actors::udp_port::{CountDrops, Drops, FindWhereabouts, Whereabouts};
-use bitchat_protocol::channel::{ChannelKeys, ChannelSecret, Rotation};
-use bitchat_protocol::crypto::Rng;
-use bitchat_protocol::id::{ChannelId, PeerId};
+use bitchat_actors::vault::Profile;
+use bitchat_protocol::channel::{Kind, Rotation};
+use bitchat_protocol::chat;
+use bitchat_protocol::id::{ChannelId, MessageId, PeerId};
+use bitchat_protocol::identity::DisplayName;
 use bitchat_protocol::lan;
 use bitchat_protocol::tracker::announcer::Family;
 use tempfile::TempDir;
@@ -25,23 +29,27 @@ use tokio::io::{
 };
 
 use super::*;
-use crate::queries::About;
+use crate::methods::{About, Contacts, Joining, Queries, Saying};
+use serde_json::{Value, json};
 
 /// A node in some channels, each with one tracker and one member.
 struct Neighbour {
-    channels: Vec<Arc<OpenedChannel>>,
+    channels: Vec<Summary>,
+    overhearing: Vec<Recipient<Notice>>,
     /// It never says which channels are open.
     is_mute: bool,
+    /// Of the contact book; gone with the node.
+    _home: TempDir,
 }
 
 impl Actor for Neighbour {
     type Context = Context<Self>;
 }
 
-impl Handler<ListOpen> for Neighbour {
-    type Result = actix::ResponseFuture<Vec<Arc<OpenedChannel>>>;
+impl Handler<ListChannels> for Neighbour {
+    type Result = actix::ResponseFuture<Vec<Summary>>;
 
-    fn handle(&mut self, _: ListOpen, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, _: ListChannels, _: &mut Self::Context) -> Self::Result {
         let (channels, is_mute) = (self.channels.clone(), self.is_mute);
         Box::pin(async move {
             if is_mute {
@@ -49,6 +57,51 @@ impl Handler<ListOpen> for Neighbour {
             }
             channels
         })
+    }
+}
+
+impl Neighbour {
+    fn tell(&self, notice: &Notice) {
+        self.overhearing.iter().for_each(|listener| listener.do_send(notice.clone()));
+    }
+}
+
+impl Handler<Overhear> for Neighbour {
+    type Result = ();
+
+    fn handle(&mut self, Overhear(listener): Overhear, _: &mut Self::Context) {
+        self.overhearing.push(listener);
+    }
+}
+
+impl Handler<Say> for Neighbour {
+    type Result = Result<MessageId, SayError>;
+
+    fn handle(&mut self, say: Say, _: &mut Self::Context) -> Self::Result {
+        if say.text == "too much" {
+            return Err(chat::SayError::OutboxFull { waiting: 7 }.into());
+        }
+        let id = say.id.unwrap_or(MESSAGE);
+        let (channel, by, name) = (Some(say.channel), PeerId([3; 32]), "bob".into());
+        self.tell(&Notice::Delivered { id, channel, by, name });
+        Ok(id)
+    }
+}
+
+impl Handler<Tell> for Neighbour {
+    type Result = Result<MessageId, SayError>;
+
+    fn handle(&mut self, tell: Tell, _: &mut Self::Context) -> Self::Result {
+        assert_eq!(tell.peer, PeerId([3; 32]));
+        Ok(tell.id.unwrap_or(MESSAGE))
+    }
+}
+
+impl Handler<ListUndelivered> for Neighbour {
+    type Result = Vec<MessageId>;
+
+    fn handle(&mut self, _: ListUndelivered, _: &mut Self::Context) -> Self::Result {
+        vec![MESSAGE]
     }
 }
 
@@ -93,7 +146,7 @@ impl Handler<ListSources> for Neighbour {
             last_error: Some("it did not answer in time".into()),
             warning: None,
         };
-        MessageResult(self.channels.iter().map(|it| status(it.keys.id())).collect())
+        MessageResult(self.channels.iter().map(|it| status(it.id)).collect())
     }
 }
 
@@ -142,29 +195,38 @@ impl Handler<CountDrops> for Neighbour {
     }
 }
 
-fn opened(name: &str, seed: u8) -> Arc<OpenedChannel> {
-    let secret = ChannelSecret::generate(&mut Rng::from_seed([seed; 32]));
-    Arc::new(OpenedChannel {
-        nodes: Vec::new(),
-        kind: bitchat_protocol::channel::Kind::Open,
-        only: None,
-        name: name.into(),
-        keys: ChannelKeys::member(secret),
-        trackers: Vec::new(),
+const MESSAGE: MessageId = MessageId([8; 16]);
+const TEAM: ChannelId = ChannelId([1; 32]);
+const OTHER: ChannelId = ChannelId([2; 32]);
+
+fn opened(id: ChannelId, name: &str) -> Summary {
+    Summary {
+        id,
+        name: DisplayName::new(name).unwrap(),
+        kind: Kind::Open,
+        pair: None,
         rotation: Rotation::Fixed,
-        last_known: Vec::new(),
-    })
+        is_member: true,
+        founder: None,
+        trackers: Vec::new(),
+        nodes: Vec::new(),
+        is_open: true,
+    }
 }
 
-fn desk(is_mute: bool) -> Desk {
-    let channels = vec![opened("team", 1), opened("other", 2)];
-    let node: Addr<Neighbour> = Neighbour { channels, is_mute }.start();
+fn offices(is_mute: bool) -> Offices {
+    let channels = vec![opened(TEAM, "team"), opened(OTHER, "other")];
+    let home = tempfile::tempdir().unwrap();
+    let profile = Profile::create(home.path(), "default", None, None).unwrap();
+    let node: Addr<Neighbour> =
+        Neighbour { channels, overhearing: Vec::new(), is_mute, _home: home }.start();
     let about = About {
         peer: PeerId([9; 32]),
         name: "me".into(),
         profile: "default".into(),
         directory: "/nowhere".into(),
         started: bitchat_actors::clock::now(),
+        trackers: Vec::new(),
     };
     let queries = Queries {
         about: Arc::new(about),
@@ -175,7 +237,21 @@ fn desk(is_mute: bool) -> Desk {
         whereabouts: node.clone().recipient(),
         drops: node.clone().recipient(),
     };
-    Desk { queries, open: node.recipient() }
+    let saying = Saying {
+        say: node.clone().recipient(),
+        tell: node.clone().recipient(),
+        undelivered: node.clone().recipient(),
+    };
+    let book = ContactBook::open(&profile).unwrap().start();
+    let channel_book = ChannelBook::open(&profile).unwrap().start();
+    let contacts = Contacts::of(PeerId([9; 32]), &book);
+    let methods = Methods {
+        queries,
+        saying,
+        joining: Joining::of(&channel_book, &[]).listed_by(node.clone().recipient()),
+        contacts,
+    };
+    Offices { methods, notices: node.recipient() }
 }
 
 /// A client on a wire that holds so many bytes on their way, and when the node has left it.
@@ -183,10 +259,19 @@ fn client(
     wire_bytes: usize,
     is_mute: bool,
 ) -> (BufReader<DuplexStream>, tokio::task::JoinHandle<()>) {
+    let (client, left, _) = client_in_audience(wire_bytes, is_mute);
+    (client, left)
+}
+
+/// The same, with those who are told what happens.
+fn client_in_audience(
+    wire_bytes: usize,
+    is_mute: bool,
+) -> (BufReader<DuplexStream>, tokio::task::JoinHandle<()>, Rc<RefCell<Audience>>) {
     let (ours, theirs) = tokio::io::duplex(wire_bytes);
-    let desk = desk(is_mute);
-    let talk = client::serve(theirs, move |line| desk.clone().on_line(line));
-    (BufReader::new(ours), actix_rt::spawn(talk))
+    let audience = Rc::<RefCell<Audience>>::default();
+    let client = Client::new(offices(is_mute).methods, Rc::clone(&audience));
+    (BufReader::new(ours), actix_rt::spawn(client.serve(theirs)), audience)
 }
 
 fn request(id: u64, method: &str, params: &Value) -> String {
@@ -260,6 +345,131 @@ async fn what_makes_no_sense_is_refused_and_the_next_request_is_served() {
     assert!(answer(&mut client).await["result"]["methods"].to_string().contains("status"));
 }
 
+fn heard(channel: Option<ChannelId>, text: impl Into<String>) -> Notice {
+    let (from, name, text) = (PeerId([3; 32]), "bob".into(), text.into());
+    Notice::Heard { channel, from, name, id: MESSAGE, unix_ms: 5, text }
+}
+
+#[actix::test]
+async fn a_client_says_things_and_is_told_why_it_cannot() {
+    let (mut client, _) = client(1 << 20, false);
+    let key = "00112233445566778899aabbccddeeff";
+    let say = json!({"channel": "team", "text": "x", "key": key});
+    write(&mut client, &request(1, "say", &say)).await;
+    assert_eq!(answer(&mut client).await["result"], json!({"id": key}));
+    write(&mut client, &request(2, "tell", &json!({"to": "bob", "text": "x"}))).await;
+    assert_eq!(answer(&mut client).await["result"], json!({"id": MESSAGE.to_string()}));
+    write(&mut client, &request(3, "undelivered", &json!({}))).await;
+    assert_eq!(answer(&mut client).await["result"]["messages"], json!([MESSAGE.to_string()]));
+
+    write(&mut client, &request(4, "say", &json!({"channel": "team", "text": "too much"}))).await;
+    let full = answer(&mut client).await;
+    let data = json!({"exit": 5, "lacks": "room", "waiting": 7});
+    assert_eq!((&full["error"]["code"], &full["error"]["data"]), (&json!(-32000), &data));
+    write(&mut client, &request(5, "tell", &json!({"to": "nobody", "text": "x"}))).await;
+    assert_eq!(answer(&mut client).await["error"]["data"]["lacks"], "person");
+    write(&mut client, &request(6, "say", &json!({"text": "where?"}))).await;
+    assert_eq!(answer(&mut client).await["error"]["code"], -32602);
+    write(&mut client, &request(7, "quit", &json!({}))).await;
+    assert_eq!(answer(&mut client).await["error"]["code"], -32601, "it is not its node");
+}
+
+#[actix::test]
+async fn who_subscribes_is_told_what_it_wishes_and_the_others_are_told_nothing() {
+    let (mut client, _, audience) = client_in_audience(1 << 20, false);
+    audience.borrow_mut().tell(heard(Some(TEAM), "too early"));
+    write(&mut client, &request(1, "subscribe", &json!({"channels": ["team"]}))).await;
+    assert_eq!(answer(&mut client).await["result"], json!({"seq": 0}));
+    for (channel, text) in [(Some(TEAM), "one"), (Some(OTHER), "elsewhere"), (None, "two")] {
+        audience.borrow_mut().tell(heard(channel, text));
+    }
+    for (seq, text) in [(1, "one"), (2, "two")] {
+        let told = answer(&mut client).await;
+        assert_eq!(told["method"], "message");
+        assert_eq!((&told["params"]["seq"], &told["params"]["text"]), (&json!(seq), &json!(text)));
+    }
+    // Another wish takes the place of the first, and the numbers go on.
+    write(&mut client, &request(2, "subscribe", &json!({"channels": ["other"]}))).await;
+    assert_eq!(answer(&mut client).await["result"], json!({"seq": 2}));
+    audience.borrow_mut().tell(heard(Some(TEAM), "no more"));
+    audience.borrow_mut().tell(heard(Some(OTHER), "three"));
+    let told = answer(&mut client).await;
+    assert_eq!((&told["params"]["seq"], &told["params"]["text"]), (&json!(3), &json!("three")));
+    write(&mut client, &request(3, "subscribe", &json!({"channels": ["nowhere"]}))).await;
+    assert_eq!(answer(&mut client).await["error"]["code"], -32602);
+}
+
+#[actix::test]
+async fn a_slow_client_sees_a_gap_and_one_that_takes_nothing_is_left() {
+    tokio::time::pause();
+    let (mut client, left, audience) = client_in_audience(1024, false);
+    write(&mut client, &request(1, "subscribe", &json!({}))).await;
+    answer(&mut client).await;
+    let all = audience::QUEUE_MAX as u64 + 50;
+    for n in 0..all {
+        audience.borrow_mut().tell(heard(None, n.to_string()));
+    }
+    let mut seqs = Vec::new();
+    for _ in 0..audience::QUEUE_MAX {
+        seqs.push(answer(&mut client).await["params"]["seq"].as_u64().unwrap());
+    }
+    assert!(seqs.is_sorted_by(|one, other| one + 1 == *other), "{seqs:?}");
+    audience.borrow_mut().tell(heard(None, "after"));
+    let after = answer(&mut client).await;
+    assert_eq!(after["params"]["seq"], all + 1, "{after}");
+
+    // It takes nothing any more.
+    for _ in 0..100 {
+        audience.borrow_mut().tell(heard(None, "x".repeat(1000)));
+    }
+    let begin = tokio::time::Instant::now();
+    left.await.unwrap();
+    assert_eq!(begin.elapsed().as_secs(), client::TAKE_TIMEOUT.as_secs());
+    audience.borrow_mut().tell(heard(None, "nobody"));
+    assert!(audience.borrow().is_empty(), "and is not counted any more");
+}
+
+#[actix::test]
+async fn who_has_subscribed_may_be_silent() {
+    tokio::time::pause();
+    let (mut client, left, audience) = client_in_audience(1 << 20, false);
+    write(&mut client, &request(1, "subscribe", &json!({}))).await;
+    answer(&mut client).await;
+    tokio::time::sleep(client::LINE_TIMEOUT * 3).await;
+    audience.borrow_mut().tell(heard(None, "still there"));
+    assert_eq!(answer(&mut client).await["params"]["text"], "still there");
+    // Half a line is not lost by what is told meanwhile.
+    let line = request(2, "help", &json!({}));
+    let (one, other) = line.split_at(20);
+    write(&mut client, one).await;
+    tokio::task::yield_now().await;
+    audience.borrow_mut().tell(heard(None, "between"));
+    assert_eq!(answer(&mut client).await["params"]["text"], "between");
+    write(&mut client, other).await;
+    assert_eq!(answer(&mut client).await["id"], 2);
+    drop(client);
+    left.await.unwrap();
+}
+
+#[actix::test]
+async fn notices_of_the_chat_desk_reach_every_client_over_the_socket() {
+    let (dir, place) = profile();
+    let _control = start(&place).await;
+    let mut clients = [connect(dir.path()).await, connect(dir.path()).await];
+    for client in &mut clients {
+        write(client, &request(1, "subscribe", &json!({}))).await;
+        assert_eq!(answer(client).await["result"]["seq"], 0);
+    }
+    write(&mut clients[0], &request(2, "say", &json!({"channel": "team", "text": "x"}))).await;
+    for client in &mut clients {
+        let mut told = answer(client).await;
+        if told["id"] == 2 {
+            told = answer(client).await;
+        }
+        assert_eq!(told["method"], "delivered", "{told}");
+    }
+}
+
 #[actix::test]
 async fn half_lines_become_whole_and_answers_keep_the_order_of_the_requests() {
     let (mut client, _) = client(1 << 20, false);
@@ -302,7 +512,7 @@ async fn a_node_that_is_busy_says_so() {
     let (mut client, _) = client(1 << 20, true);
     write(&mut client, &request(1, "status", &json!({}))).await;
     let answer = answer(&mut client).await;
-    assert_eq!(answer["error"]["code"], REFUSED);
+    assert_eq!(answer["error"]["code"], -32000);
     assert!(answer["error"]["message"].to_string().contains("busy"), "{answer}");
 }
 
@@ -339,7 +549,7 @@ async fn connect(dir: &Path) -> BufReader<UnixStream> {
 
 /// Starts it and waits until it has begun.
 async fn start(place: &Place) -> Addr<Control> {
-    let control = Control::new(place.clone(), desk(false)).start();
+    let control = Control::new(place.clone(), offices(false)).start();
     tokio::task::yield_now().await;
     tokio::task::yield_now().await;
     control

@@ -119,7 +119,9 @@ impl Examination {
         let params = json!({"channel": patient.channel});
         let somebody_answers = match control::ask(&dir, "status", &params) {
             Asked::Answered(result) => self.examine_node(&dir, &result)?,
-            Asked::Refused(text) => return Err(Failure::failed(escape_for_terminal(&text))),
+            Asked::Refused(refusal) => {
+                return Err(Failure::failed(escape_for_terminal(&refusal.text)));
+            }
             Asked::Failed(text) => {
                 let what = format!("a node serves the profile and cannot be asked: {text}");
                 self.report(&Check::warning("node", what, "ask once more, or start it again"))?;

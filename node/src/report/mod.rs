@@ -4,12 +4,14 @@
 //! Words of a later version that this one does not know (a kind of source, a state) are shown as
 //! they are.
 
+mod contact;
 mod dht;
 mod peers;
 mod source;
 mod status;
 mod words;
 
+pub(crate) use contact::ContactReport;
 pub(crate) use dht::DhtNodeReport;
 pub(crate) use peers::PeersReport;
 pub(crate) use source::SourceReport;

@@ -6,7 +6,7 @@ use bitchat_protocol::id::PeerId;
 use bitchat_protocol::text::escape_for_terminal;
 use serde::{Deserialize, Serialize};
 
-use super::words::{mesh, safe_name};
+use super::words::{mesh, safe_name, short};
 
 /// The members of a channel.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -120,8 +120,4 @@ pub(super) fn seeders(count: usize) -> String {
         1 => " and 1 seeder".to_owned(),
         count => format!(" and {count} seeders"),
     }
-}
-
-fn short(peer: &str) -> String {
-    peer.parse::<PeerId>().map_or_else(|_| escape_for_terminal(peer).into(), |peer| peer.short())
 }

@@ -4,7 +4,8 @@ use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 use bitchat_actors::mesh_manager::Completeness;
-use bitchat_protocol::text::escape_for_terminal;
+use bitchat_protocol::id::PeerId;
+use bitchat_protocol::text::{escape_for_terminal, escape_name_for_terminal};
 use bitchat_protocol::tracker::announcer::Family;
 
 /// How much of a mesh stands, in a word.
@@ -19,7 +20,12 @@ pub(crate) const fn mesh(mesh: Completeness) -> &'static str {
 /// A name that cannot end before its end: nobody can put words into another's mouth by a name such
 /// as `alice: yes`.
 pub(crate) fn safe_name(name: &str) -> String {
-    escape_for_terminal(name).replace(':', "\u{a789}")
+    escape_name_for_terminal(name)
+}
+
+/// The beginning of a peer's id.
+pub(super) fn short(peer: &str) -> String {
+    peer.parse::<PeerId>().map_or_else(|_| escape_for_terminal(peer).into(), |peer| peer.short())
 }
 
 /// Milliseconds from `earlier` to `later`; 0 when it is the other way round.

@@ -249,10 +249,9 @@ impl Chat {
         Ok(id)
     }
 
-    /// Messages of ours that nobody has.
-    #[must_use]
-    pub fn undelivered(&self) -> usize {
-        self.outbox.values().filter(|message| !message.delivered).count()
+    /// Messages of ours that nobody has, oldest first.
+    pub fn undelivered(&self) -> impl Iterator<Item = MessageId> {
+        self.outbox.values().filter(|message| !message.delivered).map(|message| message.said.id)
     }
 
     /// Who is linked and has no receipt yet for a message; empty when all have.

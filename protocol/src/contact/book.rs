@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::{Admission, Contact, ContactError, Refusal, Trust, name};
+use super::{Admission, Alarm, Contact, ContactError, Refusal, Trust, name};
 use crate::id::PeerId;
 use crate::identity::{Card, DisplayName};
 use crate::limits::CONTACTS_MAX;
@@ -44,13 +44,14 @@ impl Book {
         self.contacts.get(peer)
     }
 
-    /// Takes the peers whose name or trust became another since the last call, or who were
+    /// Takes the peers whose name, trust or alarm became another since the last call, or who were
     /// removed. The time somebody was last seen does not count.
     pub fn take_changed(&mut self) -> BTreeSet<PeerId> {
         std::mem::take(&mut self.changed)
     }
 
-    /// Decides whether to talk to `peer`, who calls itself `claim`, and notes that it was seen.
+    /// Decides whether to talk to `peer`, who calls itself `claim`, and notes that it was seen, or
+    /// whose name it came under.
     pub fn admit(&mut self, peer: PeerId, claim: &str, now_unix: u64) -> Admission {
         let claim = name::claimed(&peer, claim);
         match self.contacts.get(&peer).map(|contact| contact.trust) {
@@ -60,6 +61,8 @@ impl Book {
                 let key = claim.as_ref().map(|claim| name::key(claim.as_str()));
                 if let Some(known) = key.and_then(|key| self.impersonated(&peer, &key)) {
                     let (name, known) = (known.name.clone(), known.peer);
+                    let alarm = Some(Alarm { peer, unix: now_unix });
+                    self.change(&known, |contact| contact.alarm = alarm);
                     return Admission::Refuse(Refusal::KeyConflict { name, known });
                 }
             }
@@ -111,7 +114,8 @@ impl Book {
         }))
     }
 
-    /// Notes that a person compared the safety words with this contact.
+    /// Notes that a person compared the safety words with this contact: its key is the right one,
+    /// whoever else came under its name.
     ///
     /// # Errors
     ///
@@ -120,7 +124,10 @@ impl Book {
         if self.present(peer)?.trust == Trust::Blocked {
             return Err(self.blocked(peer));
         }
-        Ok(self.change(peer, |contact| contact.trust = Trust::Verified))
+        Ok(self.change(peer, |contact| {
+            contact.trust = Trust::Verified;
+            contact.alarm = None;
+        }))
     }
 
     /// Gives a contact a name of ours. Who was only seen becomes known by it.
@@ -342,6 +349,7 @@ fn new_contact(peer: PeerId, now_unix: u64) -> Contact {
         trust: Trust::Seen,
         added_unix: now_unix,
         last_seen_unix: None,
+        alarm: None,
     }
 }
 

@@ -15,6 +15,8 @@
 //! - A stranger who claims the name of a known or verified contact is refused, loudly: either the
 //!   contact has a new key, or somebody wants to be taken for them. A person has to find out.
 //! - Strangers who claim the same name are told apart by a part of their ids.
+//! - Who came under the name of a contact with another key is noted with the contact, until a person
+//!   compares the safety words or forgets it.
 //!
 //! Names that merely look alike (`Bob` in another alphabet) are not found: only keys tell people
 //! apart for sure.
@@ -65,6 +67,17 @@ pub struct Contact {
     pub added_unix: u64,
     /// When the last link with them was made, in seconds since 1970.
     pub last_seen_unix: Option<u64>,
+    /// Who came last under their name with another key, and was turned away.
+    pub alarm: Option<Alarm>,
+}
+
+/// Somebody came under the name of a contact, and with another key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Alarm {
+    /// The other key.
+    pub peer: PeerId,
+    /// When it came last, in seconds since 1970.
+    pub unix: u64,
 }
 
 /// Whether to talk to a peer, and under which name to show it.

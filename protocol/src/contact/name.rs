@@ -2,10 +2,12 @@
 
 use crate::id::PeerId;
 use crate::identity::DisplayName;
+use crate::text::escape_name_for_terminal;
 
-/// Two names with one key are shown to nobody as two people: case and spaces do not count.
+/// Two names with one key are shown to nobody as two people: case, spaces, and what is lost where a
+/// name is shown do not count.
 pub(super) fn key(name: &str) -> String {
-    name.split_whitespace().map(str::to_lowercase).collect::<Vec<_>>().join(" ")
+    escape_name_for_terminal(name).to_lowercase()
 }
 
 /// The name a peer claims, if it is one that can be shown; somebody else's id is not.

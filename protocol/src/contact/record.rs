@@ -8,13 +8,14 @@
 //!   trust           str: seen, known, verified, blocked
 //!   added_unix      u64, seconds since 1970
 //!   last_seen_unix  u64 or nil
+//!   alarm           nil or a map: peer, bin 32; unix, u64; may be absent
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Book, Contact, Trust, name};
+use super::{Alarm, Book, Contact, Trust, name};
 use crate::id::PeerId;
 use crate::identity::DisplayName;
 use crate::limits::{CONTACTS_MAX, NAME_BYTES_MAX};
@@ -56,6 +57,8 @@ struct Record<'a> {
     trust: Trust,
     added_unix: u64,
     last_seen_unix: Option<u64>,
+    #[serde(default)]
+    alarm: Option<Alarm>,
 }
 
 impl Book {
@@ -103,6 +106,7 @@ impl<'a> Record<'a> {
             trust: contact.trust,
             added_unix: contact.added_unix,
             last_seen_unix: contact.last_seen_unix,
+            alarm: contact.alarm,
         }
     }
 
@@ -120,6 +124,7 @@ impl<'a> Record<'a> {
             trust: self.trust,
             added_unix: self.added_unix,
             last_seen_unix: self.last_seen_unix,
+            alarm: self.alarm,
         })
     }
 }
@@ -136,6 +141,7 @@ mod tests {
         let card = Card { peer: PeerId([1; 32]), name: DisplayName::new("Alice").unwrap() };
         book.add(card, None, 1_000).unwrap();
         book.verify(&PeerId([1; 32])).unwrap();
+        book.admit(PeerId([9; 32]), "alice", 1_500);
         book.admit(PeerId([2; 32]), &"x".repeat(NAME_BYTES_MAX), 2_000);
         book.admit(PeerId([3; 32]), &"X".repeat(NAME_BYTES_MAX), 3_000);
         book.block(PeerId([4; 32]), 4_000).unwrap();
@@ -147,7 +153,28 @@ mod tests {
         let read = Book::from_bytes(OWN, &book().to_bytes()).unwrap();
         assert!(read.contacts().eq(book().contacts()));
         assert_eq!(read.contacts().len(), 4);
+        assert!(read.get(&PeerId([1; 32])).unwrap().alarm.is_some());
         assert_eq!(Book::from_bytes(OWN, &Book::new(OWN).to_bytes()).unwrap().contacts().len(), 0);
+    }
+
+    #[test]
+    fn a_book_without_alarms_reads_as_one_in_which_nobody_came() {
+        #[derive(Serialize)]
+        struct Earlier {
+            peer: PeerId,
+            name: &'static str,
+            their_name: Option<&'static str>,
+            trust: Trust,
+            added_unix: u64,
+            last_seen_unix: Option<u64>,
+        }
+        let (name, their_name, last_seen_unix) = ("Alice", None, Some(5));
+        let (peer, trust, added_unix) = (PeerId([1; 32]), Trust::Known, 1);
+        let alice = Earlier { peer, name, their_name, trust, added_unix, last_seen_unix };
+        let map = BTreeMap::from([("contacts", vec![alice])]);
+        let book = Book::from_bytes(OWN, &rmp_serde::to_vec_named(&map).unwrap()).unwrap();
+        assert_eq!(book.get(&peer).unwrap().alarm, None);
+        assert_eq!(book.get(&peer).unwrap().last_seen_unix, Some(5));
     }
 
     #[test]
@@ -168,6 +195,7 @@ mod tests {
                 trust: Trust::Known,
                 added_unix: 0,
                 last_seen_unix: None,
+                alarm: None,
             };
             let contacts = records.iter().map(record).collect();
             rmp_serde::to_vec_named(&Fields { contacts }).unwrap()

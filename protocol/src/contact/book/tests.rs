@@ -57,6 +57,32 @@ fn a_stranger_under_the_name_of_a_known_contact_is_refused() {
 }
 
 #[test]
+fn who_came_with_another_key_is_noted_until_a_person_compares_the_words() {
+    let mut book = book();
+    book.take_changed();
+    assert_eq!(book.admit(MALLORY, "alice", 2_000), conflict("Alice", ALICE));
+    let alarm = |book: &Book| book.get(&ALICE).unwrap().alarm;
+    assert_eq!(alarm(&book), Some(Alarm { peer: MALLORY, unix: 2_000 }));
+    assert_eq!(book.take_changed(), [ALICE].into(), "a person is to see it");
+    // That the contact itself comes proves nothing about who is who.
+    assert_eq!(book.admit(ALICE, "Alice", 3_000), accepted("Alice"));
+    assert_eq!(alarm(&book), Some(Alarm { peer: MALLORY, unix: 2_000 }));
+    book.rename(&ALICE, &name("Alice B")).unwrap();
+    assert!(alarm(&book).is_some());
+    book.verify(&ALICE).unwrap();
+    assert_eq!(alarm(&book), None);
+}
+
+#[test]
+fn names_that_are_shown_alike_are_one_name() {
+    let mut book = book();
+    book.add(card(BOB, "a:b[c]"), None, 1_000).unwrap();
+    for claim in ["a\u{a789}b[c]", "A:B \u{2772}c\u{2773}".replace(' ', "").as_str()] {
+        assert_eq!(book.admit(MALLORY, claim, 2_000), conflict("a:b[c]", BOB));
+    }
+}
+
+#[test]
 fn a_stranger_under_the_own_name_of_a_contact_we_renamed_is_refused_too() {
     let mut book = book();
     book.rename(&ALICE, &name("My sister")).unwrap();

@@ -1,11 +1,11 @@
-//! The methods that only ask: the same over standard input and over the control socket.
+//! How the node does: the methods that only ask.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use actix::{MailboxError, Recipient};
+use actix::Recipient;
 use bitchat_actors::clock;
 use bitchat_actors::dht::{DhtReport, ListDht};
 use bitchat_actors::lan_discovery::CountHeard;
@@ -17,17 +17,18 @@ use bitchat_protocol::id::PeerId;
 use bitchat_protocol::lan;
 use bitchat_protocol::nat::NatKind;
 use futures_util::future::{join_all, try_join_all};
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::channels::{self, Channel};
+use super::{OpenChannels, restarting, to_json};
+use crate::channels::Channel;
 use crate::report::{
     ChannelReport, ClockReport, DhtNodeReport, DropReport, NatReport, PeersReport, Sighting,
     SourceReport, StatusReport, mesh,
 };
-use crate::rpc::{self, INVALID_PARAMS, REFUSED, Refusal};
+use crate::rpc::Refusal;
 
 /// What can be asked.
-pub(crate) const METHODS: [&str; 3] = ["status", "peers", "channels"];
+pub(super) const METHODS: [&str; 2] = ["status", "peers"];
 
 /// What does not change as long as the node runs.
 #[derive(Debug)]
@@ -37,6 +38,8 @@ pub(crate) struct About {
     pub(crate) profile: String,
     pub(crate) directory: String,
     pub(crate) started: Instant,
+    /// Where members of a `#name` meet.
+    pub(crate) trackers: Vec<String>,
 }
 
 /// Whom to ask; all are started before who asks, and those at the end of a line are started again
@@ -52,87 +55,32 @@ pub(crate) struct Queries {
     pub(crate) drops: Recipient<CountDrops>,
 }
 
-/// The open channels, and whether the first is meant where none is named.
-#[derive(Debug, Clone)]
-pub(crate) struct Channels {
-    pub(crate) all: Vec<Channel>,
-    pub(crate) has_present: bool,
-}
-
-impl Channels {
-    /// The channel that a request names.
-    pub(crate) fn of(&self, params: &Value) -> Result<&Channel, Refusal> {
-        let named = named(params)?;
-        let at = match named {
-            Some(text) => channels::find(&self.all, text).map_err(|text| (INVALID_PARAMS, text))?,
-            None if self.has_present || self.all.len() < 2 => 0,
-            // Those with contacts come by themselves.
-            None => match self.joined()[..] {
-                [at] => at,
-                _ => {
-                    let text = "several channels are open: say which one in params.channel";
-                    return Err((INVALID_PARAMS, text.into()));
-                }
-            },
-        };
-        let none = || (INVALID_PARAMS, "no channel is open".to_owned());
-        self.all.get(at).ok_or_else(none)
-    }
-
-    fn joined(&self) -> Vec<usize> {
-        let all = self.all.iter().enumerate();
-        all.filter(|(_, channel)| !channel.is_pair).map(|(at, _)| at).collect()
-    }
-
-    /// The channels that a request is about: the one it names, or all.
-    fn meant(&self, params: &Value) -> Result<Vec<&Channel>, Refusal> {
-        match named(params)? {
-            Some(_) => Ok(vec![self.of(params)?]),
-            None => Ok(self.all.iter().collect()),
-        }
-    }
-}
-
-fn named(params: &Value) -> Result<Option<&str>, Refusal> {
-    match params.get("channel") {
-        None | Some(Value::Null) => Ok(None),
-        Some(_) => rpc::string_of(params, "channel").map(Some),
-    }
-}
-
 impl Queries {
     /// Does what one of [`METHODS`] says; `None`: it is none of them.
-    pub(crate) async fn answer(
+    pub(super) async fn answer(
         &self,
         method: &str,
         params: &Value,
-        channels: &Channels,
+        channels: &OpenChannels,
     ) -> Option<Result<Value, Refusal>> {
         match method {
             "status" => Some(self.status(params, channels).await.and_then(|it| to_json(&it))),
             "peers" => Some(self.peers(params, channels).await.and_then(|it| to_json(&it))),
-            "channels" => Some(Ok(self.channels(channels))),
             _ => None,
         }
     }
 
-    fn channels(&self, channels: &Channels) -> Value {
-        let one = |channel: &Channel| {
-            json!({
-                "id": channel.id.to_string(), "name": &*channel.name, "pair": channel.is_pair,
-            })
-        };
-        let all: Vec<Value> = channels.all.iter().map(one).collect();
-        json!({"you": self.about.peer.to_string(), "channels": all})
-    }
-
-    async fn peers(&self, params: &Value, channels: &Channels) -> Result<PeersReport, Refusal> {
+    async fn peers(&self, params: &Value, channels: &OpenChannels) -> Result<PeersReport, Refusal> {
         let channel = channels.of(params)?.id;
         let members = self.members.send(ListMembers { channel }).await;
         Ok(PeersReport::from(&members.map_err(restarting)?))
     }
 
-    async fn status(&self, params: &Value, channels: &Channels) -> Result<StatusReport, Refusal> {
+    async fn status(
+        &self,
+        params: &Value,
+        channels: &OpenChannels,
+    ) -> Result<StatusReport, Refusal> {
         let meant = channels.meant(params)?;
         let whereabouts = self.whereabouts.send(FindWhereabouts).await.map_err(restarting)?;
         let drops = self.drops.send(CountDrops).await.map_err(restarting)?;
@@ -161,7 +109,7 @@ impl Queries {
     }
 
     fn node(&self, whereabouts: &Whereabouts, now: Instant) -> StatusReport {
-        let About { peer, name, profile, directory, started } = &*self.about;
+        let About { peer, name, profile, directory, started, trackers: _ } = &*self.about;
         let listening = whereabouts.listening.clone();
         StatusReport {
             version: env!("CARGO_PKG_VERSION").into(),
@@ -185,14 +133,6 @@ impl Queries {
             ..StatusReport::default()
         }
     }
-}
-
-fn restarting(_: MailboxError) -> Refusal {
-    (REFUSED, "the node is starting a part of itself again; ask once more".into())
-}
-
-fn to_json(report: &impl serde::Serialize) -> Result<Value, Refusal> {
-    serde_json::to_value(report).map_err(|error| (REFUSED, error.to_string()))
 }
 
 fn since(earlier: Instant, now: Instant) -> u64 {

@@ -1,0 +1,138 @@
+//! What a client is told unasked: notices as JSON-RPC notifications, and their numbers.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bitchat_actors::chat_desk::Notice;
+use bitchat_protocol::id::{ChannelId, PeerId};
+use serde_json::{Value, json};
+
+/// Numbers the notices of one client from 1, before it is known whether they reach it: what does
+/// not leaves a gap. Clones go on with the same numbers. This is the one place that gives a notice
+/// its `seq`.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Sequence(Arc<AtomicU64>);
+
+impl Sequence {
+    /// The next number.
+    pub(crate) fn next(&self) -> u64 {
+        self.0.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// The last number given; 0 before the first.
+    pub(crate) fn last(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Which notices a client wants: those of some channels, or all. What is about no channel comes
+/// always.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Wish(pub(crate) Option<BTreeSet<ChannelId>>);
+
+impl Wish {
+    /// Whether a notice is wanted.
+    pub(crate) fn covers(&self, notice: &Notice) -> bool {
+        match (&self.0, channel_of(notice)) {
+            (Some(wanted), Some(channel)) => wanted.contains(channel),
+            (None, _) | (_, None) => true,
+        }
+    }
+}
+
+const fn channel_of(notice: &Notice) -> Option<&ChannelId> {
+    match notice {
+        Notice::Heard { channel, .. } | Notice::Delivered { channel, .. } => channel.as_ref(),
+        Notice::MemberUp { channel, .. }
+        | Notice::MemberDown { channel, .. }
+        | Notice::SeederUp { channel, .. }
+        | Notice::SeederDown { channel, .. } => Some(channel),
+        Notice::Warning { .. } => None,
+    }
+}
+
+/// What a notice looks like.
+pub(crate) fn notification(notice: &Notice, seq: u64) -> String {
+    let (method, mut params) = match notice {
+        Notice::Heard { channel, from, name, id, unix_ms, text } => (
+            "message",
+            json!({
+                "channel": channel.map(|channel| channel.to_string()),
+                "from": from.to_string(), "name": &**name, "id": id.to_string(),
+                "unix_ms": unix_ms, "text": text,
+            }),
+        ),
+        Notice::Delivered { id, channel, by, name } => (
+            "delivered",
+            json!({
+                "id": id.to_string(), "by": by.to_string(), "name": &**name,
+                "channel": channel.map(|channel| channel.to_string()),
+            }),
+        ),
+        Notice::MemberUp { channel, peer, name } => ("member_up", member(channel, peer, name)),
+        Notice::MemberDown { channel, peer, name } => ("member_down", member(channel, peer, name)),
+        Notice::SeederUp { channel, peer, name } => ("seeder_up", member(channel, peer, name)),
+        Notice::SeederDown { channel, peer, name } => ("seeder_down", member(channel, peer, name)),
+        Notice::Warning { text, code } => ("warning", json!({"text": text, "code": code})),
+    };
+    params["seq"] = seq.into();
+    json!({"jsonrpc": "2.0", "method": method, "params": params}).to_string()
+}
+
+fn member(channel: &ChannelId, peer: &PeerId, name: &str) -> Value {
+    json!({"channel": channel.to_string(), "peer": peer.to_string(), "name": name})
+}
+
+#[cfg(test)]
+mod tests {
+    use bitchat_protocol::id::MessageId;
+
+    use super::*;
+
+    const TEAM: ChannelId = ChannelId([1; 32]);
+    const ALICE: PeerId = PeerId([2; 32]);
+    const MESSAGE: MessageId = MessageId([3; 16]);
+
+    fn all() -> Vec<Notice> {
+        let name = || Arc::from("a\u{1b}lice: \"x\"");
+        let heard = |channel| Notice::Heard {
+            channel,
+            from: ALICE,
+            name: name(),
+            id: MESSAGE,
+            unix_ms: u64::MAX,
+            text: "a\nb\u{202e}".into(),
+        };
+        vec![
+            heard(Some(TEAM)),
+            heard(None),
+            Notice::Delivered { id: MESSAGE, channel: Some(TEAM), by: ALICE, name: name() },
+            Notice::Delivered { id: MESSAGE, channel: None, by: ALICE, name: name() },
+            Notice::MemberUp { channel: TEAM, peer: ALICE, name: name() },
+            Notice::MemberDown { channel: TEAM, peer: ALICE, name: name() },
+            Notice::SeederUp { channel: TEAM, peer: ALICE, name: name() },
+            Notice::SeederDown { channel: TEAM, peer: ALICE, name: name() },
+            Notice::Warning { text: "look".into(), code: Some(4) },
+            Notice::Warning { text: "look".into(), code: None },
+        ]
+    }
+
+    #[test]
+    fn a_notice_is_one_line_whatever_peers_put_into_it() {
+        for notice in all() {
+            let line = notification(&notice, 7);
+            assert!(!line.contains('\n'), "{line}");
+            let line: Value = serde_json::from_str(&line).unwrap();
+            assert_eq!(line["params"]["seq"], 7);
+        }
+    }
+
+    #[test]
+    fn who_wishes_for_a_channel_is_told_of_it_and_of_what_is_in_none() {
+        let only = |id| Wish(Some([id].into()));
+        let counts = [Wish::default(), only(TEAM), only(ChannelId([9; 32]))]
+            .map(|wish| all().iter().filter(|notice| wish.covers(notice)).count());
+        assert_eq!(counts, [10, 10, 4]);
+    }
+}
