@@ -279,10 +279,10 @@ impl Dht {
                 .into_iter()
                 .chain(other)
                 .any(|node| node.on_response(from, message.transaction, response, now)),
-            Body::Error { .. } => native
+            Body::Error { seen_as, .. } => native
                 .into_iter()
                 .chain(other)
-                .any(|node| node.on_error(from, message.transaction, now)),
+                .any(|node| node.on_error(from, message.transaction, *seen_as, now)),
         };
         self.dropped += u64::from(!taken);
     }

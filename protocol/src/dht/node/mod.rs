@@ -274,9 +274,7 @@ impl Node {
         let Some(sent) = self.pending.take(transaction, from) else { return false };
         self.last_answer = Some(now);
         if Family::of(from.ip()) == self.family {
-            if let Some(seen_as) = response.seen_as {
-                self.on_seen_as(from.ip(), seen_as, now);
-            }
+            self.on_seen_as(from.ip(), response.seen_as, now);
             if !self.routers.contains(&from) {
                 self.table.answered(Contact { id: response.id, address: from }, now);
             }
@@ -292,10 +290,18 @@ impl Node {
         true
     }
 
-    /// Takes an error, if it is one to us: the node is there, but of no use for this.
-    pub(super) fn on_error(&mut self, from: SocketAddr, transaction: &[u8], now: Instant) -> bool {
+    /// Takes an error, if it is one to us: the node is there, but of no use for this. It may refuse us
+    /// because our id is not bound to our address, and then it alone says what that is.
+    pub(super) fn on_error(
+        &mut self,
+        from: SocketAddr,
+        transaction: &[u8],
+        seen_as: Option<SocketAddr>,
+        now: Instant,
+    ) -> bool {
         let Some(sent) = self.pending.take(transaction, from) else { return false };
         self.last_answer = Some(now);
+        self.on_seen_as(from.ip(), seen_as, now);
         if let Purpose::Lookup(job) = sent.purpose {
             if let Some(job) = self.jobs.get_mut(&job) {
                 job.lookup.on_failure(from);
@@ -418,10 +424,11 @@ impl Node {
         }
     }
 
-    fn on_seen_as(&mut self, voter: IpAddr, seen_as: SocketAddr, now: Instant) {
-        if Family::of(seen_as.ip()) != self.family {
+    fn on_seen_as(&mut self, voter: IpAddr, seen_as: Option<SocketAddr>, now: Instant) {
+        let same_family = |it: IpAddr| Family::of(it) == self.family;
+        let Some(seen_as) = seen_as.filter(|it| same_family(it.ip()) && same_family(voter)) else {
             return;
-        }
+        };
         if let Some(external) = self.votes.vote(voter, seen_as) {
             self.outputs.push_back(NodeOutput::External(external));
             if self.profile.secure_ids && !self.id.is_secure_for(external.ip) {
