@@ -450,6 +450,10 @@ impl Machine for Dht {
                     self.add_address(address, None, false);
                 }
             }
+            Input::OwnAddresses { ipv4, ipv6 } => {
+                self.v4.iter_mut().for_each(|node| node.goes_abroad = ipv4);
+                self.v6.iter_mut().for_each(|node| node.goes_abroad = ipv6);
+            }
             Input::NamesResolved { host, result } => self.on_names(&host, &result),
         }
         self.proceed();

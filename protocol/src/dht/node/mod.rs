@@ -115,6 +115,8 @@ pub(super) struct Node {
     pub(super) gate: FloodGate,
     pub(super) outputs: VecDeque<NodeOutput>,
     pub(super) dropped: u64,
+    /// Whether routers are asked over the other IP version.
+    pub(super) goes_abroad: bool,
     state: State,
     /// Failures to join in a row.
     failures: u32,
@@ -150,6 +152,7 @@ impl Node {
             gate: FloodGate::default(),
             outputs: VecDeque::new(),
             dropped: 0,
+            goes_abroad: true,
             state: State::Alone { again: now },
             failures: 0,
             jobs: BTreeMap::new(),
@@ -227,6 +230,9 @@ impl Node {
         } else if !router && native {
             self.keep_bootstrap(address, id);
         } else {
+            return;
+        }
+        if !native && !self.goes_abroad {
             return;
         }
         match self.state {
@@ -368,7 +374,13 @@ impl Node {
     }
 
     fn has_somebody_to_ask(&self) -> bool {
-        !(self.table.is_empty() && self.bootstrap.is_empty() && self.routers.is_empty())
+        let nobody = self.table.is_empty() && self.bootstrap.is_empty();
+        !nobody || self.usable_routers().next().is_some()
+    }
+
+    fn usable_routers(&self) -> impl Iterator<Item = SocketAddr> {
+        let usable = |it: &SocketAddr| self.goes_abroad || Family::of(it.ip()) == self.family;
+        self.routers.iter().copied().filter(usable)
     }
 
     fn advance_state(&mut self, now: Instant) {
