@@ -115,6 +115,8 @@ pub(super) struct Node {
     pub(super) gate: FloodGate,
     pub(super) outputs: VecDeque<NodeOutput>,
     pub(super) dropped: u64,
+    /// Whether routers are asked over the other IP version.
+    pub(super) goes_abroad: bool,
     state: State,
     /// Failures to join in a row.
     failures: u32,
@@ -150,6 +152,7 @@ impl Node {
             gate: FloodGate::default(),
             outputs: VecDeque::new(),
             dropped: 0,
+            goes_abroad: true,
             state: State::Alone { again: now },
             failures: 0,
             jobs: BTreeMap::new(),
@@ -229,6 +232,9 @@ impl Node {
         } else {
             return;
         }
+        if !native && !self.goes_abroad {
+            return;
+        }
         match self.state {
             // A table that is no longer empty needs nobody's help; the others get it at once.
             State::Joined { .. } if !router && self.table.len() < K => {
@@ -274,9 +280,7 @@ impl Node {
         let Some(sent) = self.pending.take(transaction, from) else { return false };
         self.last_answer = Some(now);
         if Family::of(from.ip()) == self.family {
-            if let Some(seen_as) = response.seen_as {
-                self.on_seen_as(from.ip(), seen_as, now);
-            }
+            self.on_seen_as(from.ip(), response.seen_as, now);
             if !self.routers.contains(&from) {
                 self.table.answered(Contact { id: response.id, address: from }, now);
             }
@@ -292,10 +296,18 @@ impl Node {
         true
     }
 
-    /// Takes an error, if it is one to us: the node is there, but of no use for this.
-    pub(super) fn on_error(&mut self, from: SocketAddr, transaction: &[u8], now: Instant) -> bool {
+    /// Takes an error, if it is one to us: the node is there, but of no use for this. It may refuse us
+    /// because our id is not bound to our address, and then it alone says what that is.
+    pub(super) fn on_error(
+        &mut self,
+        from: SocketAddr,
+        transaction: &[u8],
+        seen_as: Option<SocketAddr>,
+        now: Instant,
+    ) -> bool {
         let Some(sent) = self.pending.take(transaction, from) else { return false };
         self.last_answer = Some(now);
+        self.on_seen_as(from.ip(), seen_as, now);
         if let Purpose::Lookup(job) = sent.purpose {
             if let Some(job) = self.jobs.get_mut(&job) {
                 job.lookup.on_failure(from);
@@ -362,7 +374,13 @@ impl Node {
     }
 
     fn has_somebody_to_ask(&self) -> bool {
-        !(self.table.is_empty() && self.bootstrap.is_empty() && self.routers.is_empty())
+        let nobody = self.table.is_empty() && self.bootstrap.is_empty();
+        !nobody || self.usable_routers().next().is_some()
+    }
+
+    fn usable_routers(&self) -> impl Iterator<Item = SocketAddr> {
+        let usable = |it: &SocketAddr| self.goes_abroad || Family::of(it.ip()) == self.family;
+        self.routers.iter().copied().filter(usable)
     }
 
     fn advance_state(&mut self, now: Instant) {
@@ -418,10 +436,11 @@ impl Node {
         }
     }
 
-    fn on_seen_as(&mut self, voter: IpAddr, seen_as: SocketAddr, now: Instant) {
-        if Family::of(seen_as.ip()) != self.family {
+    fn on_seen_as(&mut self, voter: IpAddr, seen_as: Option<SocketAddr>, now: Instant) {
+        let same_family = |it: IpAddr| Family::of(it) == self.family;
+        let Some(seen_as) = seen_as.filter(|it| same_family(it.ip()) && same_family(voter)) else {
             return;
-        }
+        };
         if let Some(external) = self.votes.vote(voter, seen_as) {
             self.outputs.push_back(NodeOutput::External(external));
             if self.profile.secure_ids && !self.id.is_secure_for(external.ip) {

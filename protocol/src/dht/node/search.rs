@@ -69,7 +69,7 @@ impl Node {
     /// Adds those we were given to a look-up: routers only if there are few others.
     pub(super) fn seed_from_bootstrap(&mut self, job: u64) {
         let nodes: Vec<_> = self.bootstrap.iter().map(|(address, id)| (*address, *id)).collect();
-        let routers: Vec<_> = self.routers.iter().map(|address| (*address, None)).collect();
+        let routers: Vec<_> = self.usable_routers().map(|address| (address, None)).collect();
         let few = self.table.len() + nodes.len() < SEEDS_MIN || self.failures > 0;
         for (address, id) in nodes.into_iter().chain(routers.into_iter().filter(|_| few)) {
             self.seed(job, address, id);

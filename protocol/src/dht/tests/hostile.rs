@@ -268,6 +268,24 @@ fn liars_about_our_address_do_not_move_our_id() {
     assert!(id != before && id.is_secure_for("5.6.7.8".parse().unwrap()));
 }
 
+#[test]
+fn nodes_that_refuse_our_id_tell_us_the_address_that_it_must_be_made_for() {
+    let mut bench = Bench::new();
+    bench.candidates(&["1.1.1.1:1", "1.2.1.1:1", "1.3.1.1:1"]);
+    bench.seconds(1);
+    let questions = bench.sent();
+    assert_eq!(questions.len(), 3);
+    for (_, from, question) in questions {
+        let id = bench.machine.node_statuses()[0].id;
+        assert!(!id.is_secure_for("5.6.7.8".parse().unwrap()), "before the third");
+        let head = b"d1:eli203e15:invalid node IDe2:ip6:\x05\x06\x07\x08\0\x051:t2:";
+        let bytes = [&head[..], &field(&question, b"t"), b"1:y1:ee"].concat();
+        bench.input(Input::Datagram { from, bytes });
+    }
+    let id = bench.machine.node_statuses()[0].id;
+    assert!(id.is_secure_for("5.6.7.8".parse().unwrap()));
+}
+
 // 17: look-ups among liars; whole networks of them are in `network`.
 
 #[test]

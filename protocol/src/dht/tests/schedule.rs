@@ -1,6 +1,6 @@
 //! When what is looked up and announced; joining, and what survives an outage or a restart.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use super::bench::{Bench, CHANNEL, HASH, field, local_nodes, shape};
@@ -291,6 +291,32 @@ fn an_idle_node_asks_no_more_often_than_libtorrent_does() {
     });
     // libtorrent: one question every five seconds, 720 an hour, and its own neighbourhood.
     assert!(asked <= 720, "{asked}");
+}
+
+#[test]
+fn without_an_ipv6_address_no_id_but_that_of_ipv4_is_seen() {
+    let routers = vec![("127.0.0.1".to_owned(), 7001)];
+    let mut bench = Bench::with_config(Config { routers, ..Config::default() });
+    let ids = |bench: &mut Bench| {
+        let sent = bench.sent();
+        sent.iter().map(|(_, _, bytes)| field_of_arguments(bytes)).collect::<BTreeSet<_>>()
+    };
+    bench.input(Input::OwnAddresses { ipv4: true, ipv6: false });
+    bench.start(CHANNEL, HASH);
+    bench.seconds(3600);
+    let own = bench.machine.saved();
+    let (v4, v6) = (own.id_v4.unwrap().0.to_vec(), own.id_v6.unwrap().0.to_vec());
+    assert_eq!(ids(&mut bench), BTreeSet::from([v4.clone()]));
+    // The cable is plugged in somewhere else.
+    bench.input(Input::OwnAddresses { ipv4: true, ipv6: true });
+    bench.seconds(600);
+    assert_eq!(ids(&mut bench), BTreeSet::from([v4, v6]));
+}
+
+/// The id of a question.
+fn field_of_arguments(question: &[u8]) -> Vec<u8> {
+    let value = crate::bencode::decode(question).unwrap();
+    value.get(b"a").and_then(|it| it.get(b"id")).and_then(|it| it.as_bytes()).unwrap().to_vec()
 }
 
 #[test]
