@@ -202,6 +202,33 @@ fn a_stranger_gets_no_more_than_a_fixed_multiple_of_what_it_sent() {
 }
 
 #[test]
+fn no_question_of_a_stranger_brings_a_long_answer() {
+    let mut bench = joined();
+    for host in 1..=30 {
+        let from = format!("8.8.{host}.8:1");
+        let hash = format!("{host:020}");
+        let ask = query("get_peers", &format!("9:info_hash20:{hash}"));
+        let token = field_of_values(&bench.ask(&from, &ask).unwrap(), b"token");
+        let mut bytes = announce(2000, false, &token);
+        let at = bytes.windows(20).position(|it| it == "h".repeat(20).as_bytes()).unwrap();
+        bytes[at..at + 20].copy_from_slice(hash.as_bytes());
+        bench.ask(&from, &bytes).unwrap();
+        bench.seconds(1);
+    }
+    assert!(bench.machine.node_statuses()[0].stored_hashes >= 20);
+    let target = format!("6:target20:{}", "h".repeat(20));
+    for name in ["sample_infohashes", "find_node", "get", "x"] {
+        for want in ["", "4:wantl2:n42:n6e"] {
+            let question = query(name, &format!("{target}{want}"));
+            let answer = bench.ask("9.9.9.9:1", &question).unwrap();
+            let bound = question.len() * DHT_ANSWER_FACTOR_MAX;
+            assert!(answer.len() <= bound, "{name} {want}: {} of {bound}", answer.len());
+            assert!(answer.len() > 2 * question.len(), "{name}: something is left");
+        }
+    }
+}
+
+#[test]
 fn whoever_floods_us_is_ignored_and_all_answers_together_stay_within_a_budget() {
     let mut bench = joined();
     let answers = (0..200).filter(|_| bench.ask(STRANGER, &get_peers()).is_some()).count();
