@@ -49,6 +49,8 @@ const DEPTH_SHALLOW: usize = 4;
 /// Nodes of the table from which a look-up starts. Only the nearest are asked, so more of them cost
 /// nothing; and where all of the nearest lie, it is they who know of somebody else (libtorrent: 8).
 const SEEDS: usize = 4 * K;
+/// When nobody has answered for so long, the table may be of a network that is no more.
+const SILENCE_LONG: Duration = Duration::from_secs(10 * 60);
 /// With fewer nodes to start from, a look-up asks those we were given as well (libtorrent).
 const SEEDS_MIN: usize = 3;
 
@@ -224,16 +226,18 @@ impl Node {
             return;
         }
         let native = Family::of(address.ip()) == self.family;
-        if router && self.routers.len() < DHT_BOOTSTRAP_NODES_MAX {
-            self.routers.insert(address);
+        let is_new = if router && self.routers.len() < DHT_BOOTSTRAP_NODES_MAX {
+            self.routers.insert(address)
         } else if !router && native {
-            self.keep_bootstrap(address, id);
+            self.keep_bootstrap(address, id)
         } else {
             return;
-        }
+        };
         match self.state {
             // A table that is no longer empty needs nobody's help; the others get it at once.
-            State::Joined { .. } if !router && self.table.len() < K => {
+            State::Joined { .. }
+                if !router && self.table.len() < K && !self.table.knows(address) =>
+            {
                 let id = id.unwrap_or_else(|| NodeId::random(&mut self.rng));
                 self.ask_whether_there(Contact { id, address }, now);
             }
@@ -245,17 +249,18 @@ impl Node {
                     self.advance(job, now);
                 }
             }
-            State::Alone { again } => {
+            State::Alone { again } if is_new => {
                 // What is new is tried soon, however long the pause has become.
                 let soon = if self.failures == 0 { now } else { now + JOIN_PAUSE_FIRST };
                 self.state = State::Alone { again: again.min(soon) };
             }
+            State::Alone { .. } => {}
         }
     }
 
     /// Keeps a node to start from; when there are too many, any one of them makes room, as over months
-    /// most will have gone.
-    fn keep_bootstrap(&mut self, address: SocketAddr, id: Option<NodeId>) {
+    /// most will have gone. Says whether it is new.
+    fn keep_bootstrap(&mut self, address: SocketAddr, id: Option<NodeId>) -> bool {
         if self.bootstrap.len() >= DHT_BOOTSTRAP_NODES_MAX && !self.bootstrap.contains_key(&address)
         {
             let at = self.rng.below(self.bootstrap.len() as u64) as usize;
@@ -263,7 +268,7 @@ impl Node {
                 self.bootstrap.remove(&gone);
             }
         }
-        self.bootstrap.insert(address, id);
+        self.bootstrap.insert(address, id).is_none()
     }
 
     /// Takes an answer, if it is one to us.

@@ -15,7 +15,7 @@ use super::super::pending::{Purpose, Tag};
 use super::super::profile::QueryMix;
 use super::{
     AnnouncedPort, Errand, JOIN_PAUSE_FIRST, JOIN_PAUSE_MAX, Job, Node, NodeOutput, Report, SEEDS,
-    SEEDS_MIN, SELF_LOOKUP_INTERVAL, State,
+    SEEDS_MIN, SELF_LOOKUP_INTERVAL, SILENCE_LONG, State,
 };
 
 impl Node {
@@ -37,12 +37,13 @@ impl Node {
                 Errand::Move => lookup.suggest(contact),
             }
         }
+        let silent = self.last_answer.is_some_and(|last| now >= last + SILENCE_LONG);
         let few = self.table.len() < SEEDS_MIN;
         self.last_job += 1;
         let job = self.last_job;
         self.jobs.insert(job, Job { lookup, errand });
-        if few {
-            self.seed_from_bootstrap(job);
+        if few || silent {
+            self.seed_from_bootstrap(job, silent);
         }
         self.advance(job, now);
         Some(job)
@@ -66,16 +67,16 @@ impl Node {
         let job = self.last_job;
         self.state = State::Joining { job };
         self.jobs.insert(job, Job { lookup, errand: Errand::Join });
-        self.seed_from_bootstrap(job);
+        self.seed_from_bootstrap(job, self.failures > 0);
         self.advance(job, now);
     }
 
-    /// Adds those we were given to a look-up: routers only if there are few others.
-    pub(super) fn seed_from_bootstrap(&mut self, job: u64) {
+    /// Adds those we were given to a look-up: routers only if there are few others, or in vain.
+    pub(super) fn seed_from_bootstrap(&mut self, job: u64, in_vain: bool) {
         let nodes: Vec<_> =
             self.bootstrap.iter().map(|(address, id)| (*address, *id, false)).collect();
         let routers: Vec<_> = self.routers.iter().map(|address| (*address, None, true)).collect();
-        let few = self.table.len() + nodes.len() < SEEDS_MIN || self.failures > 0;
+        let few = self.table.len() + nodes.len() < SEEDS_MIN || in_vain;
         for (address, id, router) in nodes.into_iter().chain(routers.into_iter().filter(|_| few)) {
             self.seed(job, address, id, router);
         }
