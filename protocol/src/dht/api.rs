@@ -214,7 +214,7 @@ pub struct Status {
     pub asked: usize,
     /// Nodes that have answered in it.
     pub answered: usize,
-    /// Nodes that know of us since.
+    /// Nodes that were told of us at its end.
     pub announced_to: usize,
     /// Nodes in the routing table.
     pub nodes: usize,

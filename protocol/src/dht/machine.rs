@@ -249,7 +249,7 @@ impl Dht {
                 if node.look_up(infohash, errand, now).is_none() {
                     round.under_way = None;
                     round.extra = Some(now + TURN_PAUSE_MIN);
-                    break;
+                    continue;
                 }
                 let status = swarm.status(node);
                 self.outputs.push_back(Output::Event(Event::StatusChanged(status)));

@@ -155,7 +155,8 @@ pub(in crate::dht) fn nodes_of(
         Family::V4 => NODE_V4_BYTES,
         Family::V6 => NODE_V6_BYTES,
     };
-    list.chunks_exact(bytes).take(count).filter_map(contact)
+    let native = move |it: &Contact| Family::of(it.address.ip()) == family;
+    list.chunks_exact(bytes).take(count).filter_map(contact).filter(native)
 }
 
 fn contact(entry: &[u8]) -> Option<Contact> {
