@@ -31,6 +31,7 @@ use bitchat_protocol::mesh::{Completeness, Source};
 use crate::directory::Directory;
 use crate::discovery::{self, Announce, PeersDiscovered, Place, ViewChanged, Withdraw};
 use crate::driver::{Drive, Driver};
+use crate::own_address::{own_ipv4, own_ipv6};
 use crate::resolver::{self, FindAddresses};
 use crate::source::{ListSources, SourceKind, SourceState, SourceStatus};
 use crate::supervision::{Outlet, Shutdown};
@@ -144,6 +145,7 @@ impl Dht {
     /// Members use one port for everything: with nobody else to start from, start from them.
     fn try_members_later(ctx: &mut Context<Self>) {
         ctx.run_later(MEMBERS_INTERVAL, |dht, ctx| {
+            dht.tell_own_addresses(ctx);
             let mut nodes = dht.driver.machine().node_statuses().into_iter();
             if nodes.any(|status| status.nodes < NODES_ENOUGH) {
                 let members = dht.directory.addresses();
@@ -153,6 +155,12 @@ impl Dht {
             }
             Self::try_members_later(ctx);
         });
+    }
+
+    /// As hosts wander from network to network, this is looked at again and again.
+    fn tell_own_addresses(&mut self, ctx: &mut Context<Self>) {
+        let (ipv4, ipv6) = (own_ipv4().is_some(), own_ipv6().is_some());
+        self.input(Input::OwnAddresses { ipv4, ipv6 }, ctx);
     }
 
     fn resolve(&self, host: String, ctx: &mut Context<Self>) {
@@ -261,7 +269,7 @@ impl Actor for Dht {
         });
         Self::save_later(ctx);
         Self::try_members_later(ctx);
-        self.settle(ctx);
+        self.tell_own_addresses(ctx);
     }
 }
 

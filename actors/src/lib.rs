@@ -27,6 +27,7 @@ pub mod entropy;
 pub mod http_fetch;
 pub mod lan_discovery;
 pub mod mesh_manager;
+mod own_address;
 pub mod peer_supervisor;
 pub mod peer_transport;
 pub mod resolver;

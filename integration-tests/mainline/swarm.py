@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """A private Mainline: libtorrent sessions on this machine that know nobody else.
 
-    swarm.py COUNT [PREFIX]     PREFIX: the first two numbers of their addresses, 127.7 if there is none
+    swarm.py ADDRESS...     127.7.0.1 or fd00:7:0:1::1, say; all of one IP version
 
-Each has an IPv4 address of its own, as most nodes of the real one have: libtorrent and we ourselves
-silence an address that asks too much. The first line of output says where they are, and comes when
-each knows enough others:
+Each has an IP address of its own, as most nodes of the real one have: libtorrent and we ourselves
+silence an address that asks too much. The first line of output says where they are, in the order of the
+addresses, and comes when each knows enough others:
 
     {"nodes": ["127.7.0.1:20001", ...]}
 
@@ -61,12 +61,11 @@ WATCHED = (
 )
 
 
-def start(count, prefix):
+def start(hosts):
     """Starts the sessions and makes each known to some others; with where each is."""
-    sessions, addresses = [], []
-    for at in range(count):
-        host = f"{prefix}.{at // 250}.{at % 250 + 1}"
-        session = libtorrent.session({**SETTINGS, "listen_interfaces": f"{host}:0"})
+    sessions, addresses, count = [], [], len(hosts)
+    for host in hosts:
+        session = libtorrent.session({**SETTINGS, "listen_interfaces": spell(host, 0)})
         wait(lambda: session.listen_port() != 0, 5, "a socket")
         sessions.append(session)
         addresses.append((host, session.listen_port()))
@@ -77,6 +76,11 @@ def start(count, prefix):
     least = min(TABLE_MIN, count - 1)
     wait(lambda: all(known(it) >= least for it in sessions), READY_SECONDS, "their tables")
     return sessions, addresses
+
+
+def spell(host, port):
+    """An address and a port as one word."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def wait(is_there, seconds, what):
@@ -126,7 +130,7 @@ class Watch:
             self.take_log(alert.log_message())
         elif isinstance(alert, libtorrent.dht_get_peers_reply_alert):
             if str(alert.info_hash) == self.infohash:
-                self.peers.update(f"{host}:{port}" for host, port in alert.peers())
+                self.peers.update(spell(*peer) for peer in alert.peers())
 
     def take_log(self, line):
         """Takes note of a line of the log: `[NUMBER] NEW target: ...`, `INVOKE`, `DONE`."""
@@ -156,10 +160,8 @@ def answer(sessions, request):
 
 def main():
     """Starts, says where they are, and answers until the input ends."""
-    count = int(sys.argv[1])
-    prefix = sys.argv[2] if len(sys.argv) > 2 else "127.7"
-    sessions, addresses = start(count, prefix)
-    nodes = [f"{host}:{port}" for host, port in addresses]
+    sessions, addresses = start(sys.argv[1:])
+    nodes = [spell(*address) for address in addresses]
     print(json.dumps({"nodes": nodes}), flush=True)
     for line in sys.stdin:
         print(json.dumps(answer(sessions, json.loads(line))), flush=True)

@@ -1,9 +1,10 @@
-//! A private Mainline DHT: real libtorrent sessions on loopback that know nobody else.
+//! A private Mainline DHT: real libtorrent sessions, on loopback or a host of their own, that know nobody
+//! else.
 //!
 //! They run in a Python program, `mainline/swarm.py`; `mainline/install` gets it the library.
 
 use std::io::{self, BufRead as _, BufReader, Write as _};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -39,7 +40,7 @@ pub struct LookUp {
 }
 
 impl Mainline {
-    /// Starts `count` nodes and waits until they know each other.
+    /// Starts `count` nodes on loopback and waits until they know each other.
     ///
     /// `None` where there is no Python with libtorrent and `BITCHAT_TESTS_REQUIRE_MAINLINE` is not
     /// set: the caller skips its story, and this says so.
@@ -49,6 +50,20 @@ impl Mainline {
     /// When it is required and missing, or the nodes do not start.
     #[must_use]
     pub fn start(count: usize) -> Option<Self> {
+        Self::start_at(None, &loopback(count))
+    }
+
+    /// The same in a network namespace, where each node has one of these addresses.
+    ///
+    /// # Panics
+    ///
+    /// As [`start`](Self::start) does.
+    #[must_use]
+    pub fn start_in(namespace: &str, addresses: &[IpAddr]) -> Option<Self> {
+        Self::start_at(Some(namespace), addresses)
+    }
+
+    fn start_at(namespace: Option<&str>, addresses: &[IpAddr]) -> Option<Self> {
         let Some(python) = find_python() else {
             assert!(std::env::var_os(REQUIRED).is_none(), "no Python with libtorrent");
             let notice = "skipped: no Python with libtorrent; integration-tests/mainline/install";
@@ -56,10 +71,15 @@ impl Mainline {
             return None;
         };
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("mainline/swarm.py");
-        let mut child = Command::new(python)
+        let mut command = Command::new(&python);
+        if let Some(namespace) = namespace {
+            command = Command::new("ip");
+            command.args(["netns", "exec", namespace]).arg(&python);
+        }
+        let mut child = command
             .args(["-W", "ignore"])
             .arg(script)
-            .args([count.to_string(), prefix()])
+            .args(addresses.iter().map(IpAddr::to_string))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -67,7 +87,7 @@ impl Mainline {
         let stdin = child.stdin.take();
         let stdout = BufReader::new(child.stdout.take().expect("piped"));
         let mut swarm = Self { child, stdin, stdout, nodes: Vec::new() };
-        swarm.nodes = addresses(&swarm.read()["nodes"]);
+        swarm.nodes = parse_all(&swarm.read()["nodes"]);
         Some(swarm)
     }
 
@@ -112,7 +132,7 @@ impl Mainline {
         LookUp {
             asked: answer["asked"].as_u64().expect("a number"),
             took: answer["seconds"].as_f64().map(Duration::from_secs_f64),
-            peers: addresses(&answer["peers"]),
+            peers: parse_all(&answer["peers"]),
         }
     }
 
@@ -131,17 +151,18 @@ impl Drop for Mainline {
     }
 }
 
-fn addresses(list: &Value) -> Vec<SocketAddr> {
+fn parse_all(list: &Value) -> Vec<SocketAddr> {
     let addresses = list.as_array().expect("a list of addresses").iter();
     addresses.map(|it| it.as_str().expect("text").parse().expect("an address")).collect()
 }
 
-/// The first two numbers of the addresses of a swarm.
-fn prefix() -> String {
+/// Addresses of a swarm on this machine's loopback.
+fn loopback(count: usize) -> Vec<IpAddr> {
     let number = SWARMS.fetch_add(1, Ordering::Relaxed);
     // Other test programs may run beside this one.
     let number = (std::process::id().wrapping_mul(16) + number) % 240;
-    format!("127.{}", 10 + number)
+    let first = Ipv4Addr::LOCALHOST.to_bits() + ((10 + number) << 16);
+    (first..).take(count).map(|bits| Ipv4Addr::from_bits(bits).into()).collect()
 }
 
 /// The one that `mainline/install` has made, beside this program in the target directory; or else the

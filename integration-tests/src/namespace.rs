@@ -29,7 +29,10 @@ impl Namespace {
     }
 
     fn give(&self, address: &str) -> io::Result<()> {
-        ip(&["-n", &self.0, "address", "add", address, "dev", INTERFACE])
+        let add = ["-n", &self.0, "address", "add", address, "dev", INTERFACE];
+        // Nobody else has it, and one of IPv6 is in use at once if that need not be found out.
+        let certain = address.contains(':').then_some("nodad");
+        ip(&add.into_iter().chain(certain).collect::<Vec<_>>())
     }
 }
 
@@ -77,7 +80,7 @@ impl Cable {
     }
 }
 
-/// Any number of hosts on one switch, with one IPv4 address each and none of IPv6.
+/// Any number of hosts on one switch, which have no other addresses than those they are given.
 #[derive(Debug)]
 pub struct Segment {
     hosts: Vec<Namespace>,
@@ -85,7 +88,7 @@ pub struct Segment {
 }
 
 impl Segment {
-    /// Makes a host for each of these addresses (such as `10.1.1.1/24`).
+    /// Makes a host for each of these addresses (such as `10.1.1.1/24` or `fd00:1::1/64`).
     ///
     /// `None` where that is not allowed: the caller skips its story, and this says so.
     #[must_use]
@@ -101,6 +104,15 @@ impl Segment {
     #[must_use]
     pub fn host(&self, at: usize) -> &str {
         &self.hosts[at].0
+    }
+
+    /// Gives a host one more address.
+    ///
+    /// # Panics
+    ///
+    /// When there is no such host, or the address is none.
+    pub fn give(&self, at: usize, address: &str) {
+        self.hosts[at].give(address).expect("an address");
     }
 
     fn set_up(addresses: &[String]) -> io::Result<Self> {

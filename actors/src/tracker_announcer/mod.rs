@@ -20,7 +20,6 @@
 mod tests;
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr, UdpSocket};
 
 use actix::{
     Actor, ActorContext as _, ActorFutureExt as _, AsyncContext as _, Context, Handler, Message,
@@ -28,7 +27,6 @@ use actix::{
 };
 use bitchat_protocol::id::ChannelId;
 use bitchat_protocol::mesh::{Completeness, Source};
-use bitchat_protocol::scope::Scope;
 use bitchat_protocol::tracker::TrackerUrl;
 use bitchat_protocol::tracker::announcer::{
     self, Announcer, Event, HttpRequest, Input, Output, RequestId, TrackerState, TrackerStatus,
@@ -38,6 +36,7 @@ use tokio::sync::oneshot;
 use crate::discovery::{self, Announce, PeersDiscovered, Place, ViewChanged, Withdraw};
 use crate::driver::{Drive, Driver};
 use crate::http_fetch::Fetcher;
+use crate::own_address::own_ipv6;
 use crate::resolver::{self, FindAddresses};
 use crate::source::{ListSources, SourceKind, SourceState, SourceStatus};
 use crate::supervision::{Outlet, Shutdown};
@@ -47,9 +46,6 @@ use crate::{clock, entropy};
 /// Messages waiting at most, on top of one per sender. Strangers can send datagrams that look like
 /// a tracker's; beyond this they are lost.
 pub const MAILBOX: usize = 256;
-
-/// Any global IPv6 address: only the way there is asked for.
-const SOMEWHERE: (Ipv6Addr, u16) = (Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 1), 6969);
 
 /// The settings of a [`TrackerAnnouncer`].
 #[derive(Debug, Clone, Default)]
@@ -282,17 +278,6 @@ impl TrackerAnnouncer {
         if self.stops_when_left {
             ctx.stop();
         }
-    }
-}
-
-/// Our global IPv6 address, if we have one: the one from which the system would send to the internet.
-/// Nothing is sent.
-fn own_ipv6() -> Option<Ipv6Addr> {
-    let socket = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)).ok()?;
-    socket.connect(SOMEWHERE).ok()?;
-    match socket.local_addr().ok()?.ip() {
-        IpAddr::V6(ip) if Scope::of(ip.into()) == Scope::Global => Some(ip),
-        IpAddr::V4(_) | IpAddr::V6(_) => None,
     }
 }
 

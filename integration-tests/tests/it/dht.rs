@@ -1,6 +1,7 @@
-//! Members find each other in a DHT of real libtorrent nodes, and in nothing else.
+//! Members find each other in a DHT of real libtorrent nodes on loopback, and in nothing else. Those on hosts
+//! of their own are in `dht_between_hosts`.
 
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use bitchat_integration_tests::mainline::Mainline;
@@ -14,7 +15,7 @@ use crate::scene::{PROGRAM, must_have_links, must_talk};
 pub(crate) const NODES: usize = 12;
 
 /// From the start of a node to its announce, and from that of another to their link.
-const FOUND_WITHIN: Duration = Duration::from_secs(10);
+pub(crate) const FOUND_WITHIN: Duration = Duration::from_secs(10);
 
 /// For one look-up of libtorrent's, which may begin before our node is there.
 const LOOK_UP_WITHIN: Duration = Duration::from_secs(1);
@@ -29,17 +30,22 @@ impl Member {
     /// One that starts from `routers`, separated by commas.
     pub(crate) fn new(routers: &str) -> Self {
         let port = free_port().expect("a free port");
+        Self::at((Ipv4Addr::LOCALHOST, port).into(), routers)
+    }
+
+    /// The same, where the node is to be at this address.
+    pub(crate) fn at(address: SocketAddr, routers: &str) -> Self {
         let mut home = Home::new(PROGRAM);
         for (key, value) in [
             ("dht.enabled", "true"),
             ("dht.routers", routers),
             ("trackers.enabled", "false"),
             ("trackers.default", ""),
-            ("network.listen_port", &port.to_string()),
+            ("network.listen_port", &address.port().to_string()),
         ] {
             home.set(key, value);
         }
-        Self { home, address: (Ipv4Addr::LOCALHOST, port).into() }
+        Self { home, address }
     }
 
     /// Makes a channel that names these nodes of the DHT; its file and its infohash.
@@ -62,7 +68,12 @@ impl Member {
 }
 
 /// Has libtorrent look up an infohash until it finds exactly these.
-fn must_find(dht: &mut Mainline, infohash: &str, wanted: &[SocketAddr], chat: &mut Chat) {
+pub(crate) fn must_find(
+    dht: &mut Mainline,
+    infohash: &str,
+    wanted: &[SocketAddr],
+    chat: &mut Chat,
+) {
     let began = Instant::now();
     // One after the other: who asks too often is silenced.
     for node in (0..NODES).cycle() {
@@ -78,7 +89,7 @@ fn must_find(dht: &mut Mainline, infohash: &str, wanted: &[SocketAddr], chat: &m
 }
 
 /// Starts both, the second when the first is announced, waits for the link and has them talk.
-fn must_meet(members: &[Member; 2], file: &str, infohash: &str, dht: &mut Mainline) {
+pub(crate) fn must_meet(members: &[Member; 2], file: &str, infohash: &str, dht: &mut Mainline) {
     let old = members[0].must_be_found(file, infohash, dht);
     let mut chats = [old, members[1].home.chat(&[file])];
     for chat in &mut chats {
@@ -86,15 +97,6 @@ fn must_meet(members: &[Member; 2], file: &str, infohash: &str, dht: &mut Mainli
     }
     must_talk(&mut chats, 0, 1, "found you");
     must_talk(&mut chats, 1, 0, "and I you");
-}
-
-#[test]
-fn two_nodes_that_know_one_node_of_the_dht_find_each_other_and_talk() {
-    let Some(mut dht) = Mainline::start(NODES) else { return };
-    let router = dht.nodes()[0].to_string();
-    let members = [Member::new(&router), Member::new(&router)];
-    let (file, infohash) = members[0].make_channel("team", &[]);
-    must_meet(&members, &file, &infohash, &mut dht);
 }
 
 #[test]
@@ -116,25 +118,4 @@ fn after_a_restart_the_nodes_of_the_last_run_are_enough() {
     // The announce of the first run is still there, that of another channel is not.
     let (file, infohash) = member.make_channel("later", &[]);
     let _ = member.must_be_found(&file, &infohash, &mut dht);
-}
-
-#[test]
-fn a_libtorrent_client_finds_our_address_and_we_the_one_that_it_announced() {
-    let Some(mut dht) = Mainline::start(NODES) else { return };
-    let member = Member::new(&dht.nodes()[0].to_string());
-    let (file, infohash) = member.make_channel("team", &[]);
-    let announcer = 3;
-    let bait = UdpSocket::bind((dht.nodes()[announcer].ip(), 0)).expect("a free port");
-    bait.set_read_timeout(Some(FOUND_WITHIN)).expect("a timeout");
-    let port = bait.local_addr().expect("bound").port();
-    dht.announce(announcer, &infohash, port);
-
-    let mut chat = member.home.chat(&[&file]);
-    let mut packet = [0; 2048];
-    let dialled = bait.recv_from(&mut packet);
-    let (_, from) = dialled.unwrap_or_else(|error| panic!("{error}; {}", chat.story()));
-    assert_eq!(from, member.address, "dialled from the port that is announced");
-
-    let announced = SocketAddr::new(dht.nodes()[announcer].ip(), port);
-    must_find(&mut dht, &infohash, &[member.address, announced], &mut chat);
 }

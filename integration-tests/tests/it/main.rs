@@ -6,6 +6,7 @@ mod bad_input;
 mod clock;
 mod dht;
 mod dht_answers;
+mod dht_between_hosts;
 mod disguise;
 mod disk;
 mod faulty_tracker;

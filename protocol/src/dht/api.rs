@@ -96,6 +96,14 @@ pub enum Input {
     },
     /// Addresses at which there may be nodes: peers of a channel use one port for everything.
     AddCandidates(Vec<SocketAddr>),
+    /// Over which IP versions this host has an address that leads to the internet; until told, over
+    /// both. Nobody is asked over one for nodes of the other, under that one's id, if the other has none.
+    OwnAddresses {
+        /// One of IPv4, be it behind a NAT.
+        ipv4: bool,
+        /// One of IPv6.
+        ipv6: bool,
+    },
     /// The answer to [`Output::Resolve`].
     NamesResolved {
         /// The host asked about.
@@ -206,7 +214,7 @@ pub struct Status {
     pub asked: usize,
     /// Nodes that have answered in it.
     pub answered: usize,
-    /// Nodes that know of us since.
+    /// Nodes that were told of us at its end.
     pub announced_to: usize,
     /// Nodes in the routing table.
     pub nodes: usize,

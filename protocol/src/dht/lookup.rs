@@ -59,6 +59,8 @@ struct Candidate {
     contact: Contact,
     distance: Distance,
     secure: bool,
+    /// The look-up started from it.
+    first: bool,
     progress: Progress,
 }
 
@@ -141,11 +143,24 @@ impl Lookup {
         size_of::<Self>() + self.candidates.capacity() * size_of::<Candidate>()
     }
 
-    /// Takes a node of our own choice.
+    /// Takes a node to start from.
     pub fn seed(&mut self, contact: Contact) {
         if !self.is_known(&contact) {
-            self.insert(contact, Progress::Fresh);
+            self.insert(contact, true, Progress::Fresh);
         }
+    }
+
+    /// Takes a node that is as good as one to start from, but is not marked as such.
+    pub fn suggest(&mut self, contact: Contact) {
+        if !self.is_known(&contact) {
+            self.insert(contact, false, Progress::Fresh);
+        }
+    }
+
+    /// Whether the look-up started from this node.
+    #[must_use]
+    pub fn is_seed(&self, contact: &Contact) -> bool {
+        self.candidates.iter().any(|it| it.first && it.contact == *contact)
     }
 
     /// Takes a node that another has named, unless its network has had its share.
@@ -161,7 +176,7 @@ impl Lookup {
             *count += 1;
         }
         self.lied_to |= self.is_impossible(&contact);
-        self.insert(contact, Progress::Fresh);
+        self.insert(contact, false, Progress::Fresh);
     }
 
     /// Says what to do next. Must be called until it says something else than [`Step::Ask`].
@@ -201,7 +216,7 @@ impl Lookup {
             // It has another name than was said of it, or had none: its place is elsewhere.
             self.candidates.remove(at);
             if id != self.own && self.candidates.iter().all(|it| it.contact.id != id) {
-                self.insert(Contact { id, address: from }, progress);
+                self.insert(Contact { id, address: from }, false, progress);
             }
         }
         true
@@ -316,11 +331,11 @@ impl Lookup {
             })
     }
 
-    fn insert(&mut self, contact: Contact, progress: Progress) {
+    fn insert(&mut self, contact: Contact, first: bool, progress: Progress) {
         let distance = self.target.distance(&contact.id);
         let secure = contact.id.is_secure_for(contact.address.ip());
         let at = self.candidates.partition_point(|it| it.distance < distance);
-        self.candidates.insert(at, Candidate { contact, distance, secure, progress });
+        self.candidates.insert(at, Candidate { contact, distance, secure, first, progress });
         self.forget_farthest(secure);
     }
 

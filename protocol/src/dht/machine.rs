@@ -249,7 +249,7 @@ impl Dht {
                 if node.look_up(infohash, errand, now).is_none() {
                     round.under_way = None;
                     round.extra = Some(now + TURN_PAUSE_MIN);
-                    break;
+                    continue;
                 }
                 let status = swarm.status(node);
                 self.outputs.push_back(Output::Event(Event::StatusChanged(status)));
@@ -279,10 +279,10 @@ impl Dht {
                 .into_iter()
                 .chain(other)
                 .any(|node| node.on_response(from, message.transaction, response, now)),
-            Body::Error { .. } => native
+            Body::Error { seen_as, .. } => native
                 .into_iter()
                 .chain(other)
-                .any(|node| node.on_error(from, message.transaction, now)),
+                .any(|node| node.on_error(from, message.transaction, *seen_as, now)),
         };
         self.dropped += u64::from(!taken);
     }
@@ -449,6 +449,10 @@ impl Machine for Dht {
                 for address in addresses {
                     self.add_address(address, None, false);
                 }
+            }
+            Input::OwnAddresses { ipv4, ipv6 } => {
+                self.v4.iter_mut().for_each(|node| node.goes_abroad = ipv4);
+                self.v6.iter_mut().for_each(|node| node.goes_abroad = ipv6);
             }
             Input::NamesResolved { host, result } => self.on_names(&host, &result),
         }

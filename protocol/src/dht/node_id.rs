@@ -78,18 +78,14 @@ impl NodeId {
         self.distance(other).leading_zeros()
     }
 
-    /// Draws an id that shares exactly `bits` leading bits with this one; `bits` below [`ID_BITS`].
+    /// Draws an id that shares the leading `bits` bits with this one, and perhaps more.
     #[must_use]
-    pub fn random_at(&self, bits: usize, rng: &mut Rng) -> Self {
+    pub fn with_random_after(&self, bits: usize, rng: &mut Rng) -> Self {
         let mut id: [u8; ID_BYTES] = rng.array();
         for (at, (byte, own)) in id.iter_mut().zip(self.0).enumerate() {
             // Which bits of this byte are this id's: none, some or all.
             let mask = !(0xff_u16 >> bits.saturating_sub(at * 8).min(8)) as u8;
             *byte = (own & mask) | (*byte & !mask);
-        }
-        if let Some(byte) = id.get_mut(bits / 8) {
-            let bit = 0x80 >> (bits % 8);
-            *byte = (*byte & !bit) | (!self.0[bits / 8] & bit);
         }
         Self(id)
     }
@@ -98,9 +94,16 @@ impl NodeId {
     /// its own neighbourhood.
     #[must_use]
     pub fn with_random_tail(&self, rng: &mut Rng) -> Self {
-        let mut id = self.0;
-        rng.fill(&mut id[12..]);
-        Self(id)
+        self.with_random_after(ID_BITS - 64, rng)
+    }
+
+    /// Draws an id that shares exactly `bits` leading bits with this one; `bits` below [`ID_BITS`].
+    #[cfg(test)]
+    pub(crate) fn random_at(&self, bits: usize, rng: &mut Rng) -> Self {
+        let mut id = self.with_random_after(bits, rng);
+        let bit = 0x80 >> (bits % 8);
+        id.0[bits / 8] = (id.0[bits / 8] & !bit) | (!self.0[bits / 8] & bit);
+        id
     }
 }
 
@@ -240,7 +243,11 @@ mod tests {
         let own = NodeId::random(rng);
         for bits in 0..ID_BITS {
             assert_eq!(own.shared_bits(&own.random_at(bits, rng)), bits);
+            assert!(own.shared_bits(&own.with_random_after(bits, rng)) >= bits);
         }
+        let mut further =
+            |bits| (0..64).any(|_| own.shared_bits(&own.with_random_after(bits, rng)) > bits);
+        assert!(further(0) && further(7) && further(100), "no more than that is the same");
         let near = own.with_random_tail(rng);
         assert!(own.shared_bits(&near) >= 96 && near != own);
     }

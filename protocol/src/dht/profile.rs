@@ -7,8 +7,9 @@ use std::time::Duration;
 /// Which queries are used for what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum QueryMix {
-    /// `get_peers` for everything, as libtorrent does; `want` only to ask over the other IP version.
-    GetPeersOnly,
+    /// `get_peers` for everything, as libtorrent does, but `ping` where there is no room for nodes that
+    /// an answer could name; `want` only to ask over the other IP version.
+    GetPeers,
     /// `ping` to see who is there, `find_node` with `want` for both IP versions to fill the table,
     /// `get_peers` for swarms.
     Classic,
@@ -36,7 +37,7 @@ pub struct DhtProfile {
     pub transaction_ids: TransactionIds,
     /// Which queries are used for what.
     pub queries: QueryMix,
-    /// Whether a bootstrap is marked with `bs`.
+    /// Whether a bootstrap is marked with `bs` towards those from whom it starts.
     pub bootstrap_mark: bool,
     /// Whether an announce says `implied_port`: then the port that a NAT gives us is the one announced.
     pub implied_port: bool,
@@ -70,7 +71,7 @@ impl DhtProfile {
             name: "libtorrent 2.0.11".to_owned(),
             version: Some(b"LT\x02\x0b".to_vec()),
             transaction_ids: TransactionIds::Random(2),
-            queries: QueryMix::GetPeersOnly,
+            queries: QueryMix::GetPeers,
             bootstrap_mark: true,
             implied_port: true,
             seed: true,

@@ -14,9 +14,8 @@
 //! this: they are a laboratory's.
 
 use std::net::{IpAddr, SocketAddr};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use crate::crypto::Rng;
 use crate::limits::{DHT_RESERVE_NODES_MAX, DHT_TABLE_NODES_PER_NETWORK_MAX};
 use crate::scope::Scope;
 
@@ -32,8 +31,6 @@ const FAILURES_MAX: u8 = 3;
 /// So many more bits than the nearest other an id may share with ours by chance: one in eight does by
 /// more than 3, and is only missed.
 const LUCKY_BITS: usize = 3;
-/// A node that was heard of, or asked, this lately needs no question to keep it fresh.
-const FRESH: Duration = Duration::from_secs(5 * 60);
 
 /// A node of the table.
 #[derive(Debug, Clone, Copy)]
@@ -102,8 +99,14 @@ impl RoutingTable {
 
     /// How many buckets there are.
     #[must_use]
-    pub fn depth(&self) -> usize {
+    pub fn buckets(&self) -> usize {
         self.buckets.len()
+    }
+
+    /// How many buckets after the first have half a [`K`] of nodes, up to the first that has not (libtorrent).
+    #[must_use]
+    pub fn depth(&self) -> usize {
+        self.buckets.iter().skip(1).take_while(|bucket| bucket.live.len() >= K / 2).count()
     }
 
     /// Bytes held, reserves included.
@@ -187,25 +190,22 @@ impl RoutingTable {
         found
     }
 
-    /// Takes the node that most needs to be asked whether it is still there, and a place to ask it
-    /// about: one from which it may know nodes that its bucket lacks.
-    pub fn take_stalest(&mut self, now: Instant, rng: &mut Rng) -> Option<(Contact, NodeId)> {
+    /// Takes the node to ask next whether it is still there: the one that was neither heard from nor
+    /// asked for longest, however lately that was (libtorrent).
+    pub fn take_stalest(&mut self, now: Instant) -> Option<Contact> {
         let touched = |entry: &Entry| entry.asked.map_or(entry.seen, |asked| asked.max(entry.seen));
-        let (own, mut stalest) = (self.own, None::<(usize, &mut Entry)>);
         // From our own neighbourhood outwards, so that of equals the nearer one is asked.
-        for (bits, bucket) in self.buckets.iter_mut().enumerate().rev() {
-            for entry in &mut bucket.live {
-                if stalest.as_ref().is_none_or(|(_, other)| touched(entry) < touched(other)) {
-                    stalest = Some((bits, entry));
-                }
-            }
-        }
-        let (bits, entry) = stalest?;
-        if now < touched(entry) + FRESH {
-            return None;
-        }
-        entry.asked = Some(now);
-        Some((entry.contact, own.random_at(bits, rng)))
+        let nearest_first = self.buckets.iter_mut().rev().flat_map(|bucket| &mut bucket.live);
+        let stalest = nearest_first.min_by_key(|entry| touched(entry))?;
+        stalest.asked = Some(now);
+        Some(stalest.contact)
+    }
+
+    /// Whether there is no room where this id belongs, so that to hear of others there is of no use.
+    #[must_use]
+    pub fn is_full_around(&self, id: &NodeId) -> bool {
+        let bits = self.own.shared_bits(id);
+        self.buckets.get(bits).is_some_and(|bucket| bucket.live.len() >= room(bits))
     }
 
     /// All nodes that work, those nearest to us first: worth keeping for the next run.
@@ -372,7 +372,10 @@ pub(super) fn same_host(one: SocketAddr, other: SocketAddr) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::crypto::Rng;
 
     const OWN: NodeId = NodeId([0; 20]);
 
@@ -516,7 +519,7 @@ mod tests {
         let mut false_id = bench.global("9.9.9.9:1", false);
         false_id.id = OWN.random_at(100, &mut bench.rng);
         assert!(!bench.answered(false_id));
-        assert!(bench.table.depth() < 20);
+        assert!(bench.table.buckets() < 20);
     }
 
     #[test]
@@ -555,19 +558,48 @@ mod tests {
     }
 
     #[test]
-    fn the_node_not_heard_from_for_longest_is_asked_and_none_that_is_fresh() {
+    fn all_nodes_are_asked_in_turn_the_one_not_heard_from_for_longest_first() {
         let mut bench = Bench::new();
-        let (one, other) = (bench.local(3, 1), bench.local(4, 2));
-        bench.answered(one);
-        bench.now += Duration::from_secs(1);
-        bench.answered(other);
-        let now = bench.now;
-        assert_eq!(bench.table.take_stalest(now, &mut bench.rng), None);
-        let now = now + FRESH;
-        let (first, _) = bench.table.take_stalest(now, &mut bench.rng).unwrap();
-        let (second, _) = bench.table.take_stalest(now, &mut bench.rng).unwrap();
-        assert_eq!((first, second), (one, other));
-        assert_eq!(bench.table.take_stalest(now, &mut bench.rng), None);
+        assert_eq!(bench.table.take_stalest(bench.now), None);
+        let nodes = [bench.local(3, 1), bench.local(4, 2), bench.local(5, 3)];
+        let wait = |bench: &mut Bench| bench.now += Duration::from_secs(1);
+        for node in nodes {
+            bench.answered(node);
+            wait(&mut bench);
+        }
+        for _ in 0..3 {
+            for node in nodes {
+                assert_eq!(bench.table.take_stalest(bench.now), Some(node));
+                wait(&mut bench);
+            }
+        }
+        bench.answered(nodes[0]);
+        wait(&mut bench);
+        let asked: Vec<_> = (0..3)
+            .filter_map(|_| {
+                wait(&mut bench);
+                bench.table.take_stalest(bench.now)
+            })
+            .collect();
+        assert_eq!(asked, [nodes[1], nodes[2], nodes[0]], "who has just been heard from is last");
+    }
+
+    #[test]
+    fn a_table_is_as_deep_as_its_buckets_have_nodes_and_full_where_nobody_finds_room() {
+        let mut bench = Bench::new();
+        let far = bench.local(0, 9999);
+        assert!(bench.table.depth() == 0 && !bench.table.is_full_around(&far.id));
+        for port in 1..=1000 {
+            let bits = usize::from(port) % 6;
+            let contact = bench.local(bits, port);
+            bench.answered(contact);
+        }
+        assert_eq!(bench.table.depth(), 5);
+        assert!(bench.table.is_full_around(&far.id));
+        let near = bench.local(40, 9998);
+        assert!(!bench.table.is_full_around(&near.id), "the last bucket can split");
+        bench.table.buckets[2].live.truncate(K / 2 - 1);
+        assert_eq!(bench.table.depth(), 1);
     }
 
     #[test]

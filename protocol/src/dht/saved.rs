@@ -80,6 +80,13 @@ mod tests {
     }
 
     #[test]
+    fn an_ipv4_node_in_the_ipv6_list_is_none() {
+        let list = [[7; 20].as_slice(), &[0; 10], &[0xff; 2], &[8, 8, 8, 8, 0, 1]].concat();
+        let bytes = [b"d6:nodes638:".as_slice(), &list, b"e"].concat();
+        assert_eq!(Saved::decode(&bytes), Saved::default());
+    }
+
+    #[test]
     fn a_broken_file_is_an_empty_one() {
         let whole = saved().encode();
         for end in 0..whole.len() {

@@ -194,7 +194,10 @@ impl Round {
             self.owed = false;
             self.last_announce = Some(now);
         }
-        if pace == Pace::Soon {
+        if self.owed {
+            // Its turn came while it was looked up without an announce.
+            self.extra = Some(now);
+        } else if pace == Pace::Soon {
             self.extra = Some(now + doubled(SOON_FIRST, self.soon, SOON_MAX));
             self.soon = self.soon.saturating_add(1);
         }
@@ -203,4 +206,28 @@ impl Round {
 
 fn doubled(first: Duration, times: u32, longest: Duration) -> Duration {
     (first * 2_u32.saturating_pow(times.min(16))).min(longest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_turn_that_comes_while_it_is_looked_up_is_not_put_off() {
+        #[expect(clippy::disallowed_methods, reason = "an origin for virtual time")]
+        let now = Instant::now();
+        let port = AnnouncedPort { port: 1, shared: true };
+        let (channel, infohash) = (ChannelId([1; 32]), InfoHash([1; 20]));
+        let report = Report { asked: 8, answered: 8, announced: 0 };
+        for pace in [Pace::Soon, Pace::Slow] {
+            let mut swarm = Swarm::new(channel, infohash, port, pace);
+            swarm.v4.begin();
+            swarm.take_turn(now);
+            swarm.v4.end(report, pace, now);
+            assert_eq!((swarm.v4.owed, swarm.v4.extra), (true, Some(now)));
+            swarm.v4.begin();
+            swarm.v4.end(Report { announced: 8, ..report }, pace, now);
+            assert!(!swarm.v4.owed);
+        }
+    }
 }

@@ -119,7 +119,7 @@ fn response<'a>(message: &Value<'a>) -> Result<Response<'a>, DecodeError> {
         nodes,
         peers: peers.take(DHT_PEERS_PER_ANSWER_MAX).collect(),
         token: bytes(values, b"token").filter(|token| token.len() <= DHT_TOKEN_BYTES_MAX),
-        seen_as: bytes(message, b"ip").and_then(address),
+        seen_as: seen_as(message),
     })
 }
 
@@ -128,7 +128,12 @@ fn error<'a>(message: &Value<'a>) -> Body<'a> {
     Body::Error {
         code: list.first().and_then(Value::as_int).unwrap_or_default(),
         text: list.get(1).and_then(Value::as_bytes).unwrap_or_default(),
+        seen_as: seen_as(message),
     }
+}
+
+fn seen_as(message: &Value<'_>) -> Option<SocketAddr> {
+    bytes(message, b"ip").and_then(address)
 }
 
 fn bytes<'a>(dictionary: &Value<'a>, key: &[u8]) -> Option<&'a [u8]> {
@@ -150,7 +155,8 @@ pub(in crate::dht) fn nodes_of(
         Family::V4 => NODE_V4_BYTES,
         Family::V6 => NODE_V6_BYTES,
     };
-    list.chunks_exact(bytes).take(count).filter_map(contact)
+    let native = move |it: &Contact| Family::of(it.address.ip()) == family;
+    list.chunks_exact(bytes).take(count).filter_map(contact).filter(native)
 }
 
 fn contact(entry: &[u8]) -> Option<Contact> {

@@ -68,6 +68,8 @@ pub enum Body<'a> {
         code: i64,
         /// In words, from a stranger; empty if there were none.
         text: &'a [u8],
+        /// What our address looks like from there (BEP 42).
+        seen_as: Option<SocketAddr>,
     },
 }
 

@@ -81,7 +81,7 @@ fn the_answers_of_bep_5_are_read() {
     let peers: Vec<_> = got.peers.iter().map(SocketAddr::to_string).collect();
     assert_eq!(peers, ["97.120.106.101:11893", "105.100.104.116:28269"]);
     let text = b"A Generic Error Ocurred";
-    assert_eq!(decode(ERROR).unwrap().body, Body::Error { code: 201, text });
+    assert_eq!(decode(ERROR).unwrap().body, Body::Error { code: 201, text, seen_as: None });
 }
 
 #[test]

@@ -8,8 +8,8 @@
 //!   '------------------------------- the table is empty -------------------'
 //! ```
 //!
-//! *Joining* is a look-up of our own id. *Joined*, one node is asked every few seconds whether it is
-//! still there, and what it is asked tells us of others.
+//! *Joining* is a look-up of our own id, after which whoever was named in it is asked whether it is there.
+//! *Joined*, one node is asked that every few seconds, and what it is asked tells us of others.
 //!
 //! In `search`: look-ups. In `server`: answers to questions.
 //!
@@ -31,7 +31,7 @@ use crate::tracker::announcer::Family;
 use super::flood_gate::FloodGate;
 use super::lookup::Lookup;
 use super::message::{Contact, Envelope, Question, Response, Want, encode_query};
-use super::node_id::{ID_BITS, NodeId};
+use super::node_id::NodeId;
 use super::pending::{Pending, Purpose, Sent, Tag, Transaction};
 use super::profile::{DhtProfile, QueryMix};
 use super::routing_table::{K, RoutingTable};
@@ -44,11 +44,13 @@ const JOIN_PAUSE_FIRST: Duration = Duration::from_secs(5);
 const JOIN_PAUSE_MAX: Duration = Duration::from_secs(5 * 60);
 /// Our own id is looked up again this often while the table is shallow (libtorrent).
 const SELF_LOOKUP_INTERVAL: Duration = Duration::from_secs(10 * 60);
-/// A table with fewer buckets is shallow (libtorrent).
+/// A table that is less deep is shallow (libtorrent).
 const DEPTH_SHALLOW: usize = 4;
 /// Nodes of the table from which a look-up starts. Only the nearest are asked, so more of them cost
 /// nothing; and where all of the nearest lie, it is they who know of somebody else (libtorrent: 8).
 const SEEDS: usize = 4 * K;
+/// When nobody has answered for so long, the table may be of a network that is no more.
+const SILENCE_LONG: Duration = Duration::from_secs(10 * 60);
 /// With fewer nodes to start from, a look-up asks those we were given as well (libtorrent).
 const SEEDS_MIN: usize = 3;
 
@@ -57,6 +59,8 @@ const SEEDS_MIN: usize = 3;
 pub(super) enum Errand {
     /// Our own neighbourhood.
     Join,
+    /// Our own neighbourhood, as our id is another now.
+    Move,
     /// A swarm: its peers, and to announce there if there is a port.
     Swarm { swarm: u64, announce: Option<AnnouncedPort> },
 }
@@ -115,6 +119,8 @@ pub(super) struct Node {
     pub(super) gate: FloodGate,
     pub(super) outputs: VecDeque<NodeOutput>,
     pub(super) dropped: u64,
+    /// Whether routers are asked over the other IP version.
+    pub(super) goes_abroad: bool,
     state: State,
     /// Failures to join in a row.
     failures: u32,
@@ -150,6 +156,7 @@ impl Node {
             gate: FloodGate::default(),
             outputs: VecDeque::new(),
             dropped: 0,
+            goes_abroad: true,
             state: State::Alone { again: now },
             failures: 0,
             jobs: BTreeMap::new(),
@@ -222,37 +229,44 @@ impl Node {
             return;
         }
         let native = Family::of(address.ip()) == self.family;
-        if router && self.routers.len() < DHT_BOOTSTRAP_NODES_MAX {
-            self.routers.insert(address);
+        let is_new = if router && self.routers.len() < DHT_BOOTSTRAP_NODES_MAX {
+            self.routers.insert(address)
         } else if !router && native {
-            self.keep_bootstrap(address, id);
+            self.keep_bootstrap(address, id)
         } else {
+            return;
+        };
+        if !native && !self.goes_abroad {
             return;
         }
         match self.state {
             // A table that is no longer empty needs nobody's help; the others get it at once.
-            State::Joined { .. } if !router && self.table.len() < K => {
-                self.ask_whether_there(address, id, now)
+            State::Joined { .. }
+                if !router && self.table.len() < K && !self.table.knows(address) =>
+            {
+                let id = id.unwrap_or_else(|| NodeId::random(&mut self.rng));
+                self.ask_whether_there(Contact { id, address }, now);
             }
             State::Joined { .. } => {}
             State::Joining { job } => {
                 let few = self.table.len() < SEEDS_MIN;
                 if !router || few {
-                    self.seed(job, address, id);
+                    self.seed(job, address, id, router);
                     self.advance(job, now);
                 }
             }
-            State::Alone { again } => {
+            State::Alone { again } if is_new => {
                 // What is new is tried soon, however long the pause has become.
                 let soon = if self.failures == 0 { now } else { now + JOIN_PAUSE_FIRST };
                 self.state = State::Alone { again: again.min(soon) };
             }
+            State::Alone { .. } => {}
         }
     }
 
     /// Keeps a node to start from; when there are too many, any one of them makes room, as over months
-    /// most will have gone.
-    fn keep_bootstrap(&mut self, address: SocketAddr, id: Option<NodeId>) {
+    /// most will have gone. Says whether it is new.
+    fn keep_bootstrap(&mut self, address: SocketAddr, id: Option<NodeId>) -> bool {
         if self.bootstrap.len() >= DHT_BOOTSTRAP_NODES_MAX && !self.bootstrap.contains_key(&address)
         {
             let at = self.rng.below(self.bootstrap.len() as u64) as usize;
@@ -260,7 +274,7 @@ impl Node {
                 self.bootstrap.remove(&gone);
             }
         }
-        self.bootstrap.insert(address, id);
+        self.bootstrap.insert(address, id).is_none()
     }
 
     /// Takes an answer, if it is one to us.
@@ -274,9 +288,7 @@ impl Node {
         let Some(sent) = self.pending.take(transaction, from) else { return false };
         self.last_answer = Some(now);
         if Family::of(from.ip()) == self.family {
-            if let Some(seen_as) = response.seen_as {
-                self.on_seen_as(from.ip(), seen_as, now);
-            }
+            self.on_seen_as(from.ip(), response.seen_as, now);
             if !self.routers.contains(&from) {
                 self.table.answered(Contact { id: response.id, address: from }, now);
             }
@@ -292,10 +304,18 @@ impl Node {
         true
     }
 
-    /// Takes an error, if it is one to us: the node is there, but of no use for this.
-    pub(super) fn on_error(&mut self, from: SocketAddr, transaction: &[u8], now: Instant) -> bool {
+    /// Takes an error, if it is one to us: the node is there, but of no use for this. It may refuse us
+    /// because our id is not bound to our address, and then it alone says what that is.
+    pub(super) fn on_error(
+        &mut self,
+        from: SocketAddr,
+        transaction: &[u8],
+        seen_as: Option<SocketAddr>,
+        now: Instant,
+    ) -> bool {
         let Some(sent) = self.pending.take(transaction, from) else { return false };
         self.last_answer = Some(now);
+        self.on_seen_as(from.ip(), seen_as, now);
         if let Purpose::Lookup(job) = sent.purpose {
             if let Some(job) = self.jobs.get_mut(&job) {
                 job.lookup.on_failure(from);
@@ -362,7 +382,13 @@ impl Node {
     }
 
     fn has_somebody_to_ask(&self) -> bool {
-        !(self.table.is_empty() && self.bootstrap.is_empty() && self.routers.is_empty())
+        let nobody = self.table.is_empty() && self.bootstrap.is_empty();
+        !nobody || self.usable_routers().next().is_some()
+    }
+
+    fn usable_routers(&self) -> impl Iterator<Item = SocketAddr> {
+        let usable = |it: &SocketAddr| self.goes_abroad || Family::of(it.ip()) == self.family;
+        self.routers.iter().copied().filter(usable)
     }
 
     fn advance_state(&mut self, now: Instant) {
@@ -418,10 +444,11 @@ impl Node {
         }
     }
 
-    fn on_seen_as(&mut self, voter: IpAddr, seen_as: SocketAddr, now: Instant) {
-        if Family::of(seen_as.ip()) != self.family {
+    fn on_seen_as(&mut self, voter: IpAddr, seen_as: Option<SocketAddr>, now: Instant) {
+        let same_family = |it: IpAddr| Family::of(it) == self.family;
+        let Some(seen_as) = seen_as.filter(|it| same_family(it.ip()) && same_family(voter)) else {
             return;
-        }
+        };
         if let Some(external) = self.votes.vote(voter, seen_as) {
             self.outputs.push_back(NodeOutput::External(external));
             if self.profile.secure_ids && !self.id.is_secure_for(external.ip) {
@@ -436,10 +463,10 @@ impl Node {
         self.id = id;
         self.table.rename(id);
         if let State::Joined { self_lookup } = &mut self.state {
-            *self_lookup = now;
+            *self_lookup = now + SELF_LOOKUP_INTERVAL;
         }
         let target = id.with_random_tail(&mut self.rng);
-        let _ = self.look_up(target, Errand::Join, now);
+        let _ = self.look_up(target, Errand::Move, now);
     }
 
     /// Whoever has nodes in its table has joined, however it came by them.
@@ -458,12 +485,11 @@ impl Node {
         }
         while let Some(contact) = self.take_heard() {
             if self.table.has_room_for(&contact) {
-                let target = self.id.random_at(self.shared_bits(&contact.id), &mut self.rng);
-                return self.ask_refresh(contact, target, now);
+                return self.ask_refresh(contact, now);
             }
         }
-        if let Some((contact, target)) = self.table.take_stalest(now, &mut self.rng) {
-            self.ask_refresh(contact, target, now);
+        if let Some(contact) = self.table.take_stalest(now) {
+            self.ask_refresh(contact, now);
         }
     }
 
@@ -476,26 +502,30 @@ impl Node {
         }
     }
 
-    fn shared_bits(&self, id: &NodeId) -> usize {
-        self.id.shared_bits(id).min(ID_BITS - 1)
+    /// Asks a node that is due whether it is still there, and about a place that is nearer to us than
+    /// it is; with all the room around it taken, about none (libtorrent).
+    fn ask_refresh(&mut self, to: Contact, now: Instant) {
+        let nearer = self.id.shared_bits(&to.id) + 1;
+        let place = (!self.table.is_full_around(&to.id)).then_some(nearer);
+        self.ask_whether_there_and_about(to, place, now);
     }
 
-    fn ask_whether_there(&mut self, address: SocketAddr, id: Option<NodeId>, now: Instant) {
-        if self.pending.is_full() {
-            return;
+    /// Asks a node of which little is known whether it is there, and about our neighbourhood.
+    pub(super) fn ask_whether_there(&mut self, to: Contact, now: Instant) {
+        if !self.pending.is_full() {
+            self.ask_whether_there_and_about(to, Some(self.table.buckets() + 1), now);
         }
-        let id = id.unwrap_or_else(|| NodeId::random(&mut self.rng));
-        let target = self.id.with_random_tail(&mut self.rng);
-        self.ask_refresh(Contact { id, address }, target, now);
     }
 
-    fn ask_refresh(&mut self, to: Contact, target: NodeId, now: Instant) {
-        let (tag, question) = match self.profile.queries {
-            QueryMix::GetPeersOnly => {
+    /// `place`: as many bits as it shares with our id, at least.
+    fn ask_whether_there_and_about(&mut self, to: Contact, place: Option<usize>, now: Instant) {
+        let (tag, question) = match (self.profile.queries, place) {
+            (QueryMix::GetPeers, Some(bits)) => {
+                let infohash = self.id.with_random_after(bits, &mut self.rng);
                 let want = Want::default();
-                (Tag::GetPeers, Question::GetPeers { infohash: target, bootstrap: false, want })
+                (Tag::GetPeers, Question::GetPeers { infohash, bootstrap: false, want })
             }
-            QueryMix::Classic => (Tag::Ping, Question::Ping),
+            (QueryMix::GetPeers, None) | (QueryMix::Classic, _) => (Tag::Ping, Question::Ping),
         };
         self.ask(to, tag, &question, Purpose::Refresh, now);
     }

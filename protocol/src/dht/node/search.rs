@@ -15,7 +15,7 @@ use super::super::pending::{Purpose, Tag};
 use super::super::profile::QueryMix;
 use super::{
     AnnouncedPort, Errand, JOIN_PAUSE_FIRST, JOIN_PAUSE_MAX, Job, Node, NodeOutput, Report, SEEDS,
-    SEEDS_MIN, SELF_LOOKUP_INTERVAL, State,
+    SEEDS_MIN, SELF_LOOKUP_INTERVAL, SILENCE_LONG, State,
 };
 
 impl Node {
@@ -31,14 +31,19 @@ impl Node {
         }
         let mut lookup = Lookup::new(infohash, self.id);
         for contact in self.table.closest(&infohash, SEEDS, true) {
-            lookup.seed(contact);
+            match errand {
+                Errand::Join | Errand::Swarm { .. } => lookup.seed(contact),
+                // libtorrent has no such look-up, and marks none.
+                Errand::Move => lookup.suggest(contact),
+            }
         }
+        let silent = self.last_answer.is_some_and(|last| now >= last + SILENCE_LONG);
         let few = self.table.len() < SEEDS_MIN;
         self.last_job += 1;
         let job = self.last_job;
         self.jobs.insert(job, Job { lookup, errand });
-        if few {
-            self.seed_from_bootstrap(job);
+        if few || silent {
+            self.seed_from_bootstrap(job, silent);
         }
         self.advance(job, now);
         Some(job)
@@ -47,7 +52,7 @@ impl Node {
     /// Gives up the look-ups of a swarm.
     pub(in crate::dht) fn forget_swarm(&mut self, swarm: u64) {
         self.jobs.retain(|_, job| match job.errand {
-            Errand::Join => true,
+            Errand::Join | Errand::Move => true,
             Errand::Swarm { swarm: of, .. } => of != swarm,
         });
     }
@@ -62,25 +67,30 @@ impl Node {
         let job = self.last_job;
         self.state = State::Joining { job };
         self.jobs.insert(job, Job { lookup, errand: Errand::Join });
-        self.seed_from_bootstrap(job);
+        self.seed_from_bootstrap(job, self.failures > 0);
         self.advance(job, now);
     }
 
-    /// Adds those we were given to a look-up: routers only if there are few others.
-    pub(super) fn seed_from_bootstrap(&mut self, job: u64) {
-        let nodes: Vec<_> = self.bootstrap.iter().map(|(address, id)| (*address, *id)).collect();
-        let routers: Vec<_> = self.routers.iter().map(|address| (*address, None)).collect();
-        let few = self.table.len() + nodes.len() < SEEDS_MIN || self.failures > 0;
-        for (address, id) in nodes.into_iter().chain(routers.into_iter().filter(|_| few)) {
-            self.seed(job, address, id);
+    /// Adds those we were given to a look-up: routers only if there are few others, or in vain.
+    pub(super) fn seed_from_bootstrap(&mut self, job: u64, in_vain: bool) {
+        let nodes: Vec<_> =
+            self.bootstrap.iter().map(|(address, id)| (*address, *id, false)).collect();
+        let routers: Vec<_> = self.usable_routers().map(|address| (address, None, true)).collect();
+        let few = self.table.len() + nodes.len() < SEEDS_MIN || in_vain;
+        for (address, id, router) in nodes.into_iter().chain(routers.into_iter().filter(|_| few)) {
+            self.seed(job, address, id, router);
         }
     }
 
-    pub(super) fn seed(&mut self, job: u64, address: SocketAddr, id: Option<NodeId>) {
+    pub(super) fn seed(&mut self, job: u64, address: SocketAddr, id: Option<NodeId>, router: bool) {
         // Somebody without a name is asked early: anywhere is as likely as anywhere else.
-        let id = id.unwrap_or_else(|| NodeId::random(&mut self.rng));
-        if let Some(job) = self.jobs.get_mut(&job) {
-            job.lookup.seed(Contact { id, address });
+        let contact = Contact { id: id.unwrap_or_else(|| NodeId::random(&mut self.rng)), address };
+        let Some(job) = self.jobs.get_mut(&job) else { return };
+        // libtorrent starts from routers and from nodes that it has saved; others it asks besides.
+        if router || id.is_some() {
+            job.lookup.seed(contact);
+        } else {
+            job.lookup.suggest(contact);
         }
     }
 
@@ -91,8 +101,10 @@ impl Node {
             let Some(job) = self.jobs.get_mut(&key) else { return };
             match job.lookup.step_if(room) {
                 Step::Ask(contact) => {
-                    let (target, errand) = (job.lookup.target(), job.errand);
-                    self.ask_for_lookup(contact, target, errand, key, now);
+                    let lookup = &job.lookup;
+                    let (target, first) = (lookup.target(), lookup.is_seed(&contact));
+                    let errand = job.errand;
+                    self.ask_for_lookup(contact, first, target, errand, key, now);
                 }
                 Step::Wait => return,
                 Step::Done => break,
@@ -105,9 +117,8 @@ impl Node {
 
     pub(super) fn finish(&mut self, key: u64, job: &Job, now: Instant) {
         let (asked, answered) = (job.lookup.asked(), job.lookup.answered());
-        if job.errand == Errand::Join {
-            // The table has room for more than the look-up has asked; the nearest is asked first.
-            job.lookup.unasked().rev().for_each(|contact| self.hear(contact));
+        if matches!(job.errand, Errand::Join | Errand::Move) {
+            self.ask_the_rest(&job.lookup, now);
         }
         match job.errand {
             Errand::Join if self.state == (State::Joining { job: key }) => {
@@ -121,12 +132,29 @@ impl Node {
                     State::Joined { self_lookup: now + SELF_LOOKUP_INTERVAL }
                 };
             }
-            Errand::Join => {}
+            Errand::Join | Errand::Move => {}
             Errand::Swarm { swarm, announce } => {
                 let announced = announce.map_or(0, |port| self.announce(&job.lookup, port, now));
                 let report = Report { asked, answered, announced };
                 self.outputs.push_back(NodeOutput::LookupDone { swarm, report });
             }
+        }
+    }
+
+    /// The table has room for more nodes than a look-up of our own id has asked.
+    fn ask_the_rest(&mut self, lookup: &Lookup, now: Instant) {
+        match self.profile.queries {
+            // All at once, as libtorrent does.
+            QueryMix::GetPeers => {
+                for contact in lookup.unasked() {
+                    let address = contact.address;
+                    if !self.table.knows(address) && !self.routers.contains(&address) {
+                        self.ask_whether_there(contact, now);
+                    }
+                }
+            }
+            // The nearest is asked first.
+            QueryMix::Classic => lookup.unasked().rev().for_each(|contact| self.hear(contact)),
         }
     }
 
@@ -149,20 +177,23 @@ impl Node {
     pub(super) fn ask_for_lookup(
         &mut self,
         to: Contact,
+        first: bool,
         target: NodeId,
         errand: Errand,
         job: u64,
         now: Instant,
     ) {
-        let join = errand == Errand::Join;
+        let join = matches!(errand, Errand::Join | Errand::Move);
         let (tag, question) = match self.profile.queries {
             QueryMix::Classic if join => {
                 (Tag::FindNode, Question::FindNode { target, want: Want { v4: true, v6: true } })
             }
-            QueryMix::Classic | QueryMix::GetPeersOnly => {
-                let bootstrap = join && self.profile.bootstrap_mark;
+            QueryMix::Classic | QueryMix::GetPeers => {
+                // Each is asked about another place, and about our new id if it has changed meanwhile.
+                let infohash = if join { self.id.with_random_tail(&mut self.rng) } else { target };
+                let bootstrap = join && first && self.profile.bootstrap_mark;
                 let want = self.want_of(to.address.ip());
-                (Tag::GetPeers, Question::GetPeers { infohash: target, bootstrap, want })
+                (Tag::GetPeers, Question::GetPeers { infohash, bootstrap, want })
             }
         };
         self.ask(to, tag, &question, Purpose::Lookup(job), now);

@@ -1,8 +1,8 @@
 //! What other nodes are answered, as libtorrent answers them.
 //!
 //! The first question of a stranger may carry a victim's address. So before an asker has shown that it
-//! receives what we send there - it is in the table, or shows a token of ours - its answer is at most
-//! [`DHT_ANSWER_FACTOR_MAX`] times as long as the question.
+//! receives what we send there, by a place in the table, its answer is at most [`DHT_ANSWER_FACTOR_MAX`]
+//! times as long as the question.
 
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -15,7 +15,7 @@ use super::super::message::{
     Answer, Body, Contact, Envelope, Message, Query, Refusal, Request, Sample, Want, encode_answer,
     encode_refusal,
 };
-use super::super::node_id::NodeId;
+use super::super::node_id::{ID_BYTES, NodeId};
 use super::super::routing_table::K;
 use super::{Node, NodeOutput};
 
@@ -64,7 +64,8 @@ impl Node {
             self.hear(Contact { id: query.id, address: from });
         }
         let proven = self.table.knows(from);
-        let bytes_max = if proven { DHT_ANSWER_BYTES_MAX } else { length * DHT_ANSWER_FACTOR_MAX };
+        let factor = if proven { usize::MAX } else { DHT_ANSWER_FACTOR_MAX };
+        let bytes_max = length.saturating_mul(factor).min(DHT_ANSWER_BYTES_MAX);
         let result = query.request.and_then(|request| self.values(from, &request, other, now));
         let mut answer = match result {
             Ok(answer) => answer,
@@ -73,14 +74,26 @@ impl Node {
                 return encode_refusal(self.envelope(transaction), refusal, Some(&known));
             }
         };
-        let bytes = encode_answer(self.envelope(transaction), &answer);
-        if answer.peers.is_empty() || bytes.len() <= bytes_max.min(DHT_ANSWER_BYTES_MAX) {
-            return bytes;
+        let mut bytes = encode_answer(self.envelope(transaction), &answer);
+        while let excess @ 1.. = bytes.len().saturating_sub(bytes_max)
+            && self.shorten(&mut answer, excess)
+        {
+            bytes = encode_answer(self.envelope(transaction), &answer);
         }
-        let excess = bytes.len() - bytes_max.min(DHT_ANSWER_BYTES_MAX);
-        let fewer = answer.peers.len().saturating_sub(excess.div_ceil(self.peer_bytes()));
-        answer.peers.truncate(fewer);
-        encode_answer(self.envelope(transaction), &answer)
+        bytes
+    }
+
+    /// Takes out as much of what can be asked for again; says whether there was anything.
+    fn shorten(&self, answer: &mut Answer, excess: usize) -> bool {
+        let hashes = answer.sample.as_mut().map(|sample| &mut sample.hashes);
+        if cut(&mut answer.peers, excess.div_ceil(self.peer_bytes())) {
+            return true;
+        }
+        if hashes.is_some_and(|hashes| cut(hashes, excess.div_ceil(ID_BYTES))) {
+            return true;
+        }
+        let nodes = answer.nodes6.iter_mut().chain(&mut answer.nodes);
+        nodes.max_by_key(|nodes| nodes.len()).is_some_and(|nodes| nodes.pop().is_some())
     }
 
     fn values(
@@ -165,4 +178,11 @@ impl Node {
             Family::V6 => b"18:".len() + 18,
         }
     }
+}
+
+/// Takes `count` off the end; says whether there was anything.
+fn cut<T>(list: &mut Vec<T>, count: usize) -> bool {
+    let length = list.len();
+    list.truncate(length.saturating_sub(count));
+    length > 0
 }

@@ -5,9 +5,12 @@
 //! themselves, the token and the client's version: whatever differs from node to node. Their lengths
 //! are compared.
 
+use std::net::SocketAddr;
+
 use super::bench::{Bench, field, local_nodes, shape};
-use crate::bencode::{OwnedValue, decode};
-use crate::dht::{Config, DhtProfile, Input, Pace};
+use crate::bencode::{OwnedValue, Value, decode};
+use crate::dht::message::{Answer, Contact};
+use crate::dht::{Config, DhtProfile, Input, NodeId, Pace};
 
 const PROBE: &str = "127.0.0.1:42520";
 const ID: &str = "abcdefghij0123456789";
@@ -205,6 +208,97 @@ fn a_bootstrap_looks_like_libtorrents() {
     assert_eq!(shapes, expected);
 }
 
+/// The place that a question is about.
+fn place(question: &[u8]) -> Option<NodeId> {
+    let question = decode(question).unwrap();
+    let place = question.get(b"a")?.get(b"info_hash").and_then(Value::as_bytes)?;
+    Some(NodeId(place.try_into().unwrap()))
+}
+
+fn own_id(bench: &Bench) -> NodeId {
+    bench.machine.node_statuses()[0].id
+}
+
+/// Seen of libtorrent 2.0.11: `bs` is for those from whom it starts; each is asked about a place of its
+/// own; those left over are asked at once, about a wider neighbourhood.
+#[test]
+fn a_bootstrap_asks_whom_and_about_what_libtorrent_does() {
+    let routers = vec![("router".to_owned(), 25401)];
+    let mut bench = Bench::with_config(Config { routers, ipv6: false, ..Config::default() });
+    add_router(&mut bench, "127.0.0.1");
+    bench.wait(std::time::Duration::ZERO);
+    let (own, nodes) = (own_id(&bench), local_nodes(15));
+    let mut asked: Vec<(SocketAddr, String, NodeId)> = Vec::new();
+    for _ in 0..100 {
+        for (_, to, question) in bench.sent() {
+            asked.push((to, shape(&question), place(&question).unwrap()));
+            let id = nodes.iter().find(|it| it.address == to).map_or(NodeId([9; 20]), |it| it.id);
+            let named = Some(nodes.clone());
+            bench.answer(to, &question, id, &Answer { nodes: named, ..Answer::default() });
+        }
+    }
+    assert_eq!(asked.len(), 16, "each is asked once, and none has to wait");
+    assert_eq!(bench.machine.node_statuses()[0].nodes, 15);
+    let (first, others) = asked.split_first().unwrap();
+    assert_eq!((first.0.port(), first.1.as_str()), (25401, "get_peers a,q,t,v,y bs,id,info_hash"));
+    assert!(others.iter().all(|it| it.1 == "get_peers a,q,t,v,y id,info_hash"));
+    let places: std::collections::BTreeSet<_> = asked.iter().map(|it| it.2).collect();
+    assert_eq!(places.len(), asked.len());
+    let near: Vec<_> = asked.iter().map(|it| own.shared_bits(&it.2)).collect();
+    assert!(near[..9].iter().all(|bits| *bits >= 96), "{near:?}");
+    assert!(near[9..].iter().all(|bits| (2..60).contains(bits)), "{near:?}");
+}
+
+/// Seen of libtorrent 2.0.11: the place is nearer to the asker than the asked one is.
+#[test]
+fn a_node_is_asked_about_a_place_nearer_to_us_than_it_is() {
+    let mut bench = bench();
+    let own = own_id(&bench);
+    let mut asked = std::collections::BTreeSet::new();
+    for _ in 0..60 {
+        bench.seconds(5);
+        for (_, to, question) in bench.sent() {
+            let node = local_nodes(4).into_iter().find(|node| node.address == to).unwrap();
+            let place = place(&question).unwrap();
+            assert!(own.shared_bits(&place) > own.shared_bits(&node.id));
+            assert_eq!(shape(&question), "get_peers a,q,t,v,y id,info_hash");
+            asked.insert(to);
+            bench.answer(to, &question, node.id, &Answer::default());
+        }
+    }
+    assert_eq!(asked.len(), 4);
+}
+
+/// Seen of libtorrent 2.0.11: where its table has no room, it asks about nothing.
+#[test]
+fn a_node_among_too_many_others_is_pinged() {
+    let mut bench = Bench::new();
+    let opposite = own_id(&bench).0[0] ^ 0x80;
+    let id = |to: SocketAddr| {
+        let [high, low] = to.port().to_be_bytes();
+        NodeId([opposite, high, low, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
+    };
+    let addresses = (7001..=7200).map(|port| ([127, 0, 0, 1], port).into()).collect();
+    bench.input(Input::AddCandidates(addresses));
+    bench.play(300, |to, _| {
+        let next = (1..=8).map(|step| ([127, 0, 0, 1], 7001 + (to.port() + step) % 200).into());
+        let nodes = next.map(|address| Contact { id: id(address), address }).collect();
+        Some((id(to), Answer { nodes: Some(nodes), ..Answer::default() }))
+    });
+    assert_eq!(bench.machine.node_statuses()[0].nodes, 128);
+    bench.take();
+    let mut pings = 0;
+    for _ in 0..12 {
+        bench.seconds(5);
+        for (_, to, question) in bench.sent() {
+            assert_eq!(shape(&question), "ping a,q,t,v,y id");
+            pings += 1;
+            bench.answer(to, &question, id(to), &Answer::default());
+        }
+    }
+    assert_eq!(pings, 12);
+}
+
 #[test]
 fn a_look_up_and_an_announce_look_like_libtorrents() {
     let mut bench = bench();
@@ -216,8 +310,7 @@ fn a_look_up_and_an_announce_look_like_libtorrents() {
         assert_eq!(field(&question, b"t").len(), 2);
         let node = local_nodes(4).into_iter().find(|node| node.address == to).unwrap();
         let token = Some(b"eight by".to_vec());
-        let answer = crate::dht::message::Answer { token, ..Default::default() };
-        bench.answer(to, &question, node.id, &answer);
+        bench.answer(to, &question, node.id, &Answer { token, ..Answer::default() });
     }
     let told = bench.sent();
     assert_eq!(told.len(), 4);
@@ -231,7 +324,7 @@ fn a_look_up_and_an_announce_look_like_libtorrents() {
 }
 
 #[test]
-fn every_question_of_the_libtorrent_profile_is_get_peers_or_announce_peer() {
+fn with_room_in_the_table_every_question_is_get_peers_or_announce_peer() {
     let mut bench = bench();
     bench.start(super::bench::CHANNEL, super::bench::HASH);
     bench.input(Input::SetPace { channel: super::bench::CHANNEL, pace: Pace::Soon });
@@ -269,7 +362,7 @@ fn another_profile_looks_like_another_client() {
     let (_, to, question) = bench.sent().remove(0);
     assert_eq!(shape(&question), "get_peers a,q,t,y id,info_hash");
     assert_eq!(&field(&question, b"t")[..2], b"gp");
-    let answer = crate::dht::message::Answer { token: Some(b"t".to_vec()), ..Default::default() };
+    let answer = Answer { token: Some(b"t".to_vec()), ..Answer::default() };
     bench.answer(to, &question, local_nodes(1)[0].id, &answer);
     let (_, _, announce) = bench.sent().remove(0);
     assert_eq!(shape(&announce), "announce_peer a,q,t,y id,info_hash,port,token");

@@ -153,8 +153,12 @@ fn one_victim_is_asked_once_whatever_the_nodes_say() {
     let mut bench = joined();
     bench.start(CHANNEL, HASH);
     let asked = std::cell::RefCell::new(Vec::new());
-    bench.play(10, |to, _| {
-        asked.borrow_mut().push(to);
+    bench.play(10, |to, message| {
+        if let Body::Query(query) = &message.body
+            && let Ok(Request::GetPeers { infohash, .. }) = query.request
+        {
+            asked.borrow_mut().push((to, infohash == HASH.into()));
+        }
         let id = local_nodes(8).into_iter().find(|it| it.address == to)?.id;
         // Eight names next to the target, at one address and at its neighbours.
         let near = |at: u8| NodeId([7, 7, 7, at, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7]);
@@ -164,9 +168,11 @@ fn one_victim_is_asked_once_whatever_the_nodes_say() {
         });
         Some((id, answer(victims.collect(), Vec::new())))
     });
-    let victims: Vec<_> =
-        asked.into_inner().into_iter().filter(|it| Scope::of(it.ip()) == Scope::Global).collect();
-    assert!(victims.len() <= 2, "{victims:?}");
+    let mut victims = asked.into_inner();
+    victims.retain(|(to, _)| Scope::of(to.ip()) == Scope::Global);
+    let look_up = victims.iter().filter(|(_, look_up)| *look_up).count();
+    // Whoever was named is asked whether it is there, one every five seconds.
+    assert!(look_up <= 2 && victims.len() <= 2 + 2, "{victims:?}");
 }
 
 // 15: amplification.
@@ -193,6 +199,33 @@ fn a_stranger_gets_no_more_than_a_fixed_multiple_of_what_it_sent() {
     assert!(
         (question.len() * DHT_ANSWER_FACTOR_MAX..=DHT_ANSWER_BYTES_MAX).contains(&answer.len())
     );
+}
+
+#[test]
+fn no_question_of_a_stranger_brings_a_long_answer() {
+    let mut bench = joined();
+    for host in 1..=30 {
+        let from = format!("8.8.{host}.8:1");
+        let hash = format!("{host:020}");
+        let ask = query("get_peers", &format!("9:info_hash20:{hash}"));
+        let token = field_of_values(&bench.ask(&from, &ask).unwrap(), b"token");
+        let mut bytes = announce(2000, false, &token);
+        let at = bytes.windows(20).position(|it| it == "h".repeat(20).as_bytes()).unwrap();
+        bytes[at..at + 20].copy_from_slice(hash.as_bytes());
+        bench.ask(&from, &bytes).unwrap();
+        bench.seconds(1);
+    }
+    assert!(bench.machine.node_statuses()[0].stored_hashes >= 20);
+    let target = format!("6:target20:{}", "h".repeat(20));
+    for name in ["sample_infohashes", "find_node", "get", "x"] {
+        for want in ["", "4:wantl2:n42:n6e"] {
+            let question = query(name, &format!("{target}{want}"));
+            let answer = bench.ask("9.9.9.9:1", &question).unwrap();
+            let bound = question.len() * DHT_ANSWER_FACTOR_MAX;
+            assert!(answer.len() <= bound, "{name} {want}: {} of {bound}", answer.len());
+            assert!(answer.len() > 2 * question.len(), "{name}: something is left");
+        }
+    }
 }
 
 #[test]
@@ -266,6 +299,24 @@ fn liars_about_our_address_do_not_move_our_id() {
     assert!(events.iter().any(|it| matches!(it, Event::ExternalAddress(_))));
     let id = bench.machine.node_statuses()[0].id;
     assert!(id != before && id.is_secure_for("5.6.7.8".parse().unwrap()));
+}
+
+#[test]
+fn nodes_that_refuse_our_id_tell_us_the_address_that_it_must_be_made_for() {
+    let mut bench = Bench::new();
+    bench.candidates(&["1.1.1.1:1", "1.2.1.1:1", "1.3.1.1:1"]);
+    bench.seconds(1);
+    let questions = bench.sent();
+    assert_eq!(questions.len(), 3);
+    for (_, from, question) in questions {
+        let id = bench.machine.node_statuses()[0].id;
+        assert!(!id.is_secure_for("5.6.7.8".parse().unwrap()), "before the third");
+        let head = b"d1:eli203e15:invalid node IDe2:ip6:\x05\x06\x07\x08\0\x051:t2:";
+        let bytes = [&head[..], &field(&question, b"t"), b"1:y1:ee"].concat();
+        bench.input(Input::Datagram { from, bytes });
+    }
+    let id = bench.machine.node_statuses()[0].id;
+    assert!(id.is_secure_for("5.6.7.8".parse().unwrap()));
 }
 
 // 17: look-ups among liars; whole networks of them are in `network`.

@@ -10,7 +10,7 @@ use crate::lan::{Cookie, HexCase, LanHabit, Rhythm, Voices};
 
 /// Reads the `dht-` keys.
 pub(super) fn dht(keys: &mut Keys, name: &str) -> Result<DhtProfile, ProfileError> {
-    let queries = [("get-peers", QueryMix::GetPeersOnly), ("classic", QueryMix::Classic)];
+    let queries = [("get-peers", QueryMix::GetPeers), ("classic", QueryMix::Classic)];
     Ok(DhtProfile {
         name: name.to_owned(),
         version: Some(keys.hex("dht-version")?).filter(|version| !version.is_empty()),

@@ -38,7 +38,7 @@
 //! | `ports` | where it listens at first: ports and ranges, in the order in which they are tried |
 //! | `dht-version` * | the `v` of its DHT messages, in hexadecimal |
 //! | `dht-transactions` | what its DHT transaction ids are: `random` and so many bytes, or `tagged` as jech's DHT has them |
-//! | `dht-queries` | `get-peers` for everything, or `classic`: `ping` and `find_node`, too |
+//! | `dht-queries` | `get-peers` for everything but a `ping` where the table is full, or `classic`: `ping` and `find_node`, too |
 //! | `dht-bootstrap-mark` `dht-implied-port` `dht-seed` | whether its queries have `bs`, its announces `implied_port` and `seed` |
 //! | `dht-token-bytes` `dht-answers-ip` `dht-answers-port` | of its answers: the length of the tokens, whether there are `ip` and `p` |
 //! | `dht-secure-ids` `dht-one-id` | whether its ids fit its address (BEP 42), and are the same over both IP versions |
