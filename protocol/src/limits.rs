@@ -336,3 +336,14 @@ pub const LAN_ADDRESSES_MAX: usize = 64;
 
 const _: () = assert!(LAN_PEERS_PER_CHANNEL_MAX < CANDIDATES_PER_SOURCE_MAX);
 const _: () = assert!(LAN_PORTS_PER_IP_MAX < LAN_PEERS_PER_CHANNEL_MAX);
+
+/// Bytes of an entry's body before it is sealed. Stops one entry from being more than a message and
+/// what comes with it.
+pub const ENTRY_BODY_BYTES_MAX: usize = MESSAGE_BYTES_MAX + 1024;
+
+/// Greatest number of an entry in its chain; keeps clocks, which numbers bound, below 2^63.
+pub const ENTRY_NUMBER_MAX: u64 = 1 << 31;
+
+/// Entries of other chains that one entry names as seen before it. Stops an entry from making its
+/// readers wait for, and ask for, a multitude.
+pub const ENTRY_AFTER_MAX: usize = 16;

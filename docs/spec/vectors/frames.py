@@ -80,11 +80,12 @@ FRAMES = [
     ("renew confirm", 9, {"number": 1}),
 ]
 
-print(json.dumps({
-    "about": "Bodies of frames: the kind byte, then one MessagePack map of the fields in this order. "
-             "{\"bin\": hex} is a byte string.",
-    "frames": [
-        {"name": name, "kind": kind, "fields": show(fields), "hex": (bytes([kind]) + pack(fields)).hex()}
-        for name, kind, fields in FRAMES
-    ],
-}, indent=1, ensure_ascii=False))
+if __name__ == "__main__":
+    print(json.dumps({
+        "about": "Bodies of frames: the kind byte, then one MessagePack map of the fields in this order. "
+                 "{\"bin\": hex} is a byte string.",
+        "frames": [
+            {"name": name, "kind": kind, "fields": show(fields), "hex": (bytes([kind]) + pack(fields)).hex()}
+            for name, kind, fields in FRAMES
+        ],
+    }, indent=1, ensure_ascii=False))

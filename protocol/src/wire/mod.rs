@@ -9,7 +9,7 @@
 //! does not decode closes the link: it cannot come from an honest peer, as the link is
 //! authenticated.
 
-mod bounded;
+pub(crate) mod bounded;
 mod chat;
 mod codec;
 mod hello;
@@ -18,6 +18,7 @@ mod renewal;
 
 pub use chat::{Delivered, Say};
 pub use codec::{DecodeError, decode, encode};
+pub(crate) use codec::{read_map, write_map};
 pub use hello::{ChannelProof, Hello, Rename, SharedChannels};
 pub use peers::{PeerRecord, Peers, WireAddress};
 pub use renewal::{RenewAnswer, RenewConfirm, RenewOffer};
