@@ -347,3 +347,15 @@ pub const ENTRY_NUMBER_MAX: u64 = 1 << 31;
 /// Entries of other chains that one entry names as seen before it. Stops an entry from making its
 /// readers wait for, and ask for, a multitude.
 pub const ENTRY_AFTER_MAX: usize = 16;
+
+/// Chains in one `Have` frame; more go into more frames.
+pub const HAVE_CHAINS_PER_FRAME_MAX: usize = 256;
+
+/// Certificates in one `Entries` frame. Stops one frame from costing us many signatures.
+pub const CERTIFICATES_PER_FRAME_MAX: usize = 16;
+
+/// Entries in one `Entries` frame. Stops the same.
+pub const ENTRIES_PER_FRAME_MAX: usize = 256;
+
+/// Bytes of entries sent for one `Want`. Stops a short frame from costing us a long answer.
+pub const WANT_BYTES_MAX: usize = 128 * 1024;

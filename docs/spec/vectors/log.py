@@ -75,13 +75,15 @@ def case(secret, author_seed, device, says):
         head = b"\x01" + chain + u64(number) + u64(clock) + previous
         sealed = seal(seal_key, nonce, channel + head, body)
         unsigned = head + struct.pack(">I", len(sealed)) + sealed
-        previous = h("bitchat v1 log entry hash", channel, unsigned)
+        digest = h("bitchat v1 log sealed digest", sealed)
+        previous = h("bitchat v1 log entry hash", channel, head, digest)
         signature = sign(author_seed, b"bitchat v1 log entry signature" + previous)
         entries.append({
             "number": number, "clock": clock, "nonce": nonce.hex(), "body": body.hex(),
             "id": fields["id"].hex(), "unix_ms": fields["unix_ms"], "text": fields["text"],
             "after": [{"chain": tip["chain"].hex(), "number": tip["number"]} for tip in fields["after"]],
             "hash": previous.hex(), "bytes": (unsigned + signature).hex(),
+            "outline": (head + digest + signature).hex(),
         })
     return {
         "secret": secret.hex(), "author_seed": author_seed.hex(), "device": device.hex(),

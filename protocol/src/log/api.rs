@@ -33,8 +33,8 @@ pub struct ChainState {
     pub head_hash: EntryHash,
     /// Its clock; 0 where `head` is.
     pub head_clock: u64,
-    /// The number at which the chain forked: nothing from there on is taken any more.
-    pub forked: Option<u64>,
+    /// The proof that the chain forked: nothing from its number on is taken any more.
+    pub forked: Option<ForkProof>,
 }
 
 /// What is to be stored, all of it or nothing. What is there already is no error.
@@ -48,9 +48,9 @@ pub struct Batch {
     pub device: Option<DeviceId>,
     /// Chains that may be new.
     pub chains: Vec<Certificate>,
-    /// In the order in which they are to be stored. Each follows the one stored before it in its
-    /// chain, or begins the chain anew: then `base` becomes `number - 1`, and what is held before
-    /// the gap may be shown, but is no longer served.
+    /// In the order in which they are to be stored. Each is held already, or follows the one stored
+    /// before it in its chain, or [begins](Accepted::begins) the chain; if one does neither, as an
+    /// earlier batch has failed, the whole batch fails.
     pub entries: Vec<Accepted>,
     /// Each replaces the one of the same chain and peer.
     pub receipts: Vec<Receipt>,
@@ -77,6 +77,9 @@ pub struct Accepted {
     pub bytes: Bytes,
     /// What it says; `None` on a seeder, which cannot read.
     pub body: Option<Body>,
+    /// Whether it begins the chain: `base` becomes `number - 1`. What is held before the gap, if
+    /// anything, may be shown, but is no longer served.
+    pub begins: bool,
     /// Whether we are its author, on this device or another one.
     pub own: bool,
 }
@@ -119,8 +122,8 @@ pub struct ForkProof {
     pub chain: ChainId,
     /// The number.
     pub number: u64,
-    /// The one that was held first.
+    /// The outline of one, [`super::OUTLINE_BYTES`] long.
     pub first: Bytes,
-    /// The other.
+    /// The outline of the other.
     pub second: Bytes,
 }

@@ -89,6 +89,7 @@ fn every_value_is_the_one_computed_independently() {
             assert_eq!(entry.head, Head { chain, number, clock, previous });
             assert_eq!(entry.hash.0[..], hex(&vector["hash"]));
             assert!(entry.verify(&id_of(&author)));
+            assert_eq!(entry.outline().bytes[..], hex(&vector["outline"]));
             let after = vector["after"].as_array().unwrap().iter();
             let said = Say {
                 id: MessageId(hex_array(&vector["id"])),
@@ -132,6 +133,23 @@ fn no_changed_bit_of_an_entry_goes_unnoticed() {
         wrong[bit / 8] ^= 1 << (bit % 8);
         let verified = decode(&wrong).is_ok_and(|wrong| wrong.verify(&id_of(&author())));
         assert!(!verified, "bit {bit}");
+    }
+}
+
+#[test]
+fn an_outline_is_checked_like_its_entry_and_no_changed_bit_goes_unnoticed() {
+    let (outline, author) = (entry().outline(), id_of(&author()));
+    let decode = |bytes: &[u8]| Outline::decode(&keys(1).id(), bytes);
+    assert_eq!(decode(&outline.bytes), Ok(outline.clone()));
+    assert!(outline.verify(&author));
+    assert_eq!(outline.hash, entry().hash);
+    for bit in 0..outline.bytes.len() * 8 {
+        let mut wrong = outline.bytes;
+        wrong[bit / 8] ^= 1 << (bit % 8);
+        assert!(!decode(&wrong).is_ok_and(|wrong| wrong.verify(&author)), "bit {bit}");
+    }
+    for len in 0..OUTLINE_BYTES {
+        assert_eq!(decode(&outline.bytes[..len]), Err(EntryError::Length { bytes: len }));
     }
 }
 

@@ -10,9 +10,15 @@
 //! 69  n   sealed = nonce (24) || XChaCha20-Poly1305(seal key, nonce, channel id || bytes 0..65, body)
 //! ..  64  signature = Ed25519(author, "bitchat v1 log entry signature" || hash)
 //!
-//! hash     = H("bitchat v1 log entry hash", channel id, all bytes before the signature), 32 bytes
+//! digest   = H("bitchat v1 log sealed digest", sealed), 32 bytes
+//! hash     = H("bitchat v1 log entry hash", channel id, bytes 0..65, digest), 32 bytes
 //! seal key = derive(Kr, "bitchat v1 log seal key"), 32 bytes
+//!
+//! outline, 161 bytes = bytes 0..65 || digest || signature
 //! ```
+//!
+//! An outline is an entry without what it says: all that it takes to check who signed what. Two of
+//! them prove a fork, however long the entries are.
 //!
 //! Numbers are big-endian. The bytes are never written anew: what came is what is stored and passed
 //! on. The nonce is random, since a node that was rolled back may use a number twice.
@@ -39,6 +45,8 @@ const SEALED_AT: usize = HEAD_BYTES + 4;
 /// Bytes that sealing adds to a body.
 const SEAL_BYTES: usize = XNONCE_BYTES + TAG_BYTES;
 
+const DIGEST_BYTES: usize = 32;
+const DIGEST_LABEL: &str = "bitchat v1 log sealed digest";
 const HASH_LABEL: &str = "bitchat v1 log entry hash";
 const SIGNATURE_LABEL: &str = "bitchat v1 log entry signature";
 const SEAL_KEY_LABEL: &str = "bitchat v1 log seal key";
@@ -47,6 +55,9 @@ const SEAL_KEY_LABEL: &str = "bitchat v1 log seal key";
 pub const ENTRY_BYTES_MIN: usize = SEALED_AT + SEAL_BYTES + SIGNATURE_BYTES;
 /// Bytes of the longest entry.
 pub const ENTRY_BYTES_MAX: usize = ENTRY_BYTES_MIN + ENTRY_BODY_BYTES_MAX;
+
+/// Bytes of an outline.
+pub const OUTLINE_BYTES: usize = HEAD_BYTES + DIGEST_BYTES + SIGNATURE_BYTES;
 
 /// The hash of an entry: what the next one of its chain follows.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -172,7 +183,7 @@ impl Entry {
         let len = u32::try_from(sealed.len()).expect("bodies are bounded far below 4 GiB");
         bytes.extend(len.to_be_bytes());
         bytes.extend(sealed);
-        let hash = entry_hash(&keys.id(), &bytes);
+        let hash = entry_hash(&keys.id(), &bytes[..HEAD_BYTES], &digest(&bytes[SEALED_AT..]));
         bytes.extend(author.sign(&signed(&hash)));
         Some(Self { head, hash, bytes: bytes.into() })
     }
@@ -193,7 +204,8 @@ impl Entry {
         if u32::from_be_bytes(*len) as usize + SIGNATURE_BYTES != rest.len() {
             return Err(length);
         }
-        let hash = entry_hash(channel, &bytes[..bytes.len() - SIGNATURE_BYTES]);
+        let sealed = &bytes[SEALED_AT..bytes.len() - SIGNATURE_BYTES];
+        let hash = entry_hash(channel, &bytes[..HEAD_BYTES], &digest(sealed));
         Ok(Self { head, hash, bytes })
     }
 
@@ -202,6 +214,18 @@ impl Entry {
     pub fn verify(&self, author: &PeerId) -> bool {
         let signature = self.bytes.last_chunk().expect("an entry is longer than a signature");
         sign::verify(&author.0, &signed(&self.hash), signature)
+    }
+
+    /// The entry without what it says.
+    #[must_use]
+    pub fn outline(&self) -> Outline {
+        let signature_at = self.bytes.len() - SIGNATURE_BYTES;
+        let digest = digest(&self.bytes[SEALED_AT..signature_at]);
+        let mut bytes = [0; OUTLINE_BYTES];
+        bytes[..HEAD_BYTES].copy_from_slice(&self.bytes[..HEAD_BYTES]);
+        bytes[HEAD_BYTES..HEAD_BYTES + DIGEST_BYTES].copy_from_slice(&digest);
+        bytes[HEAD_BYTES + DIGEST_BYTES..].copy_from_slice(&self.bytes[signature_at..]);
+        Outline { head: self.head, hash: self.hash, bytes }
     }
 
     /// Opens and reads what is sealed; `None` without the channel's read key.
@@ -215,12 +239,50 @@ impl Entry {
     }
 }
 
+/// An entry without what it says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outline {
+    /// What everybody sees.
+    pub head: Head,
+    /// The hash of the entry.
+    pub hash: EntryHash,
+    /// The outline as it travels and is stored.
+    pub bytes: [u8; OUTLINE_BYTES],
+}
+
+impl Outline {
+    /// Checks bounds and hashes.
+    ///
+    /// # Errors
+    ///
+    /// See [`EntryError`].
+    pub fn decode(channel: &ChannelId, bytes: &[u8]) -> Result<Self, EntryError> {
+        let bytes: &[u8; OUTLINE_BYTES] =
+            bytes.try_into().map_err(|_| EntryError::Length { bytes: bytes.len() })?;
+        let (head_bytes, rest) = bytes.split_first_chunk().expect("161 bytes");
+        let head = Head::decode(head_bytes)?;
+        let hash = entry_hash(channel, head_bytes, &rest[..DIGEST_BYTES]);
+        Ok(Self { head, hash, bytes: *bytes })
+    }
+
+    /// Whether `author` signed the entry.
+    #[must_use]
+    pub fn verify(&self, author: &PeerId) -> bool {
+        let signature = self.bytes.last_chunk().expect("161 bytes");
+        sign::verify(&author.0, &signed(&self.hash), signature)
+    }
+}
+
 fn seal_key(keys: &ChannelKeys) -> Option<Secret<32>> {
     Some(hash::derive(keys.read_key()?.expose(), SEAL_KEY_LABEL, &[]))
 }
 
-fn entry_hash(channel: &ChannelId, unsigned: &[u8]) -> EntryHash {
-    EntryHash(hash::unkeyed(HASH_LABEL, &[&channel.0, unsigned]))
+fn digest(sealed: &[u8]) -> [u8; DIGEST_BYTES] {
+    hash::unkeyed(DIGEST_LABEL, &[sealed])
+}
+
+fn entry_hash(channel: &ChannelId, head: &[u8], digest: &[u8]) -> EntryHash {
+    EntryHash(hash::unkeyed(HASH_LABEL, &[&channel.0, head, digest]))
 }
 
 fn signed(hash: &EntryHash) -> Vec<u8> {

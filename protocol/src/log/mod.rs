@@ -20,5 +20,8 @@ mod order;
 pub use api::{Accepted, Batch, ChainState, ChannelState, ForkProof, Receipt, Role};
 pub use body::{Body, Say, Tip};
 pub use chain::{CERTIFICATE_BYTES, Certificate, CertificateError, chain_id, chain_start};
-pub use entry::{ENTRY_BYTES_MAX, ENTRY_BYTES_MIN, Entry, EntryError, EntryHash, Head, clock_max};
+pub use entry::{
+    ENTRY_BYTES_MAX, ENTRY_BYTES_MIN, Entry, EntryError, EntryHash, Head, OUTLINE_BYTES, Outline,
+    clock_max,
+};
 pub use order::Position;

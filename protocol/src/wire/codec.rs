@@ -4,9 +4,10 @@
 //! body   = kind u8 || fields
 //! fields = one MessagePack map, field name -> value; byte strings as `bin`, lists as arrays
 //!
-//! kind   1 Hello           4 Peers      7 RenewOffer
-//!        2 SharedChannels  5 Say        8 RenewAnswer
-//!        3 Rename          6 Delivered  9 RenewConfirm
+//! kind   1 Hello           5 Say          9 RenewConfirm   13 Fork
+//!        2 SharedChannels  6 Delivered   10 Have
+//!        3 Rename          7 RenewOffer  11 Want
+//!        4 Peers           8 RenewAnswer 12 Entries
 //! ```
 //!
 //! A field that is missing, doubled, of the wrong type or out of bounds makes the whole frame
@@ -30,6 +31,10 @@ const DELIVERED: u8 = 6;
 const RENEW_OFFER: u8 = 7;
 const RENEW_ANSWER: u8 = 8;
 const RENEW_CONFIRM: u8 = 9;
+const HAVE: u8 = 10;
+const WANT: u8 = 11;
+const ENTRIES: u8 = 12;
+const FORK: u8 = 13;
 
 /// Why a body is not a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -64,6 +69,10 @@ pub fn encode(frame: &Frame) -> Vec<u8> {
         Frame::RenewOffer(offer) => write_map(RENEW_OFFER, offer),
         Frame::RenewAnswer(answer) => write_map(RENEW_ANSWER, answer),
         Frame::RenewConfirm(confirm) => write_map(RENEW_CONFIRM, confirm),
+        Frame::Have(have) => write_map(HAVE, have),
+        Frame::Want(want) => write_map(WANT, want),
+        Frame::Entries(entries) => write_map(ENTRIES, entries),
+        Frame::Fork(fork) => write_map(FORK, fork),
     }
 }
 
@@ -95,6 +104,10 @@ pub fn decode(body: &[u8]) -> Result<Option<Frame>, DecodeError> {
         RENEW_OFFER => read_map(rest).map(Frame::RenewOffer),
         RENEW_ANSWER => read_map(rest).map(Frame::RenewAnswer),
         RENEW_CONFIRM => read_map(rest).map(Frame::RenewConfirm),
+        HAVE => read_map(rest).map(Frame::Have),
+        WANT => read_map(rest).map(Frame::Want),
+        ENTRIES => read_map(rest).map(Frame::Entries),
+        FORK => read_map(rest).map(Frame::Fork),
         _ => return Ok(None),
     };
     frame.filter(in_bounds).map(Some).ok_or(DecodeError::Malformed { kind })
@@ -121,7 +134,11 @@ fn in_bounds(frame: &Frame) -> bool {
         Frame::SharedChannels(_)
         | Frame::Peers(_)
         | Frame::Delivered(_)
-        | Frame::RenewConfirm(_) => true,
+        | Frame::RenewConfirm(_)
+        | Frame::Have(_)
+        | Frame::Want(_)
+        | Frame::Entries(_)
+        | Frame::Fork(_) => true,
     }
 }
 
