@@ -131,6 +131,36 @@ impl fmt::Debug for InfoHash {
     }
 }
 
+/// Names a chain among those who hold the channel's seed key: 16 bytes derived from the channel, the
+/// author and the author's device.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ChainId(#[serde(with = "serde_bytes")] pub [u8; 16]);
+
+impl ChainId {
+    /// The first eight hexadecimal digits: for logs and listings.
+    #[must_use]
+    pub fn short(&self) -> String {
+        HEXLOWER_PERMISSIVE.encode(&self.0[..4])
+    }
+}
+
+impl fmt::Debug for ChainId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ChainId({})", self.short())
+    }
+}
+
+/// Tells the chains of one author apart: 8 random bytes drawn by an archive, and drawn anew when it
+/// was lost or rolled back.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct DeviceId(pub [u8; 8]);
+
+impl fmt::Debug for DeviceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "DeviceId({})", HEXLOWER_PERMISSIVE.encode(&self.0))
+    }
+}
+
 /// Names one chat message: 16 random bytes chosen by its author.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct MessageId(#[serde(with = "serde_bytes")] pub [u8; 16]);

@@ -7,7 +7,8 @@
 //! 3. [`noise`], [`quic`]: how two nodes prove that they know the channel's key, and the link that follows.
 //! 4. [`wire`], [`session`]: what two peers say to each other on a link, and its first words.
 //! 5. [`scope`], [`nat`], [`tracker`], [`dht`], [`lan`],
-//!    [`mesh`], [`chat`]: where we are, finding peers, wanting peers, talking to them.
+//!    [`mesh`], [`chat`], [`log`]: where we are, finding peers, wanting peers, talking to them, and
+//!    what was said so that it stays.
 //! 6. [`contact`], [`at_rest`]: whom we trust, and what lies on disk in a profile.
 //!
 //! The contract of a machine is in [`machine`].
@@ -24,6 +25,7 @@ pub mod id;
 pub mod identity;
 pub mod lan;
 pub mod limits;
+pub mod log;
 pub mod machine;
 pub mod mesh;
 pub mod nat;

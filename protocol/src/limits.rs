@@ -351,3 +351,66 @@ pub const LAN_ADDRESSES_MAX: usize = 64;
 
 const _: () = assert!(LAN_PEERS_PER_CHANNEL_MAX < CANDIDATES_PER_SOURCE_MAX);
 const _: () = assert!(LAN_PORTS_PER_IP_MAX < LAN_PEERS_PER_CHANNEL_MAX);
+
+/// Bytes of an entry's body before it is sealed. Stops one entry from being more than a message and
+/// what comes with it.
+pub const ENTRY_BODY_BYTES_MAX: usize = MESSAGE_BYTES_MAX + 1024;
+
+/// Greatest number of an entry in its chain; keeps clocks, which numbers bound, below 2^63.
+pub const ENTRY_NUMBER_MAX: u64 = 1 << 31;
+
+/// Entries of other chains that one entry names as seen before it. Stops an entry from making its
+/// readers wait for, and ask for, a multitude.
+pub const ENTRY_AFTER_MAX: usize = 16;
+
+/// Chains in one `Have` frame; more go into more frames.
+pub const HAVE_CHAINS_PER_FRAME_MAX: usize = 256;
+
+/// Certificates in one `Entries` frame. Stops one frame from costing us many signatures.
+pub const CERTIFICATES_PER_FRAME_MAX: usize = 16;
+
+/// Entries in one `Entries` frame. Stops the same.
+pub const ENTRIES_PER_FRAME_MAX: usize = 256;
+
+/// Bytes of entries sent for one `Want`. Stops a short frame from costing us a long answer.
+pub const WANT_BYTES_MAX: usize = 128 * 1024;
+
+/// Chains of one channel. Stops a member who makes up identities from filling memory and disk.
+pub const CHAINS_PER_CHANNEL_MAX: usize = 1024;
+
+/// Of them, those that are left for authors who are linked with us. Stops made-up authors from
+/// shutting out who is there.
+pub const CHAINS_FOR_LINKED: usize = 256;
+
+/// Chains of one author in a channel: devices, and archives that were lost. Stops one author from
+/// taking all.
+pub const CHAINS_PER_AUTHOR_MAX: usize = 64;
+
+/// Bytes of entries of one channel that wait for the disk, or for entries that come before them.
+/// Stops a flooding member from filling memory while the disk is busy; what is over is dropped and
+/// fetched later.
+pub const LOG_PENDING_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Entries that wait for entries that come before them, in one channel. See
+/// [`LOG_PENDING_BYTES_MAX`]; what is over waits no longer.
+pub const LOG_WAITING_ENTRIES_MAX: usize = 1024;
+
+/// How long an entry waits for those that its author names as seen before. Stops an author that
+/// names what does not exist from holding itself up for longer.
+pub const LOG_WAITING_MAX: Duration = Duration::from_secs(5);
+
+/// Wishes of ours that one peer has not answered, over all channels; it takes as many of each
+/// channel. Stops a peer from having us read our disk without end.
+pub const WANTS_PER_PEER_MAX: usize = 2;
+
+/// Wishes of ours of one channel that are not answered. Bounds what comes at once.
+pub const WANTS_PER_CHANNEL_MAX: usize = 8;
+
+/// Receipts of one channel, by own chain and peer. Stops made-up peers from filling memory.
+pub const LOG_RECEIPTS_MAX: usize = 4096;
+
+const _: () = assert!(
+    CHAT_WINDOW_BYTES + (WANTS_PER_PEER_MAX + 1) * WANT_BYTES_MAX < CONTROL_QUEUE_BYTES_MAX,
+    "what is pushed and what is answered must fit a link's queue"
+);
+const _: () = assert!(ENTRY_BODY_BYTES_MAX + 8 * 1024 <= FRAME_BYTES_MAX, "an entry fits a frame");

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Computes frames.json from the text of 05-session.md, 06-mesh.md and 07-chat.md alone.
+"""Computes frames.json from the text of 05-session.md, 06-mesh.md, 07-chat.md and 10-log.md alone.
 
 Needs nothing but Python's standard library. Usage: python3 frames.py > frames.json
 """
@@ -78,13 +78,25 @@ FRAMES = [
     ("renew offer", 7, {"number": 1, "dh": run(10, 32), "kem": run(11, 1184)}),
     ("renew answer", 8, {"number": 1, "dh": run(12, 32), "kem": run(13, 1088), "generation": 4}),
     ("renew confirm", 9, {"number": 1}),
+    ("have", 10, {
+        "channel": RED, "full": True, "again": False,
+        "chains": [{"chain": run(14, 16), "base": 2, "head": 70000, "tip": run(15, 8)}],
+    }),
+    ("have again", 10, {"channel": RED, "full": False, "again": True, "chains": []}),
+    ("want", 11, {"channel": RED, "chain": run(14, 16), "from": 3, "bytes": 131072}),
+    ("entries", 12, {
+        "channel": RED, "more": True, "chains": [b"\x01" + run(16, 32) + run(17, 8) + run(18, 64)],
+        "entries": [run(19, 173), run(20, 300)],
+    }),
+    ("fork", 13, {"channel": RED, "first": run(21, 161), "second": run(22, 161)}),
 ]
 
-print(json.dumps({
-    "about": "Bodies of frames: the kind byte, then one MessagePack map of the fields in this order. "
-             "{\"bin\": hex} is a byte string.",
-    "frames": [
-        {"name": name, "kind": kind, "fields": show(fields), "hex": (bytes([kind]) + pack(fields)).hex()}
-        for name, kind, fields in FRAMES
-    ],
-}, indent=1, ensure_ascii=False))
+if __name__ == "__main__":
+    print(json.dumps({
+        "about": "Bodies of frames: the kind byte, then one MessagePack map of the fields in this order. "
+                 "{\"bin\": hex} is a byte string.",
+        "frames": [
+            {"name": name, "kind": kind, "fields": show(fields), "hex": (bytes([kind]) + pack(fields)).hex()}
+            for name, kind, fields in FRAMES
+        ],
+    }, indent=1, ensure_ascii=False))

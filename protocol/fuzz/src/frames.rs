@@ -3,14 +3,16 @@
 use bitchat_protocol::crypto::dh::KeyPair;
 use bitchat_protocol::crypto::kem::{KEM_CIPHERTEXT_BYTES, KEM_PUBLIC_BYTES, KemKeyPair};
 use bitchat_protocol::crypto::{Rng, Secret};
-use bitchat_protocol::id::{ChannelId, MessageId, PeerId};
+use bitchat_protocol::id::{ChainId, ChannelId, DeviceId, MessageId, PeerId};
 use bitchat_protocol::limits::{
-    PROOFS_MAX, MESSAGE_BYTES_MAX, NAME_BYTES_MAX, PEER_ADDRESSES_MAX,
-    PEER_RECORDS_PER_FRAME_MAX, RECEIPTS_PER_FRAME_MAX,
+    CERTIFICATES_PER_FRAME_MAX, PROOFS_MAX, ENTRIES_PER_FRAME_MAX, HAVE_CHAINS_PER_FRAME_MAX,
+    MESSAGE_BYTES_MAX, NAME_BYTES_MAX, PEER_ADDRESSES_MAX, PEER_RECORDS_PER_FRAME_MAX,
+    RECEIPTS_PER_FRAME_MAX,
 };
+use bitchat_protocol::log::{Certificate, ENTRY_BYTES_MAX};
 use bitchat_protocol::wire::{
-    ChannelProof, Delivered, Frame, Hello, PeerRecord, Peers, Rename, RenewAnswer, RenewConfirm,
-    RenewOffer, Say, SharedChannels, WireAddress,
+    ChainHave, ChannelProof, Delivered, Entries, EntryBytes, Fork, Frame, Have, Hello, PeerRecord,
+    Peers, Rename, RenewAnswer, RenewConfirm, RenewOffer, Say, SharedChannels, Want, WireAddress,
 };
 
 /// One frame of each kind, all about `channel`.
@@ -21,6 +23,10 @@ pub fn genuine(channel: ChannelId) -> Vec<Frame> {
     let proofs = vec![ChannelProof([1; 16]), ChannelProof([2; 16])];
     let record = PeerRecord { peer: PeerId([7; 32]), addresses: vec![address] };
     let id = MessageId([3; 16]);
+    let chain = ChainId([4; 16]);
+    let raw = |len| EntryBytes(vec![5; len].into());
+    let certificate =
+        Certificate { author: PeerId([6; 32]), device: DeviceId([7; 8]), mark: [8; 64] };
     let say = |channel| Say { channel, id, unix_ms: 1, text: "text".to_owned() };
     vec![
         Frame::Hello(Hello {
@@ -50,6 +56,20 @@ pub fn genuine(channel: ChannelId) -> Vec<Frame> {
             generation: 4,
         }),
         Frame::RenewConfirm(RenewConfirm { number: 1 }),
+        Frame::Have(Have {
+            channel,
+            full: true,
+            again: true,
+            chains: vec![ChainHave { chain, base: 1, head: 70_000, tip: [9; 8] }],
+        }),
+        Frame::Want(Want { channel, chain, from: 2, bytes: 1 << 17 }),
+        Frame::Entries(Entries {
+            channel,
+            more: true,
+            chains: vec![certificate],
+            entries: vec![raw(173), raw(200)],
+        }),
+        Frame::Fork(Fork { channel, first: raw(161), second: raw(161) }),
     ]
 }
 
@@ -72,6 +92,15 @@ pub fn check_bounds(frame: &Frame) {
         Frame::Delivered(delivered) => assert!(delivered.ids.len() <= RECEIPTS_PER_FRAME_MAX),
         Frame::RenewOffer(offer) => assert_eq!(offer.kem.len(), KEM_PUBLIC_BYTES),
         Frame::RenewAnswer(answer) => assert_eq!(answer.kem.len(), KEM_CIPHERTEXT_BYTES),
-        Frame::RenewConfirm(_) => {}
+        Frame::RenewConfirm(_) | Frame::Want(_) => {}
+        Frame::Have(have) => assert!(have.chains.len() <= HAVE_CHAINS_PER_FRAME_MAX),
+        Frame::Entries(Entries { chains, entries, .. }) => {
+            assert!(chains.len() <= CERTIFICATES_PER_FRAME_MAX);
+            assert!(entries.len() <= ENTRIES_PER_FRAME_MAX);
+            assert!(entries.iter().all(|entry| entry.0.len() <= ENTRY_BYTES_MAX));
+        }
+        Frame::Fork(fork) => {
+            assert!(fork.first.0.len().max(fork.second.0.len()) <= ENTRY_BYTES_MAX);
+        }
     }
 }

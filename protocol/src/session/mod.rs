@@ -40,7 +40,10 @@ use crate::crypto::{Rng, Secret};
 use crate::id::{ChannelId, PeerId};
 use crate::limits::{FRAMES_HELD_BYTES_MAX, FRAMES_HELD_MAX};
 use crate::machine::Machine;
-use crate::wire::{self, ChannelProof, Frame, Hello, Rename, SharedChannels, WireAddress};
+use crate::wire::{
+    self, ChannelProof, Entries, Fork, Frame, Have, Hello, Rename, SharedChannels, Want,
+    WireAddress,
+};
 
 /// The version of the language spoken here.
 pub const VERSION: u16 = 1;
@@ -220,6 +223,10 @@ impl Session {
                 self.deliver(frame, needs)?;
             }
             Frame::Delivered(_) => self.deliver(frame, None)?,
+            Frame::Have(Have { channel, .. })
+            | Frame::Want(Want { channel, .. })
+            | Frame::Entries(Entries { channel, .. })
+            | Frame::Fork(Fork { channel, .. }) => self.deliver(frame, Some(channel))?,
             Frame::RenewOffer(offer) => match &mut self.renewal {
                 Renewal::Offering(_) => return Err(Close::Violation),
                 Renewal::Answering(answering) => answering.on_offer(offer)?,

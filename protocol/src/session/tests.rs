@@ -4,9 +4,9 @@ use super::*;
 use crate::channel::Standing;
 use crate::crypto::kem::KEM_PUBLIC_BYTES;
 use crate::crypto::{Rng, hash};
-use crate::id::MessageId;
+use crate::id::{ChainId, MessageId};
 use crate::limits::RENAME_INTERVAL_MIN;
-use crate::wire::{Peers, RenewConfirm, RenewOffer, Say};
+use crate::wire::{EntryBytes, Peers, RenewConfirm, RenewOffer, Say};
 
 const HOUR: Duration = Duration::from_secs(3600);
 const RED: ChannelId = ChannelId([1; 32]);
@@ -220,6 +220,17 @@ fn say(channel: Option<ChannelId>) -> Frame {
     Frame::Say(Say { channel, id: MessageId([4; 16]), unix_ms: 5, text: "hi".into() })
 }
 
+/// One frame of each kind of the message log.
+fn log_frames(channel: ChannelId) -> Vec<Frame> {
+    let outline = || EntryBytes(vec![1; 161].into());
+    vec![
+        Frame::Have(Have { channel, full: true, again: false, chains: vec![] }),
+        Frame::Want(Want { channel, chain: ChainId([1; 16]), from: 1, bytes: 1 }),
+        Frame::Entries(Entries { channel, more: false, chains: vec![], entries: vec![] }),
+        Frame::Fork(Fork { channel, first: outline(), second: outline() }),
+    ]
+}
+
 fn peers(channel: ChannelId) -> Frame {
     Frame::Peers(Peers { channel, full: false, added: vec![], removed: vec![] })
 }
@@ -396,6 +407,10 @@ fn frames_of_a_channel_that_is_not_shared_are_a_violation() {
     check_closes(&peers(GREEN), Role::Listener, None);
     check_closes(&say(Some(BLUE)), Role::Dialler, Some(Close::Violation));
     check_closes(&peers(BLUE), Role::Listener, Some(Close::Violation));
+    for (shared, not_shared) in log_frames(RED).iter().zip(log_frames(BLUE)) {
+        check_closes(shared, Role::Dialler, None);
+        check_closes(&not_shared, Role::Dialler, Some(Close::Violation));
+    }
 }
 
 #[test]

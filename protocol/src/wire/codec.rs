@@ -4,9 +4,10 @@
 //! body   = kind u8 || fields
 //! fields = one MessagePack map, field name -> value; byte strings as `bin`, lists as arrays
 //!
-//! kind   1 Hello           4 Peers      7 RenewOffer
-//!        2 SharedChannels  5 Say        8 RenewAnswer
-//!        3 Rename          6 Delivered  9 RenewConfirm
+//! kind   1 Hello           5 Say          9 RenewConfirm   13 Fork
+//!        2 SharedChannels  6 Delivered   10 Have
+//!        3 Rename          7 RenewOffer  11 Want
+//!        4 Peers           8 RenewAnswer 12 Entries
 //! ```
 //!
 //! A field that is missing, doubled, of the wrong type or out of bounds makes the whole frame
@@ -30,6 +31,10 @@ const DELIVERED: u8 = 6;
 const RENEW_OFFER: u8 = 7;
 const RENEW_ANSWER: u8 = 8;
 const RENEW_CONFIRM: u8 = 9;
+const HAVE: u8 = 10;
+const WANT: u8 = 11;
+const ENTRIES: u8 = 12;
+const FORK: u8 = 13;
 
 /// Why a body is not a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -55,19 +60,24 @@ pub enum DecodeError {
 #[must_use]
 pub fn encode(frame: &Frame) -> Vec<u8> {
     match frame {
-        Frame::Hello(hello) => body(HELLO, hello),
-        Frame::SharedChannels(shared) => body(SHARED_CHANNELS, shared),
-        Frame::Rename(rename) => body(RENAME, rename),
-        Frame::Peers(peers) => body(PEERS, peers),
-        Frame::Say(say) => body(SAY, say),
-        Frame::Delivered(delivered) => body(DELIVERED, delivered),
-        Frame::RenewOffer(offer) => body(RENEW_OFFER, offer),
-        Frame::RenewAnswer(answer) => body(RENEW_ANSWER, answer),
-        Frame::RenewConfirm(confirm) => body(RENEW_CONFIRM, confirm),
+        Frame::Hello(hello) => write_map(HELLO, hello),
+        Frame::SharedChannels(shared) => write_map(SHARED_CHANNELS, shared),
+        Frame::Rename(rename) => write_map(RENAME, rename),
+        Frame::Peers(peers) => write_map(PEERS, peers),
+        Frame::Say(say) => write_map(SAY, say),
+        Frame::Delivered(delivered) => write_map(DELIVERED, delivered),
+        Frame::RenewOffer(offer) => write_map(RENEW_OFFER, offer),
+        Frame::RenewAnswer(answer) => write_map(RENEW_ANSWER, answer),
+        Frame::RenewConfirm(confirm) => write_map(RENEW_CONFIRM, confirm),
+        Frame::Have(have) => write_map(HAVE, have),
+        Frame::Want(want) => write_map(WANT, want),
+        Frame::Entries(entries) => write_map(ENTRIES, entries),
+        Frame::Fork(fork) => write_map(FORK, fork),
     }
 }
 
-fn body<T: Serialize>(kind: u8, fields: &T) -> Vec<u8> {
+/// Writes the kind, then one map of the fields.
+pub(crate) fn write_map<T: Serialize>(kind: u8, fields: &T) -> Vec<u8> {
     let mut body = vec![kind];
     let mut serializer = rmp_serde::Serializer::new(&mut body).with_struct_map();
     fields.serialize(&mut serializer).expect("our types of frames all have a MessagePack form");
@@ -85,22 +95,26 @@ pub fn decode(body: &[u8]) -> Result<Option<Frame>, DecodeError> {
         return Err(DecodeError::Oversized { bytes: body.len() });
     }
     let frame = match kind {
-        HELLO => fields(rest).map(Frame::Hello),
-        SHARED_CHANNELS => fields(rest).map(Frame::SharedChannels),
-        RENAME => fields(rest).map(Frame::Rename),
-        PEERS => fields(rest).map(Frame::Peers),
-        SAY => fields(rest).map(Frame::Say),
-        DELIVERED => fields(rest).map(Frame::Delivered),
-        RENEW_OFFER => fields(rest).map(Frame::RenewOffer),
-        RENEW_ANSWER => fields(rest).map(Frame::RenewAnswer),
-        RENEW_CONFIRM => fields(rest).map(Frame::RenewConfirm),
+        HELLO => read_map(rest).map(Frame::Hello),
+        SHARED_CHANNELS => read_map(rest).map(Frame::SharedChannels),
+        RENAME => read_map(rest).map(Frame::Rename),
+        PEERS => read_map(rest).map(Frame::Peers),
+        SAY => read_map(rest).map(Frame::Say),
+        DELIVERED => read_map(rest).map(Frame::Delivered),
+        RENEW_OFFER => read_map(rest).map(Frame::RenewOffer),
+        RENEW_ANSWER => read_map(rest).map(Frame::RenewAnswer),
+        RENEW_CONFIRM => read_map(rest).map(Frame::RenewConfirm),
+        HAVE => read_map(rest).map(Frame::Have),
+        WANT => read_map(rest).map(Frame::Want),
+        ENTRIES => read_map(rest).map(Frame::Entries),
+        FORK => read_map(rest).map(Frame::Fork),
         _ => return Ok(None),
     };
     frame.filter(in_bounds).map(Some).ok_or(DecodeError::Malformed { kind })
 }
 
 /// Reads exactly one map with bounded nesting.
-fn fields<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
+pub(crate) fn read_map<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
     // The derived readers also take a bare array of values; the protocol does not.
     let is_map = matches!(bytes.first(), Some(0x80..=0x8f | 0xde | 0xdf));
     let mut deserializer = Deserializer::new(bytes);
@@ -120,7 +134,11 @@ fn in_bounds(frame: &Frame) -> bool {
         Frame::SharedChannels(_)
         | Frame::Peers(_)
         | Frame::Delivered(_)
-        | Frame::RenewConfirm(_) => true,
+        | Frame::RenewConfirm(_)
+        | Frame::Have(_)
+        | Frame::Want(_)
+        | Frame::Entries(_)
+        | Frame::Fork(_) => true,
     }
 }
 

@@ -9,16 +9,19 @@
 //! does not decode closes the link: it cannot come from an honest peer, as the link is
 //! authenticated.
 
-mod bounded;
+pub(crate) mod bounded;
 mod chat;
 mod codec;
 mod hello;
+mod log;
 mod peers;
 mod renewal;
 
 pub use chat::{Delivered, Say};
 pub use codec::{DecodeError, decode, encode};
+pub(crate) use codec::{read_map, write_map};
 pub use hello::{ChannelProof, Hello, Rename, SharedChannels};
+pub use log::{ChainHave, Entries, EntryBytes, Fork, Have, Want};
 pub use peers::{PeerRecord, Peers, WireAddress};
 pub use renewal::{RenewAnswer, RenewConfirm, RenewOffer};
 
@@ -43,4 +46,12 @@ pub enum Frame {
     RenewAnswer(RenewAnswer),
     /// The renewal's secret is in place on the offering side.
     RenewConfirm(RenewConfirm),
+    /// What the sender has on its disk.
+    Have(Have),
+    /// Entries that the sender wants.
+    Want(Want),
+    /// Entries.
+    Entries(Entries),
+    /// A proof that an author spoke with two tongues.
+    Fork(Fork),
 }

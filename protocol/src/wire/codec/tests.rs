@@ -4,14 +4,16 @@ use data_encoding::HEXLOWER;
 use proptest::prelude::*;
 
 use super::super::{
-    ChannelProof, Delivered, Hello, PeerRecord, Peers, Rename, RenewAnswer, RenewConfirm,
-    RenewOffer, Say, SharedChannels, WireAddress,
+    ChainHave, ChannelProof, Delivered, Entries, EntryBytes, Fork, Have, Hello, PeerRecord, Peers,
+    Rename, RenewAnswer, RenewConfirm, RenewOffer, Say, SharedChannels, Want, WireAddress,
 };
 use super::*;
-use crate::id::{ChannelId, MessageId, PeerId};
+use crate::id::{ChainId, ChannelId, DeviceId, MessageId, PeerId};
 use crate::limits::{
+    CERTIFICATES_PER_FRAME_MAX, ENTRIES_PER_FRAME_MAX, HAVE_CHAINS_PER_FRAME_MAX,
     PEER_ADDRESSES_MAX, PEER_RECORDS_PER_FRAME_MAX, PROOFS_MAX, RECEIPTS_PER_FRAME_MAX,
 };
+use crate::log::{Certificate, ENTRY_BYTES_MAX};
 
 const VECTORS: &str = include_str!("../../../../docs/spec/vectors/frames.json");
 
@@ -63,6 +65,22 @@ fn quiet_hello() -> Hello {
     Hello { version: 1, name, incarnation, capabilities, observed: None, proofs: vec![] }
 }
 
+fn have() -> Have {
+    let chain = ChainHave { chain: ChainId([14; 16]), base: 2, head: 70_000, tip: [15; 8] };
+    Have { channel: ChannelId([5; 32]), full: true, again: false, chains: vec![chain] }
+}
+
+fn raw(byte: u8, len: usize) -> EntryBytes {
+    EntryBytes(vec![byte; len].into())
+}
+
+fn entries() -> Entries {
+    let certificate =
+        Certificate { author: PeerId([16; 32]), device: DeviceId([17; 8]), mark: [18; 64] };
+    let (chains, entries) = (vec![certificate], vec![raw(19, 173), raw(20, 300)]);
+    Entries { channel: ChannelId([5; 32]), more: true, chains, entries }
+}
+
 /// The frames of the vectors, in their order.
 fn examples() -> Vec<Frame> {
     let to_one = Say { channel: None, id: MessageId([9; 16]), unix_ms: 0, text: "psst".into() };
@@ -79,6 +97,20 @@ fn examples() -> Vec<Frame> {
         Frame::RenewOffer(offer()),
         Frame::RenewAnswer(answer()),
         Frame::RenewConfirm(RenewConfirm { number: 1 }),
+        Frame::Have(have()),
+        Frame::Have(Have { full: false, again: true, chains: vec![], ..have() }),
+        Frame::Want(Want {
+            channel: ChannelId([5; 32]),
+            chain: ChainId([14; 16]),
+            from: 3,
+            bytes: 131_072,
+        }),
+        Frame::Entries(entries()),
+        Frame::Fork(Fork {
+            channel: ChannelId([5; 32]),
+            first: raw(21, 161),
+            second: raw(22, 161),
+        }),
     ]
 }
 
@@ -130,7 +162,7 @@ fn a_byte_after_the_map_is_refused() {
 
 #[test]
 fn a_kind_that_is_not_known_is_skipped_whatever_follows() {
-    for kind in [0, 10, 255] {
+    for kind in [0, 14, 255] {
         assert_eq!(decode(&[kind, 0xc1, 0xff]), Ok(None));
     }
 }
@@ -202,6 +234,35 @@ fn the_longest_list_of_receipts_is_read_and_one_more_is_not() {
 }
 
 #[test]
+fn the_longest_lists_of_the_log_are_read_and_one_more_is_not() {
+    let chains = |count| vec![have().chains[0]; count];
+    check_read(&Frame::Have(Have { chains: chains(HAVE_CHAINS_PER_FRAME_MAX), ..have() }));
+    check_refused(&Frame::Have(Have { chains: chains(HAVE_CHAINS_PER_FRAME_MAX + 1), ..have() }));
+    let chains = |count| vec![entries().chains[0]; count];
+    let frame = |chains| Frame::Entries(Entries { chains, ..entries() });
+    check_read(&frame(chains(CERTIFICATES_PER_FRAME_MAX)));
+    check_refused(&frame(chains(CERTIFICATES_PER_FRAME_MAX + 1)));
+    let frame = |entries| Frame::Entries(Entries { entries, ..self::entries() });
+    check_read(&frame(vec![raw(1, 200); ENTRIES_PER_FRAME_MAX]));
+    check_refused(&frame(vec![raw(1, 200); ENTRIES_PER_FRAME_MAX + 1]));
+    check_read(&frame(vec![raw(1, ENTRY_BYTES_MAX)]));
+    check_refused(&frame(vec![raw(1, ENTRY_BYTES_MAX + 1)]));
+}
+
+#[test]
+fn a_certificate_of_another_version_or_length_is_refused() {
+    let body = encode(&Frame::Entries(entries()));
+    let at = body.windows(3).position(|it| it == [0xc4, 105, 1]).unwrap();
+    let mut wrong = body.clone();
+    wrong[at + 2] = 2;
+    assert_eq!(decode(&wrong), Err(DecodeError::Malformed { kind: 12 }));
+    let mut shorter = body;
+    shorter[at + 1] = 104;
+    shorter.remove(at + 3);
+    assert_eq!(decode(&shorter), Err(DecodeError::Malformed { kind: 12 }));
+}
+
+#[test]
 fn key_shares_of_any_other_length_are_refused() {
     for len in [0, KEM_PUBLIC_BYTES - 1, KEM_PUBLIC_BYTES + 1] {
         check_refused(&Frame::RenewOffer(RenewOffer { kem: vec![0; len], ..offer() }));
@@ -253,19 +314,19 @@ fn a_nesting_bomb_in_an_unknown_field_is_refused() {
 #[test]
 fn a_body_longer_than_any_frame_is_refused_unread() {
     let bytes = FRAME_BYTES_MAX + 1;
-    assert_eq!(decode(&vec![10; bytes]), Err(DecodeError::Oversized { bytes }));
+    assert_eq!(decode(&vec![14; bytes]), Err(DecodeError::Oversized { bytes }));
 }
 
 proptest! {
     #[test]
-    fn random_bytes_never_panic(kind in 0u8..=10, bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+    fn random_bytes_never_panic(kind in 0u8..=14, bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         let body: Vec<u8> = [kind].into_iter().chain(bytes).collect();
         let _ = decode(&body);
     }
 
     #[test]
     fn a_flipped_bit_never_panics_and_what_is_read_is_in_bounds(
-        example in 0usize..11,
+        example in 0usize..16,
         at in any::<prop::sample::Index>(),
         bit in 0u8..8,
     ) {
