@@ -14,6 +14,7 @@
 //!
 //! The tree is drawn in `ARCHITECTURE.md`; who sends what to whom stands at the top of each file.
 
+pub mod archive;
 pub mod channel_book;
 pub mod chat_desk;
 pub mod clock;

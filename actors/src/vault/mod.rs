@@ -268,6 +268,11 @@ impl Profile {
         Ok(())
     }
 
+    /// What seals every file but the identity, for those that are no [`SealedFile`].
+    pub(crate) fn storage_key(&self) -> &Secret<32> {
+        &self.vault.storage_key
+    }
+
     /// The file called `name` in the profile's own directory.
     ///
     /// # Panics
