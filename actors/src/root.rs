@@ -10,6 +10,7 @@ use bitchat_protocol::channel::NodeAddress;
 use bitchat_protocol::id::ChannelId;
 use bitchat_protocol::mesh;
 
+use crate::archive::{Archive, Retention};
 use crate::channel_book::{ChannelBook, Pairs};
 use crate::chat_desk::{self, ChatDesk};
 use crate::contact_book::ContactBook;
@@ -70,6 +71,8 @@ pub struct Config {
     pub announcer: Option<tracker_announcer::Config>,
     /// How we are in the DHT; `None`: not at all.
     pub dht: Option<bitchat_protocol::dht::Config>,
+    /// How much is kept of each channel.
+    pub retention: Retention,
     /// Whether a console comes after the chat desk: what happens before it stands waits for it.
     pub has_console: bool,
     /// How members are looked for on the local network; `None`: not at all.
@@ -85,6 +88,8 @@ pub struct Offices {
     pub contact_book: Slot<ContactBook>,
     /// Channels.
     pub channel_book: Slot<ChannelBook>,
+    /// What was said.
+    pub archive: Slot<Archive>,
     /// Sockets.
     pub udp_port: Slot<UdpPort>,
     /// Names.
@@ -122,6 +127,7 @@ pub fn supervisor(config: Config) -> (Supervisor, Offices) {
         .limit(restarts)
         .child(contact_book(&config, &offices))
         .child(channel_book(&config, &offices))
+        .child(archive(&config, &offices))
         .child(udp_port(&config, &offices))
         .child(resolver(&config, &offices))
         .child(peer_supervisor(&config, &offices))
@@ -172,6 +178,14 @@ fn channel_book(config: &Arc<Config>, offices: &Offices) -> ActorSpec<ChannelBoo
         })
     };
     ChildSpec::try_actor("channel_book", open).slot(&offices.channel_book).asked()
+}
+
+/// On a thread of its own, as it waits for the disk.
+fn archive(config: &Arc<Config>, offices: &Offices) -> ActorSpec<Archive> {
+    let profile = Arc::clone(&config.profile);
+    let open = move || Archive::open(&profile).map_err(|error| error.to_string());
+    let thread = actix::Arbiter::new().handle();
+    ChildSpec::try_actor("archive", open).slot(&offices.archive).on(thread)
 }
 
 fn udp_port(config: &Arc<Config>, offices: &Offices) -> ActorSpec<UdpPort> {
@@ -297,14 +311,30 @@ fn dht_node(config: dht::Config, offices: &Offices) -> ActorSpec<Dht> {
 }
 
 fn chat_desk(config: &Config, offices: &Offices) -> ActorSpec<ChatDesk> {
-    let (slots, is_heard) = (offices.clone(), config.has_console);
+    let slots = offices.clone();
+    let config = chat_desk::Config {
+        key: config.profile.identity().signing_key().clone(),
+        retention: config.retention,
+        is_heard: config.has_console,
+    };
     let make = move || {
+        let archive = &slots.archive;
         let offices = chat_desk::Offices {
             peers: slots.peer_supervisor.need()?,
             members: slots.mesh_manager.need()?,
             channels: slots.channel_book.need()?,
+            contacts: slots.contact_book.need()?,
+            changes: slots.contact_book.need()?,
+            archive: chat_desk::ArchiveOffices {
+                open: archive.need()?,
+                close: archive.need()?,
+                append: archive.need()?,
+                read: archive.need()?,
+                find: archive.need()?,
+                pruned: archive.need()?,
+            },
         };
-        Ok(ChatDesk::new(offices, slots.directory.clone(), is_heard))
+        Ok(ChatDesk::new(config.clone(), offices, slots.directory.clone()))
     };
     ChildSpec::try_actor("chat_desk", make).slot(&offices.chat_desk)
 }

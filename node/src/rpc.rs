@@ -33,6 +33,8 @@ pub(crate) enum Lack {
     Link,
     /// Anybody of that name.
     Person,
+    /// A moment: the disk or a part of the node is not ready.
+    Moment,
 }
 
 impl Refusal {
@@ -74,6 +76,7 @@ impl Refusal {
                 Lack::Room { .. } => "room",
                 Lack::Link => "link",
                 Lack::Person => "person",
+                Lack::Moment => "moment",
             }
             .into();
             if let Lack::Room { waiting } = lack {
@@ -93,6 +96,7 @@ impl Refusal {
             Some("room") => Some(Lack::Room { waiting: count(&data["waiting"]).unwrap_or(1) }),
             Some("link") => Some(Lack::Link),
             Some("person") => Some(Lack::Person),
+            Some("moment") => Some(Lack::Moment),
             _ => None,
         };
         Self {
@@ -207,6 +211,14 @@ pub(crate) fn flag_of(params: &Value, field: &str) -> Result<bool, Refusal> {
     match params.get(field) {
         None | Some(Value::Null) => Ok(false),
         Some(value) => value.as_bool().ok_or_else(|| wrong(field, "true or false")),
+    }
+}
+
+/// A parameter that may be missing, and else is a whole number that is not negative.
+pub(crate) fn number_of(params: &Value, field: &str) -> Result<Option<u64>, Refusal> {
+    match params.get(field) {
+        None | Some(Value::Null) => Ok(None),
+        Some(value) => value.as_u64().map(Some).ok_or_else(|| wrong(field, "a whole number")),
     }
 }
 

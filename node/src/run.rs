@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_rt::System;
+use bitchat_actors::archive::Retention;
 use bitchat_actors::root::{self, MeetingPlaces, Open};
 use bitchat_actors::supervision::{ChildSpec, Exit as TreeExit, RestartLimit, Stopper};
 use bitchat_actors::vault::Profile;
@@ -19,9 +20,9 @@ use crate::console::{self, Console, Ending, Front};
 use crate::control::{self, Control, Place};
 use crate::disguise::{self, Listen};
 use crate::exit::{Exit, Failure};
-use crate::methods::{About, Contacts, Joining, Methods, Queries, Saying};
+use crate::methods::{About, Contacts, Joining, Methods, Past, Queries, Saying};
 use crate::output::talk;
-use crate::settings::{Cipher, Settings};
+use crate::settings::{Cipher, History, Settings};
 
 /// How often actors may fail before the node gives up.
 const RESTARTS: RestartLimit = RestartLimit { max: 5, within: Duration::from_secs(60) };
@@ -130,7 +131,16 @@ fn methods(about: &Arc<About>, slots: &root::Offices) -> Result<Methods, String>
     };
     let channel_book = slots.channel_book.addr().ok_or("the channel book is not there")?;
     let contact_book = slots.contact_book.addr().ok_or("the contact book is not there")?;
+    let archive = &slots.archive;
+    let past = Past {
+        page: archive.need()?,
+        search: archive.need()?,
+        events: archive.need()?,
+        acknowledge: archive.need()?,
+        acknowledged: archive.need()?,
+    };
     Ok(Methods {
+        past,
         queries: queries(about, slots)?,
         saying,
         joining: Joining::of(&channel_book, trackers),
@@ -243,8 +253,19 @@ fn root_config(
         announcer: settings.trackers.enabled.then_some(announcer),
         dht: settings.dht.enabled.then(|| dht_config(settings, &worn)),
         has_console,
+        retention: retention(settings),
         lan,
         restarts: RESTARTS,
+    }
+}
+
+fn retention(settings: &Settings) -> Retention {
+    let History { messages, megabytes, days } = settings.history;
+    let limit = |number: u64| (number > 0).then_some(number);
+    Retention {
+        count: limit(messages),
+        bytes: limit(megabytes).map(|megabytes| megabytes.saturating_mul(1024 * 1024)),
+        age: limit(days).map(|days| Duration::from_secs(days.saturating_mul(24 * 60 * 60))),
     }
 }
 

@@ -2,49 +2,75 @@
 //!
 //! | message | from | what it does |
 //! |---|---|---|
-//! | [`Say`] | console | says a text in a channel |
-//! | [`Tell`] | console | says a text to one peer alone |
+//! | [`Say`] | console, control | says a text in a channel; answered once it is on disk |
+//! | [`Tell`] | console, control | says a text to one peer alone |
 //! | [`ListUndelivered`] | console, control | the messages that nobody has yet |
 //! | [`Subscribe`] | console | asks for every [`Notice`] from now on, and those that wait for a listener |
 //! | [`Overhear`] | control | asks for every [`Notice`] from now on; nothing waits for it |
 //! | [`ChatNews`] | peer supervisor | what peers say, and who is there |
 //! | [`MemberNews`] | mesh manager | who is there in which channel |
 //! | [`ChannelEvent`] | channel book | which channels are open |
+//! | [`Pruned`] | archive | what is no longer kept |
+//! | [`ContactChanged`] | contact book | how people are called now |
 //!
-//! Owns: the [`Chat`] machine. Lost on a crash: what nobody has taken yet, and which messages were
-//! heard (a repetition would be shown twice).
-//! Spec: `docs/spec/07-chat.md`.
+//! Owns: the machines of `speech`. What is said in channels is on disk, in the archive, before it is
+//! answered, told to anybody, or acknowledged: a crash costs none of it. Lost on a crash: what was said
+//! to one peer alone and is not acknowledged yet.
+//! Spec: `docs/spec/10-log.md`, `docs/spec/07-chat.md`.
 
+mod conversation;
 mod listeners;
+mod speech;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
-use actix::{Actor, AsyncContext as _, Context, Handler, Message, MessageResult, Recipient};
+use actix::{
+    Actor, ActorFutureExt as _, AsyncContext as _, Context, Handler, MailboxError, Message,
+    Recipient, ResponseFuture, WrapFuture as _,
+};
 use bitchat_protocol::channel::Standing;
-use bitchat_protocol::chat::{self, Audience, Chat, Input, Output};
-use bitchat_protocol::contact::Refusal;
+use bitchat_protocol::chat::{self, Audience};
+use bitchat_protocol::contact::{Contact, Refusal, Trust};
 use bitchat_protocol::crypto::Rng;
-use bitchat_protocol::id::{ChannelId, MessageId, PeerId};
+use bitchat_protocol::crypto::sign::SigningKey;
+use bitchat_protocol::id::{ChainId, ChannelId, MessageId, PeerId};
+use bitchat_protocol::limits::CONTACTS_MAX;
+use bitchat_protocol::log::{self, Batch, Body, ChannelState, Entry, Role};
 use bitchat_protocol::wire;
 use bytes::Bytes;
+use tokio::sync::oneshot;
 
-use crate::channel_book::{self, ChannelEvent};
+use crate::archive::{
+    self, Append, ArchiveError, CloseChannel, Event, EventKind, FindSaid, OpenChannel, Pruned,
+    ReadRange, Retention,
+};
+use crate::channel_book::{self, ChannelEvent, OpenedChannel};
+use crate::contact_book::{self, ContactChanged, ListContacts};
 use crate::directory::Directory;
 use crate::driver::{Drive, Driver};
 use crate::mesh_manager::{MemberNews, SubscribeMembers};
 use crate::peer_supervisor::{ChatNews, PeerRefused, SubscribeChat};
 use crate::{clock, entropy};
 
+use conversation::{Answer, Conversation, Members, Undelivered};
 use listeners::Listeners;
+pub use speech::{Input, Output, Speech};
 
 /// Messages waiting at most, on top of one per sender.
 pub const MAILBOX: usize = 256;
 
 /// Names of peers remembered after their link has ended.
-const NAMES_MAX: usize = 1024;
+const NAMES_MAX: usize = 2 * CONTACTS_MAX;
 
-/// Says `text` in `channel`; answered with the message's id once it is held for delivery.
+/// How long to wait before a channel is opened again that the archive could not open.
+const OPEN_AGAIN_AFTER: Duration = Duration::from_secs(5);
+
+/// Bytes of entries that are looked through for what nobody has, in each chain of ours.
+const UNDELIVERED_BYTES: usize = 1024 * 1024;
+
+/// Says `text` in `channel`; answered with the message's id once it is on disk.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<MessageId, SayError>")]
 pub struct Say {
@@ -52,7 +78,8 @@ pub struct Say {
     pub channel: ChannelId,
     /// 1 to [`bitchat_protocol::limits::MESSAGE_BYTES_MAX`] bytes.
     pub text: String,
-    /// The sender's own id for it (an idempotency key): a second `Say` with one id is not said twice.
+    /// The sender's own id for it (an idempotency key): a second `Say` with one id is not said twice,
+    /// for as long as the message is kept.
     pub id: Option<MessageId>,
 }
 
@@ -68,7 +95,7 @@ pub struct Tell {
     pub id: Option<MessageId>,
 }
 
-/// Lists the messages said here that no peer has acknowledged yet, oldest first; at most
+/// Lists the messages said here, in this run or before, that nobody has yet, oldest first; at most
 /// [`bitchat_protocol::limits::OUTBOX_MESSAGES_MAX`].
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "Vec<MessageId>")]
@@ -86,11 +113,20 @@ pub struct Subscribe(pub Recipient<Notice>);
 pub struct Overhear(pub Recipient<Notice>);
 
 /// Why a text was not taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SayError {
     /// The text, or who is to hear it, is not fit.
     #[error(transparent)]
     Refused(#[from] chat::SayError),
+    /// The text is not fit for the channel, or the disk does not keep up.
+    #[error(transparent)]
+    NotTaken(#[from] log::SayError),
+    /// It could not be written, so it is not said and nobody has it.
+    #[error("it could not be kept, so it was not said: {0}")]
+    NotKept(ArchiveError),
+    /// The channel is not open yet, or a part of the node is being started again.
+    #[error("the node is starting a part of itself; say it once more")]
+    Starting,
     /// The channel is not open on this node.
     #[error("this channel is not open here")]
     NoSuchChannel,
@@ -103,8 +139,12 @@ pub enum SayError {
 #[derive(Debug, Clone, PartialEq, Eq, Message)]
 #[rtype(result = "()")]
 pub enum Notice {
-    /// Somebody said something.
+    /// Somebody said something: on disk before it is told, unless it was to us alone.
     Heard {
+        /// Its durable number; `None` where it was said to us alone.
+        seq: Option<u64>,
+        /// Whether we said it ourselves, here or on another device.
+        own: bool,
         /// Where; `None`: to us alone.
         channel: Option<ChannelId>,
         /// Who.
@@ -118,8 +158,12 @@ pub enum Notice {
         /// The text as it was sent, not escaped.
         text: String,
     },
-    /// A message of ours has arrived at a member.
+    /// A message of ours is on the disk of somebody else; where it was said to one alone, it has arrived.
     Delivered {
+        /// As in [`Notice::Heard`].
+        seq: Option<u64>,
+        /// Whether it was a seeder, who keeps it for members and cannot read.
+        seeder: bool,
         /// The message.
         id: MessageId,
         /// Where it was said; `None`: to that peer alone.
@@ -183,16 +227,57 @@ pub struct Offices {
     pub members: Recipient<SubscribeMembers>,
     /// Channel book.
     pub channels: Recipient<channel_book::Subscribe>,
+    /// Contact book.
+    pub contacts: Recipient<ListContacts>,
+    /// Contact book.
+    pub changes: Recipient<contact_book::Subscribe>,
+    /// Archive.
+    pub archive: ArchiveOffices,
+}
+
+/// What a chat desk asks of the archive.
+#[derive(Debug)]
+pub struct ArchiveOffices {
+    /// Opens channels.
+    pub open: Recipient<OpenChannel>,
+    /// Closes them.
+    pub close: Recipient<CloseChannel>,
+    /// Keeps what was said.
+    pub append: Recipient<Append>,
+    /// Reads what others miss.
+    pub read: Recipient<ReadRange>,
+    /// Knows what was said before.
+    pub find: Recipient<FindSaid>,
+    /// Tells what is no longer kept.
+    pub pruned: Recipient<archive::Subscribe>,
+}
+
+/// What a chat desk is told at its birth.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Ours, to sign what we say.
+    pub key: SigningKey,
+    /// How much is kept of each channel.
+    pub retention: Retention,
+    /// Whether somebody will [`Subscribe`]: what happens before waits, bounded.
+    pub is_heard: bool,
 }
 
 /// The actor.
 pub struct ChatDesk {
-    driver: Driver<Chat>,
+    config: Config,
+    driver: Driver<Speech>,
     offices: Offices,
     directory: Directory,
-    /// Whether we can read and speak in each.
-    open: BTreeMap<ChannelId, bool>,
+    conversations: BTreeMap<ChannelId, Conversation>,
+    members: Members,
+    /// Who waits for a message of ours to be on disk.
+    saying: BTreeMap<MessageId, Vec<Answer>>,
+    undelivered: Undelivered,
+    /// Why the archive refused the last time, while it refuses.
+    trouble: Option<ArchiveError>,
     names: BTreeMap<PeerId, Arc<str>>,
+    blocked: BTreeSet<PeerId>,
     listeners: Listeners,
     /// Frames of this round, to be sent in one message for each peer.
     outgoing: BTreeMap<PeerId, Vec<Bytes>>,
@@ -200,38 +285,35 @@ pub struct ChatDesk {
 
 impl std::fmt::Debug for ChatDesk {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ChatDesk").field("open", &self.open).finish_non_exhaustive()
+        let open = self.conversations.len();
+        f.debug_struct("ChatDesk").field("open", &open).finish_non_exhaustive()
     }
 }
 
 impl ChatDesk {
-    /// Begins with nothing said. Where it `is_heard`, what happens before somebody subscribes is
-    /// kept until then, bounded.
+    /// Begins in no channel.
     #[must_use]
-    pub fn new(offices: Offices, directory: Directory, is_heard: bool) -> Self {
+    pub fn new(config: Config, offices: Offices, directory: Directory) -> Self {
+        let rng = Rng::from_seed(entropy::seed());
         Self {
-            driver: Driver::new(Chat::new(Rng::from_seed(entropy::seed()))),
+            driver: Driver::new(Speech::new(clock::now(), config.key.clone(), rng)),
             offices,
             directory,
-            open: BTreeMap::new(),
+            conversations: BTreeMap::new(),
+            members: Members::default(),
+            saying: BTreeMap::new(),
+            undelivered: Undelivered::default(),
+            trouble: None,
             names: BTreeMap::new(),
-            listeners: Listeners::new(is_heard),
+            blocked: BTreeSet::new(),
+            listeners: Listeners::new(config.is_heard),
             outgoing: BTreeMap::new(),
+            config,
         }
     }
 
-    fn say(
-        &mut self,
-        audience: Audience,
-        id: Option<MessageId>,
-        text: String,
-        ctx: &mut Context<Self>,
-    ) -> Result<MessageId, SayError> {
-        let unix_ms = u64::try_from(clock::unix().as_millis()).unwrap_or(u64::MAX);
-        let said = self.driver.machine_mut().say(audience, id, unix_ms, text);
-        self.settle(ctx);
-        self.flush();
-        Ok(said?)
+    fn own_peer(&self) -> PeerId {
+        PeerId(*self.config.key.public())
     }
 
     fn take(&mut self, input: Input, ctx: &mut Context<Self>) {
@@ -239,11 +321,226 @@ impl ChatDesk {
         self.flush();
     }
 
+    fn take_log(&mut self, input: log::Input, ctx: &mut Context<Self>) {
+        self.take(Input::Log(input), ctx);
+    }
+
     fn flush(&mut self) {
         for (peer, frames) in std::mem::take(&mut self.outgoing) {
-            // What cannot be sent now is owed still, and sent on the peer's next link.
+            // What cannot be sent now is sent when the peer says what it has, or on its next link.
             if self.directory.send(&peer, frames).is_err() {
                 tracing::debug!(peer = %peer.short(), "could not be sent to");
+            }
+        }
+    }
+
+    // --- what we say -------------------------------------------------------------------------
+
+    /// Says a text once its channel is open, unless it was said before.
+    fn say(&mut self, say: Say, answer: Answer, ctx: &mut Context<Self>) {
+        let refusal = match self.conversations.get_mut(&say.channel) {
+            None => SayError::NoSuchChannel,
+            Some(known) if !known.keys.is_member() => SayError::SeedOnly,
+            Some(known) if !known.is_open => return known.wait(say, answer),
+            Some(_) => match say.id {
+                Some(id) => return self.say_unless_said(id, say, answer, ctx),
+                None => return self.say_now(say, answer, ctx),
+            },
+        };
+        // Who asked may be gone.
+        let _ = answer.send(Err(refusal));
+    }
+
+    fn say_unless_said(&self, id: MessageId, say: Say, answer: Answer, ctx: &mut Context<Self>) {
+        let said = self.offices.archive.find.send(FindSaid { channel: say.channel, id });
+        ctx.spawn(said.into_actor(self).map(move |said, desk, ctx| {
+            let known = match said {
+                Ok(Ok(None)) => return desk.say_now(say, answer, ctx),
+                Ok(Ok(Some(message))) => Ok(message.id),
+                Ok(Err(error)) => Err(SayError::NotKept(error)),
+                Err(_) => Err(SayError::Starting),
+            };
+            let _ = answer.send(known);
+        }));
+    }
+
+    fn say_now(&mut self, say: Say, answer: Answer, ctx: &mut Context<Self>) {
+        let Say { channel, text, id } = say;
+        match self.driver.machine_mut().log.say(channel, id, unix_ms(), text) {
+            Ok(id) => self.saying.entry(id).or_default().push(answer),
+            Err(error) => drop(answer.send(Err(error.into()))),
+        }
+        self.settle(ctx);
+        self.flush();
+    }
+
+    /// A message of ours is on disk, or is not.
+    fn on_said(&mut self, id: MessageId, said: &Result<MessageId, SayError>) {
+        if said.is_ok() {
+            self.undelivered.insert(id);
+        }
+        for answer in self.saying.remove(&id).unwrap_or_default() {
+            let _ = answer.send(said.clone());
+        }
+    }
+
+    /// Why the archive did not keep what was said.
+    fn not_kept(&self) -> SayError {
+        self.trouble.clone().map_or(SayError::Starting, SayError::NotKept)
+    }
+
+    // --- the archive -------------------------------------------------------------------------
+
+    fn open(&mut self, channel: &OpenedChannel, ctx: &mut Context<Self>) {
+        let id = channel.keys.id();
+        // A newer file of the channel may have come in the place of another one.
+        if let Some(mut known) = self.conversations.insert(id, Conversation::new(channel)) {
+            known.refuse(&SayError::Starting);
+        }
+        self.open_archive(id, ctx);
+    }
+
+    fn open_archive(&mut self, id: ChannelId, ctx: &mut Context<Self>) {
+        let Some(known) = self.conversations.get(&id).filter(|known| !known.is_open) else {
+            return;
+        };
+        let (keys, retention) = (Arc::clone(&known.keys), self.config.retention);
+        let opened = self.offices.archive.open.send(OpenChannel { keys, retention });
+        ctx.spawn(opened.into_actor(self).map(move |opened, desk, ctx| match opened {
+            Ok(Ok(state)) => desk.on_opened(id, state, ctx),
+            Ok(Err(error)) => {
+                let name = desk.conversations.get(&id).map_or("", |known| &known.name);
+                let text = format!("nothing can be said or taken in in {name}: {error}");
+                desk.listeners.tell(Notice::Warning { text, code: None });
+                if let Some(known) = desk.conversations.get_mut(&id) {
+                    known.refuse(&SayError::NotKept(error));
+                }
+                ctx.run_later(OPEN_AGAIN_AFTER, move |desk, ctx| desk.open_archive(id, ctx));
+            }
+            // It is being started again, and this desk as well.
+            Err(_) => {}
+        }));
+    }
+
+    fn on_opened(&mut self, id: ChannelId, state: ChannelState, ctx: &mut Context<Self>) {
+        let Some(known) = self.conversations.get_mut(&id) else { return };
+        let (keys, early) = (Arc::clone(&known.keys), known.open());
+        self.find_undelivered(&keys, &state, ctx);
+        self.take_log(log::Input::Opened { channel: id, keys, state }, ctx);
+        for (peer, role) in self.members.of(id) {
+            self.take_log(log::Input::MemberUp { channel: id, peer, role }, ctx);
+        }
+        for (say, answer) in early {
+            self.say(say, answer, ctx);
+        }
+    }
+
+    /// Looks what was said in earlier runs and nobody is known to have.
+    fn find_undelivered(
+        &self,
+        keys: &Arc<bitchat_protocol::channel::ChannelKeys>,
+        state: &ChannelState,
+        ctx: &mut Context<Self>,
+    ) {
+        let (channel, own) = (keys.id(), self.own_peer());
+        for chain in state.chains.iter().filter(|chain| chain.certificate.author == own) {
+            let id = chain.certificate.chain(&channel);
+            let receipts = state.receipts.iter().filter(|receipt| receipt.chain == id);
+            let taken = receipts.map(|receipt| receipt.number).max().unwrap_or(0);
+            let from = taken.max(chain.base) + 1;
+            if from > chain.head {
+                continue;
+            }
+            let range = ReadRange { channel, chain: id, from, bytes_max: UNDELIVERED_BYTES };
+            let (entries, keys) = (self.offices.archive.read.send(range), Arc::clone(keys));
+            ctx.spawn(entries.into_actor(self).map(move |entries, desk, _| {
+                for bytes in entries.ok().and_then(Result::ok).unwrap_or_default() {
+                    let entry = Entry::decode(&channel, bytes).ok();
+                    let body = entry.and_then(|entry| entry.open(&keys));
+                    if let Some(said) = body.as_ref().and_then(Body::as_say) {
+                        desk.undelivered.insert(said.id);
+                    }
+                }
+            }));
+        }
+    }
+
+    fn append(&self, batch: Batch, ctx: &mut Context<Self>) {
+        let number = batch.batch;
+        let kept = self.offices.archive.append.send(Append(batch));
+        ctx.spawn(kept.into_actor(self).map(move |kept, desk, ctx| {
+            desk.on_appended(number, kept, ctx);
+        }));
+    }
+
+    fn on_appended(
+        &mut self,
+        batch: u64,
+        kept: Result<Result<Vec<Event>, ArchiveError>, MailboxError>,
+        ctx: &mut Context<Self>,
+    ) {
+        match kept {
+            Ok(Ok(events)) => {
+                self.trouble = None;
+                self.take_log(log::Input::Stored { batch }, ctx);
+                self.tell(events);
+            }
+            Ok(Err(error)) => {
+                if self.trouble.as_ref() != Some(&error) {
+                    let text = format!("what is said is not kept: {error}");
+                    self.listeners.tell(Notice::Warning { text, code: None });
+                }
+                self.trouble = Some(error);
+                self.take_log(log::Input::StoreFailed { batch }, ctx);
+            }
+            Err(_) => self.take_log(log::Input::StoreFailed { batch }, ctx),
+        }
+    }
+
+    fn load(
+        &self,
+        request: u64,
+        channel: ChannelId,
+        chain: ChainId,
+        from: u64,
+        bytes_max: usize,
+        ctx: &mut Context<Self>,
+    ) {
+        let range = ReadRange { channel, chain, from, bytes_max };
+        let entries = self.offices.archive.read.send(range);
+        ctx.spawn(entries.into_actor(self).map(move |entries, desk, ctx| {
+            let entries = entries.ok().and_then(Result::ok).unwrap_or_default();
+            desk.take_log(log::Input::Loaded { request, entries }, ctx);
+        }));
+    }
+
+    // --- what people are told ----------------------------------------------------------------
+
+    /// Tells what the archive has numbered.
+    fn tell(&mut self, events: Vec<Event>) {
+        let own_peer = self.own_peer();
+        for Event { seq, kind } in events {
+            match kind {
+                EventKind::Message(message) => {
+                    let from = message.position.author;
+                    if self.blocked.contains(&from) {
+                        continue;
+                    }
+                    let (name, own) = (self.name(&from), from == own_peer);
+                    let (channel, id) = (Some(message.channel), message.id);
+                    let archive::StoredMessage { unix_ms, text, .. } = message;
+                    let seq = Some(seq);
+                    let heard = Notice::Heard { seq, own, channel, from, name, id, unix_ms, text };
+                    self.listeners.tell(heard);
+                }
+                EventKind::Delivered { id, channel, by, role } => {
+                    self.undelivered.remove(&id);
+                    let name = self.name(&by);
+                    let (seq, channel, seeder) = (Some(seq), Some(channel), role == Role::Seeder);
+                    self.listeners.tell(Notice::Delivered { seq, seeder, id, channel, by, name });
+                }
+                // The log has said so already.
+                EventKind::Forked { .. } | EventKind::Gone | EventKind::NotOpen(_) => {}
             }
         }
     }
@@ -251,13 +548,45 @@ impl ChatDesk {
     /// The name to show; remembered, as it is needed after the link has ended, too.
     fn name(&mut self, peer: &PeerId) -> Arc<str> {
         if let Some(name) = self.directory.name(peer) {
-            if self.names.len() >= NAMES_MAX {
-                self.names.pop_first();
-            }
-            self.names.insert(*peer, Arc::clone(&name));
+            self.remember(*peer, &name);
             return name;
         }
         self.names.get(peer).cloned().unwrap_or_else(|| Arc::from(peer.short()))
+    }
+
+    fn remember(&mut self, peer: PeerId, name: &Arc<str>) {
+        if self.names.len() >= NAMES_MAX && !self.names.contains_key(&peer) {
+            self.names.pop_first();
+        }
+        self.names.insert(peer, Arc::clone(name));
+    }
+
+    fn meet(&mut self, contact: &Contact) {
+        self.remember(contact.peer, &contact.name);
+        if contact.trust == Trust::Blocked {
+            self.blocked.insert(contact.peer);
+        } else {
+            self.blocked.remove(&contact.peer);
+        }
+    }
+
+    fn on_forked(&mut self, channel: ChannelId, author: PeerId, number: u64) {
+        let place = self.conversations.get(&channel).map_or("", |known| &known.name).to_owned();
+        let text = if author == self.own_peer() {
+            format!(
+                "this node has lost something that it had said in {place}: its archive is older than \
+                 what others have, or the profile runs twice. It goes on, and takes back what \
+                 others have"
+            )
+        } else {
+            let name = self.name(&author);
+            format!(
+                "{name} ({author}) has signed two different messages as number {number} in {place}: \
+                 a copy of that profile runs twice, was restored from an old copy, or it lies. \
+                 Nothing more is taken of that copy"
+            )
+        };
+        self.listeners.tell(Notice::Warning { text, code: None });
     }
 
     fn on_refused(&mut self, refused: &PeerRefused) {
@@ -273,28 +602,44 @@ impl ChatDesk {
 }
 
 impl Drive for ChatDesk {
-    type Machine = Chat;
+    type Machine = Speech;
 
-    fn driver(&mut self) -> &mut Driver<Chat> {
+    fn driver(&mut self) -> &mut Driver<Speech> {
         &mut self.driver
     }
 
-    fn perform(&mut self, output: Output, _: &mut Context<Self>) {
+    fn perform(&mut self, output: Output, ctx: &mut Context<Self>) {
         match output {
-            Output::Send { to, frame } => {
+            Output::Log(log::Output::Send { to, frame })
+            | Output::Whisper(chat::Output::Send { to, frame }) => {
                 let body = Bytes::from(wire::encode(&frame));
                 self.outgoing.entry(to).or_default().push(body);
             }
-            Output::Heard { from, said } => {
+            Output::Log(log::Output::Store(batch)) => self.append(batch, ctx),
+            Output::Log(log::Output::Load { request, channel, chain, from, bytes_max }) => {
+                self.load(request, channel, chain, from, bytes_max, ctx);
+            }
+            Output::Log(log::Output::Said { id, .. }) => self.on_said(id, &Ok(id)),
+            Output::Log(log::Output::SayFailed { id, .. }) => {
+                let why = self.not_kept();
+                self.on_said(id, &Err(why));
+            }
+            Output::Log(log::Output::Forked { channel, author, number, .. }) => {
+                self.on_forked(channel, author, number);
+            }
+            Output::Whisper(chat::Output::Heard { from, said }) => {
                 let name = self.name(&from);
                 let wire::Say { channel, id, unix_ms, text } = said;
-                self.listeners.tell(Notice::Heard { channel, from, name, id, unix_ms, text });
+                let (seq, own) = (None, false);
+                let heard = Notice::Heard { seq, own, channel, from, name, id, unix_ms, text };
+                self.listeners.tell(heard);
             }
-            Output::Delivered { id, channel, by } => {
+            Output::Whisper(chat::Output::Delivered { id, channel, by }) => {
                 let name = self.name(&by);
-                self.listeners.tell(Notice::Delivered { id, channel, by, name });
+                let (seq, seeder) = (None, false);
+                self.listeners.tell(Notice::Delivered { seq, seeder, id, channel, by, name });
             }
-            Output::GivenUp { id, owed } => {
+            Output::Whisper(chat::Output::GivenUp { id, owed }) => {
                 let text = format!(
                     "message {id} is no longer kept for {} members that have not taken it",
                     owed.len(),
@@ -311,6 +656,12 @@ impl Actor for ChatDesk {
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(MAILBOX);
         let own = ctx.address();
+        let known = self.offices.contacts.send(ListContacts);
+        ctx.spawn(known.into_actor(self).map(|known, desk, _| {
+            known.unwrap_or_default().iter().for_each(|contact| desk.meet(contact));
+        }));
+        self.offices.changes.do_send(contact_book::Subscribe(own.clone().recipient()));
+        self.offices.archive.pruned.do_send(archive::Subscribe(own.clone().recipient()));
         self.offices.channels.do_send(channel_book::Subscribe(own.clone().recipient()));
         self.offices.peers.do_send(SubscribeChat(own.clone().recipient()));
         self.offices.members.do_send(SubscribeMembers(own.recipient()));
@@ -318,25 +669,30 @@ impl Actor for ChatDesk {
 }
 
 impl Handler<Say> for ChatDesk {
-    type Result = MessageResult<Say>;
+    type Result = ResponseFuture<Result<MessageId, SayError>>;
 
-    fn handle(&mut self, message: Say, ctx: &mut Self::Context) -> Self::Result {
-        let Say { channel, text, id } = message;
-        match self.open.get(&channel) {
-            None => return MessageResult(Err(SayError::NoSuchChannel)),
-            Some(false) => return MessageResult(Err(SayError::SeedOnly)),
-            Some(true) => {}
-        }
-        MessageResult(self.say(Audience::Channel(channel), id, text, ctx))
+    fn handle(&mut self, say: Say, ctx: &mut Self::Context) -> Self::Result {
+        let (answer, said) = oneshot::channel();
+        self.say(say, answer, ctx);
+        Box::pin(async { said.await.unwrap_or(Err(SayError::Starting)) })
     }
 }
 
 impl Handler<Tell> for ChatDesk {
-    type Result = MessageResult<Tell>;
+    type Result = ResponseFuture<Result<MessageId, SayError>>;
 
+    /// With a contact there is a channel of the two, which keeps what is said until it is delivered.
     fn handle(&mut self, message: Tell, ctx: &mut Self::Context) -> Self::Result {
         let Tell { peer, text, id } = message;
-        MessageResult(self.say(Audience::Peer(peer), id, text, ctx))
+        let pair = self.conversations.iter().find(|(_, known)| known.only == Some(peer));
+        if let Some((&channel, _)) = pair {
+            return self.handle(Say { channel, text, id }, ctx);
+        }
+        let whispers = &mut self.driver.machine_mut().whispers;
+        let said = whispers.say(Audience::Peer(peer), id, unix_ms(), text);
+        self.settle(ctx);
+        self.flush();
+        Box::pin(std::future::ready(said.map_err(SayError::from)))
     }
 }
 
@@ -344,7 +700,7 @@ impl Handler<ListUndelivered> for ChatDesk {
     type Result = Vec<MessageId>;
 
     fn handle(&mut self, _: ListUndelivered, _: &mut Self::Context) -> Self::Result {
-        self.driver.machine().undelivered().collect()
+        self.undelivered.iter().chain(self.driver.machine().whispers.undelivered()).collect()
     }
 }
 
@@ -369,13 +725,37 @@ impl Handler<ChannelEvent> for ChatDesk {
 
     fn handle(&mut self, event: ChannelEvent, ctx: &mut Self::Context) {
         match event {
-            ChannelEvent::Opened(channel) => {
-                self.open.insert(channel.keys.id(), channel.keys.is_member());
-            }
+            ChannelEvent::Opened(channel) => self.open(&channel, ctx),
             ChannelEvent::Changed(_) => {}
             ChannelEvent::Closed(id) => {
-                self.open.remove(&id);
-                self.take(Input::ChannelClosed(id), ctx);
+                if let Some(mut known) = self.conversations.remove(&id) {
+                    known.refuse(&SayError::NoSuchChannel);
+                }
+                self.take_log(log::Input::Closed(id), ctx);
+                self.offices.archive.close.do_send(CloseChannel { id });
+            }
+        }
+    }
+}
+
+impl Handler<Pruned> for ChatDesk {
+    type Result = ();
+
+    fn handle(&mut self, pruned: Pruned, ctx: &mut Self::Context) {
+        let Pruned { channel, chain, base } = pruned;
+        self.take_log(log::Input::Pruned { channel, chain, base }, ctx);
+    }
+}
+
+impl Handler<ContactChanged> for ChatDesk {
+    type Result = ();
+
+    fn handle(&mut self, changed: ContactChanged, _: &mut Self::Context) {
+        match &changed.contact {
+            Some(contact) => self.meet(contact),
+            None => {
+                self.names.remove(&changed.peer);
+                self.blocked.remove(&changed.peer);
             }
         }
     }
@@ -386,9 +766,7 @@ impl Handler<ChatNews> for ChatDesk {
 
     fn handle(&mut self, news: ChatNews, ctx: &mut Self::Context) {
         match news {
-            ChatNews::Frames { from, frames } => {
-                self.take(Input::FramesReceived { from, frames }, ctx);
-            }
+            ChatNews::Frames { from, frames } => self.take(Input::Frames { from, frames }, ctx),
             ChatNews::Rerouted(peer) => self.take(Input::Rerouted(peer), ctx),
             ChatNews::PeerUp(peer) => {
                 self.name(&peer);
@@ -405,26 +783,37 @@ impl Handler<MemberNews> for ChatDesk {
 
     fn handle(&mut self, news: MemberNews, ctx: &mut Self::Context) {
         match news {
-            MemberNews::Up { channel, peer, standing: Standing::Member } => {
-                let name = self.name(&peer);
-                self.listeners.tell(Notice::MemberUp { channel, peer, name });
-                self.take(Input::MemberUp { channel, peer }, ctx);
+            MemberNews::Up { channel, peer, standing } => {
+                let (name, role) = (self.name(&peer), role_of(standing));
+                self.listeners.tell(match role {
+                    Role::Member => Notice::MemberUp { channel, peer, name },
+                    Role::Seeder => Notice::SeederUp { channel, peer, name },
+                });
+                self.members.insert(channel, peer, role);
+                self.take_log(log::Input::MemberUp { channel, peer, role }, ctx);
             }
-            MemberNews::Down { channel, peer, standing: Standing::Member } => {
+            MemberNews::Down { channel, peer, standing } => {
                 let name = self.name(&peer);
-                self.listeners.tell(Notice::MemberDown { channel, peer, name });
-                self.take(Input::MemberDown { channel, peer }, ctx);
+                self.listeners.tell(match role_of(standing) {
+                    Role::Member => Notice::MemberDown { channel, peer, name },
+                    Role::Seeder => Notice::SeederDown { channel, peer, name },
+                });
+                self.members.remove(channel, peer);
+                self.take_log(log::Input::MemberDown { channel, peer }, ctx);
             }
-            // Nothing is said to a seeder, and it owes no receipt.
-            MemberNews::Up { channel, peer, standing: Standing::Seeder } => {
-                let name = self.name(&peer);
-                self.listeners.tell(Notice::SeederUp { channel, peer, name });
-            }
-            MemberNews::Down { channel, peer, standing: Standing::Seeder } => {
-                let name = self.name(&peer);
-                self.listeners.tell(Notice::SeederDown { channel, peer, name });
-            }
-            MemberNews::Closed(channel) => self.take(Input::ChannelClosed(channel), ctx),
+            // The channel book says it as well.
+            MemberNews::Closed(channel) => self.members.close(channel),
         }
     }
+}
+
+const fn role_of(standing: Standing) -> Role {
+    match standing {
+        Standing::Member => Role::Member,
+        Standing::Seeder => Role::Seeder,
+    }
+}
+
+fn unix_ms() -> u64 {
+    u64::try_from(clock::unix().as_millis()).unwrap_or(u64::MAX)
 }

@@ -30,7 +30,7 @@ fn programs_talk_and_hear_through_a_node_without_a_console() {
     let mut bob = scene.chat(1);
     let mut clients = [0, 1].map(|_| Client::connect(&scene.homes[0], MESH_WITHIN));
     for client in &mut clients {
-        assert_eq!(client.ask("subscribe", &json!({"channels": ["team"]})), json!({"seq": 0}));
+        assert_eq!(client.ask("subscribe", &json!({"channels": ["team"]})), json!({"n": 0}));
     }
     must_be_linked(&mut clients[0], 1);
     must_have_links(&mut bob, 1, MESH_WITHIN);

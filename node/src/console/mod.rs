@@ -160,7 +160,7 @@ impl Console {
         self.when(wish, ctx, move |console, wish, _| {
             let answer = wish.map(|wish| {
                 console.wish = wish;
-                json!({"seq": console.events.sequence.last()})
+                json!({"n": console.events.sequence.last()})
             });
             console.answer(&asker, answer);
         });
@@ -297,8 +297,8 @@ impl Console {
         match self.front.form() {
             Form::Json => {
                 if self.wish.covers(notice) {
-                    let seq = self.events.sequence.next();
-                    self.front.notify(notices::notification(notice, seq));
+                    let number = self.events.sequence.next();
+                    self.front.notify(notices::notification(notice, number));
                 }
             }
             Form::Text => self.show_text(notice),

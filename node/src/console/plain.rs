@@ -97,6 +97,8 @@ impl Console {
 
     pub(super) fn show_text(&self, notice: &Notice) {
         let line = match notice {
+            // Whoever said it has seen it.
+            Notice::Heard { own: true, .. } => return,
             Notice::Heard { channel, name, text, .. } => {
                 let label =
                     channel.as_ref().map_or_else(|| PRIVATE.to_owned(), |id| self.label_of(id));

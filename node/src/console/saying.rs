@@ -105,6 +105,7 @@ impl Console {
     fn in_vain(&self, lack: Lack, to: &To) -> Refusal {
         let what = match (lack, to) {
             (Lack::Person, To::Person(who)) => format!("nobody called {who} came"),
+            (Lack::Moment, _) => "the disk or a part of the node was not ready".to_owned(),
             _ => "there was no link with that peer".to_owned(),
         };
         Refusal::with(Exit::NotDelivered, self.within_linger(&what))

@@ -549,10 +549,10 @@ fn a_program_is_told_of_the_channels_it_wishes_for_without_a_gap() {
         [subscribe(json!(["#other"])), say("team"), say("other"), say("team"), say("other")];
     let input = lines.map(|line| line.to_string()).join("\n");
     let played = play(Form::Json, input.as_bytes(), World::default());
-    assert_eq!(played.answers()[0]["result"], json!({"seq": 0}));
+    assert_eq!(played.answers()[0]["result"], json!({"n": 0}));
     let told: Vec<_> =
         played.json().into_iter().filter(|line| line["method"] == "delivered").collect();
-    let seqs: Vec<_> = told.iter().map(|line| line["params"]["seq"].as_u64().unwrap()).collect();
+    let seqs: Vec<_> = told.iter().map(|line| line["params"]["n"].as_u64().unwrap()).collect();
     assert_eq!(seqs, [1, 2], "{}", played.out);
     assert!(told.iter().all(|line| line["params"]["channel"] == OTHER.to_string()));
 
@@ -865,7 +865,7 @@ fn notifications_are_numbered_without_gaps_also_after_a_restart() {
     assert_eq!(played.texts(), ["x"], "lines are read after the restart");
     let notices: Vec<_> =
         played.json().into_iter().filter(|line| line.get("method").is_some()).collect();
-    let seqs: Vec<_> = notices.iter().map(|n| n["params"]["seq"].as_u64().unwrap()).collect();
+    let seqs: Vec<_> = notices.iter().map(|n| n["params"]["n"].as_u64().unwrap()).collect();
     assert_eq!(seqs, (1..=seqs.len() as u64).collect::<Vec<_>>());
     assert!(seqs.len() >= 4, "{}", played.out);
     assert_eq!(notices[0]["method"], "message");

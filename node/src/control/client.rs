@@ -127,7 +127,7 @@ impl Client {
                 // What waits of an earlier one goes with it, and leaves a gap.
                 let told = self.audience.borrow_mut().add(self.sequence.clone(), wish);
                 self.told = Some(told);
-                Ok(json!({"seq": self.sequence.last()}))
+                Ok(json!({"n": self.sequence.last()}))
             }
             known if methods::names().any(|one| one == known) => {
                 self.methods.call(known, params, None).await

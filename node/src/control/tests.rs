@@ -379,22 +379,22 @@ async fn who_subscribes_is_told_what_it_wishes_and_the_others_are_told_nothing()
     let (mut client, _, audience) = client_in_audience(1 << 20, false);
     audience.borrow_mut().tell(heard(Some(TEAM), "too early"));
     write(&mut client, &request(1, "subscribe", &json!({"channels": ["team"]}))).await;
-    assert_eq!(answer(&mut client).await["result"], json!({"seq": 0}));
+    assert_eq!(answer(&mut client).await["result"], json!({"n": 0}));
     for (channel, text) in [(Some(TEAM), "one"), (Some(OTHER), "elsewhere"), (None, "two")] {
         audience.borrow_mut().tell(heard(channel, text));
     }
     for (seq, text) in [(1, "one"), (2, "two")] {
         let told = answer(&mut client).await;
         assert_eq!(told["method"], "message");
-        assert_eq!((&told["params"]["seq"], &told["params"]["text"]), (&json!(seq), &json!(text)));
+        assert_eq!((&told["params"]["n"], &told["params"]["text"]), (&json!(seq), &json!(text)));
     }
     // Another wish takes the place of the first, and the numbers go on.
     write(&mut client, &request(2, "subscribe", &json!({"channels": ["other"]}))).await;
-    assert_eq!(answer(&mut client).await["result"], json!({"seq": 2}));
+    assert_eq!(answer(&mut client).await["result"], json!({"n": 2}));
     audience.borrow_mut().tell(heard(Some(TEAM), "no more"));
     audience.borrow_mut().tell(heard(Some(OTHER), "three"));
     let told = answer(&mut client).await;
-    assert_eq!((&told["params"]["seq"], &told["params"]["text"]), (&json!(3), &json!("three")));
+    assert_eq!((&told["params"]["n"], &told["params"]["text"]), (&json!(3), &json!("three")));
     write(&mut client, &request(3, "subscribe", &json!({"channels": ["nowhere"]}))).await;
     assert_eq!(answer(&mut client).await["error"]["code"], -32602);
 }
@@ -411,12 +411,12 @@ async fn a_slow_client_sees_a_gap_and_one_that_takes_nothing_is_left() {
     }
     let mut seqs = Vec::new();
     for _ in 0..audience::QUEUE_MAX {
-        seqs.push(answer(&mut client).await["params"]["seq"].as_u64().unwrap());
+        seqs.push(answer(&mut client).await["params"]["n"].as_u64().unwrap());
     }
     assert!(seqs.is_sorted_by(|one, other| one + 1 == *other), "{seqs:?}");
     audience.borrow_mut().tell(heard(None, "after"));
     let after = answer(&mut client).await;
-    assert_eq!(after["params"]["seq"], all + 1, "{after}");
+    assert_eq!(after["params"]["n"], all + 1, "{after}");
 
     // It takes nothing any more.
     for _ in 0..100 {
@@ -458,7 +458,7 @@ async fn notices_of_the_chat_desk_reach_every_client_over_the_socket() {
     let mut clients = [connect(dir.path()).await, connect(dir.path()).await];
     for client in &mut clients {
         write(client, &request(1, "subscribe", &json!({}))).await;
-        assert_eq!(answer(client).await["result"]["seq"], 0);
+        assert_eq!(answer(client).await["result"]["n"], 0);
     }
     write(&mut clients[0], &request(2, "say", &json!({"channel": "team", "text": "x"}))).await;
     for client in &mut clients {

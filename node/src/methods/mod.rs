@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `queries` | `status`, `peers` |
 //! | `saying` | `say`, `tell`, `undelivered` |
+//! | `history` | `history`, `search`, `events`, `ack`, `acked` |
 //! | `contacts` | `contacts`, `contact_add`, `contact_show`, `contact_verify`, `contact_rename`, `contact_block`, `contact_remove` |
 //! | `joining` | `channel_join`, `channel_leave`, `channel_open`, `channel_close`, `channel_show`, `channel_export` |
 //! | here | `channels` |
@@ -13,6 +14,7 @@
 //! what is not there yet: its [`Refusal`] says what that is, and the client asks once more.
 
 mod contacts;
+mod history;
 mod joining;
 pub(crate) mod notices;
 mod people;
@@ -33,6 +35,7 @@ use crate::rpc::{self, Refusal};
 use notices::Wish;
 
 pub(crate) use contacts::{Contacts, trust_word};
+pub(crate) use history::Past;
 pub(crate) use joining::Joining;
 pub(crate) use people::Person;
 pub(crate) use queries::{About, Queries};
@@ -46,6 +49,7 @@ const METHODS: [&str; 1] = ["channels"];
 pub(crate) struct Methods {
     pub(crate) queries: Queries,
     pub(crate) saying: Saying,
+    pub(crate) past: Past,
     pub(crate) joining: Joining,
     pub(crate) contacts: Contacts,
 }
@@ -53,7 +57,7 @@ pub(crate) struct Methods {
 /// The names of all methods.
 pub(crate) fn names() -> impl Iterator<Item = &'static str> {
     let own = METHODS.into_iter().chain(saying::METHODS).chain(contacts::METHODS);
-    own.chain(joining::METHODS).chain(queries::METHODS)
+    own.chain(history::METHODS).chain(joining::METHODS).chain(queries::METHODS)
 }
 
 impl Methods {
@@ -77,6 +81,9 @@ impl Methods {
         let open = OpenChannels::of_all(&all, present);
         if let Some(said) = self.say(method, params, &open).await {
             return said;
+        }
+        if let Some(past) = self.look_back(method, params, &open).await {
+            return past;
         }
         let seen = match rpc::optional_string(params, "contact") {
             Ok(Some(who)) if method == "contact_add" => self.find_person(who, &open).await.ok(),

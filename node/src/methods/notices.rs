@@ -9,8 +9,7 @@ use bitchat_protocol::id::{ChannelId, PeerId};
 use serde_json::{Value, json};
 
 /// Numbers the notices of one client from 1, before it is known whether they reach it: what does
-/// not leaves a gap. Clones go on with the same numbers. This is the one place that gives a notice
-/// its `seq`.
+/// not leaves a gap. Clones go on with the same numbers.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Sequence(Arc<AtomicU64>);
 
@@ -52,20 +51,23 @@ const fn channel_of(notice: &Notice) -> Option<&ChannelId> {
     }
 }
 
-/// What a notice looks like.
-pub(crate) fn notification(notice: &Notice, seq: u64) -> String {
+/// What a notice looks like. `number` is its own at one client; `seq`, where it has one, is that of the
+/// archive, the same for all clients and in every run.
+pub(crate) fn notification(notice: &Notice, number: u64) -> String {
     let (method, mut params) = match notice {
-        Notice::Heard { channel, from, name, id, unix_ms, text } => (
+        Notice::Heard { seq, own, channel, from, name, id, unix_ms, text } => (
             "message",
             json!({
+                "seq": seq, "own": own,
                 "channel": channel.map(|channel| channel.to_string()),
                 "from": from.to_string(), "name": &**name, "id": id.to_string(),
                 "unix_ms": unix_ms, "text": text,
             }),
         ),
-        Notice::Delivered { id, channel, by, name } => (
+        Notice::Delivered { seq, seeder, id, channel, by, name } => (
             "delivered",
             json!({
+                "seq": seq, "seeder": seeder,
                 "id": id.to_string(), "by": by.to_string(), "name": &**name,
                 "channel": channel.map(|channel| channel.to_string()),
             }),
@@ -76,7 +78,7 @@ pub(crate) fn notification(notice: &Notice, seq: u64) -> String {
         Notice::SeederDown { channel, peer, name } => ("seeder_down", member(channel, peer, name)),
         Notice::Warning { text, code } => ("warning", json!({"text": text, "code": code})),
     };
-    params["seq"] = seq.into();
+    params["n"] = number.into();
     json!({"jsonrpc": "2.0", "method": method, "params": params}).to_string()
 }
 
@@ -97,6 +99,8 @@ mod tests {
     fn all() -> Vec<Notice> {
         let name = || Arc::from("a\u{1b}lice: \"x\"");
         let heard = |channel| Notice::Heard {
+            seq: channel.map(|_| 9),
+            own: false,
             channel,
             from: ALICE,
             name: name(),
@@ -107,8 +111,22 @@ mod tests {
         vec![
             heard(Some(TEAM)),
             heard(None),
-            Notice::Delivered { id: MESSAGE, channel: Some(TEAM), by: ALICE, name: name() },
-            Notice::Delivered { id: MESSAGE, channel: None, by: ALICE, name: name() },
+            Notice::Delivered {
+                seq: Some(9),
+                seeder: false,
+                id: MESSAGE,
+                channel: Some(TEAM),
+                by: ALICE,
+                name: name(),
+            },
+            Notice::Delivered {
+                seq: None,
+                seeder: false,
+                id: MESSAGE,
+                channel: None,
+                by: ALICE,
+                name: name(),
+            },
             Notice::MemberUp { channel: TEAM, peer: ALICE, name: name() },
             Notice::MemberDown { channel: TEAM, peer: ALICE, name: name() },
             Notice::SeederUp { channel: TEAM, peer: ALICE, name: name() },
@@ -124,7 +142,7 @@ mod tests {
             let line = notification(&notice, 7);
             assert!(!line.contains('\n'), "{line}");
             let line: Value = serde_json::from_str(&line).unwrap();
-            assert_eq!(line["params"]["seq"], 7);
+            assert_eq!(line["params"]["n"], 7);
         }
     }
 

@@ -4,6 +4,7 @@ use actix::Recipient;
 use bitchat_actors::chat_desk::{ListUndelivered, Say, SayError, Tell};
 use bitchat_protocol::chat::SayError as Unfit;
 use bitchat_protocol::id::MessageId;
+use bitchat_protocol::log::SayError as Unkept;
 use serde_json::{Value, json};
 
 use super::{Methods, OpenChannels, restarting};
@@ -68,17 +69,24 @@ fn said(said: Result<MessageId, SayError>) -> Result<Value, Refusal> {
 }
 
 fn refusal(error: SayError) -> Refusal {
+    let text = error.to_string();
     let (exit, lacks) = match error {
         SayError::Refused(Unfit::OutboxFull { waiting }) => {
             (Exit::Limit, Some(Lack::Room { waiting }))
         }
         SayError::Refused(Unfit::TooLong { .. }) => (Exit::Limit, None),
         SayError::Refused(Unfit::NotLinked) => (Exit::NotDelivered, Some(Lack::Link)),
-        SayError::Refused(Unfit::Empty) | SayError::NoSuchChannel | SayError::SeedOnly => {
-            (Exit::Failed, None)
+        SayError::NotTaken(Unkept::TooLong { .. }) => (Exit::Limit, None),
+        SayError::NotTaken(Unkept::Busy { .. } | Unkept::StoreFailing) | SayError::Starting => {
+            (Exit::Failed, Some(Lack::Moment))
         }
+        SayError::NotTaken(Unkept::Empty | Unkept::NotOpen | Unkept::Seeder)
+        | SayError::Refused(Unfit::Empty)
+        | SayError::NotKept(_)
+        | SayError::NoSuchChannel
+        | SayError::SeedOnly => (Exit::Failed, None),
     };
-    Refusal { lacks, ..Refusal::with(exit, error.to_string()) }
+    Refusal { lacks, ..Refusal::with(exit, text) }
 }
 
 fn text_of(params: &Value) -> Result<String, Refusal> {

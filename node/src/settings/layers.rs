@@ -18,8 +18,8 @@ const BUILT_IN: &str = include_str!("../../../configs/default.toml");
 const BUILT_IN_NAME: &str = "built-in";
 /// Settings in the environment begin with it; `BITCHAT_LOG` and others do not.
 const ENVIRONMENT_PREFIX: &str = "BITCHAT__";
-const SECTIONS: [&str; 9] =
-    ["network", "trackers", "dht", "lan", "mesh", "link", "contacts", "chat", "log"];
+const SECTIONS: [&str; 10] =
+    ["network", "trackers", "dht", "lan", "mesh", "link", "contacts", "chat", "history", "log"];
 /// Bytes of a settings file. Stops a wrong path from filling the memory.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 

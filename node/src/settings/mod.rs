@@ -37,6 +37,8 @@ pub struct Settings {
     pub contacts: Contacts,
     /// The chat.
     pub chat: Chat,
+    /// What is kept.
+    pub history: History,
     /// The log.
     pub log: Log,
 }
@@ -150,6 +152,18 @@ pub struct Chat {
     pub linger: Span,
     /// Whether to print receipts.
     pub show_delivered: bool,
+}
+
+/// `[history]`: how much is kept of each channel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct History {
+    /// Messages; 0: any number.
+    pub messages: u64,
+    /// Megabytes; 0: any number.
+    pub megabytes: u64,
+    /// Days since a message came to this disk; 0: for ever.
+    pub days: u64,
 }
 
 /// `[log]`

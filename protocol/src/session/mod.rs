@@ -226,7 +226,9 @@ impl Session {
             Frame::Have(Have { channel, .. })
             | Frame::Want(Want { channel, .. })
             | Frame::Entries(Entries { channel, .. })
-            | Frame::Fork(Fork { channel, .. }) => self.deliver(frame, Some(channel))?,
+            | Frame::Fork(Fork { channel, .. }) => {
+                self.deliver(frame, Some((channel, Standing::Seeder)))?;
+            }
             Frame::RenewOffer(offer) => match &mut self.renewal {
                 Renewal::Offering(_) => return Err(Close::Violation),
                 Renewal::Answering(answering) => answering.on_offer(offer)?,

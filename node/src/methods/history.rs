@@ -1,0 +1,213 @@
+//! What was said before, and what a client has dealt with.
+
+use actix::Recipient;
+use bitchat_actors::archive::{
+    Acknowledge, ArchiveError, Event, EventKind, FindAcknowledged, From as Begin, ListEvents,
+    ReadPage, Search, StoredMessage,
+};
+use bitchat_protocol::id::{DeviceId, PeerId};
+use bitchat_protocol::log::{Position, Role};
+use data_encoding::HEXLOWER;
+use serde_json::{Value, json};
+
+use super::{Methods, OpenChannels, restarting};
+use crate::rpc::{self, Refusal};
+
+pub(super) const METHODS: [&str; 5] = ["history", "search", "events", "ack", "acked"];
+
+/// Messages or events in one answer, unless the client says otherwise.
+const LIMIT: u64 = 100;
+/// As many at most.
+const LIMIT_MAX: u64 = 1000;
+
+/// The archive, as the methods ask it.
+#[derive(Debug, Clone)]
+pub(crate) struct Past {
+    pub(crate) page: Recipient<ReadPage>,
+    pub(crate) search: Recipient<Search>,
+    pub(crate) events: Recipient<ListEvents>,
+    pub(crate) acknowledge: Recipient<Acknowledge>,
+    pub(crate) acknowledged: Recipient<FindAcknowledged>,
+}
+
+impl Methods {
+    /// Does what one of [`METHODS`] says; `None`: it is none of them.
+    pub(super) async fn look_back(
+        &self,
+        method: &str,
+        params: &Value,
+        open: &OpenChannels,
+    ) -> Option<Result<Value, Refusal>> {
+        match method {
+            "history" => Some(self.history(params, open).await),
+            "search" => Some(self.search(params, open).await),
+            "events" => Some(self.events(params).await),
+            "ack" => Some(self.ack(params).await),
+            "acked" => Some(self.acked(params).await),
+            _ => None,
+        }
+    }
+
+    async fn history(&self, params: &Value, open: &OpenChannels) -> Result<Value, Refusal> {
+        let channel = open.of(params)?.id;
+        let from = match (position_of(params, "before")?, position_of(params, "after")?) {
+            (None, None) => Begin::Newest,
+            (Some(before), None) => Begin::Before(before),
+            (None, Some(after)) => Begin::After(after),
+            (Some(_), Some(_)) => {
+                return Err(Refusal::params("either params.before or params.after, not both"));
+            }
+        };
+        let page = ReadPage { channel, from, limit: limit_of(params)? };
+        let messages = self.past.page.send(page).await.map_err(restarting)?.map_err(refused)?;
+        Ok(self.messages(&messages))
+    }
+
+    async fn search(&self, params: &Value, open: &OpenChannels) -> Result<Value, Refusal> {
+        let words = rpc::string_of(params, "words")?.to_owned();
+        let channel = match rpc::optional_string(params, "channel")? {
+            Some(_) => Some(open.of(params)?.id),
+            None => None,
+        };
+        let before = position_of(params, "before")?;
+        let search = Search { channel, words, limit: limit_of(params)?, before };
+        let messages = self.past.search.send(search).await.map_err(restarting)?.map_err(refused)?;
+        Ok(self.messages(&messages))
+    }
+
+    fn messages(&self, messages: &[StoredMessage]) -> Value {
+        let all: Vec<Value> = messages.iter().map(|message| self.message(message)).collect();
+        json!({"messages": all})
+    }
+
+    fn message(&self, message: &StoredMessage) -> Value {
+        let author = message.position.author;
+        json!({
+            "channel": message.channel.to_string(), "from": author.to_string(),
+            "own": author == self.queries.about.peer, "id": message.id.to_string(),
+            "unix_ms": message.unix_ms, "text": message.text,
+            "stored_unix": message.stored_unix, "position": position_text(&message.position),
+        })
+    }
+
+    async fn events(&self, params: &Value) -> Result<Value, Refusal> {
+        let since = match rpc::optional_string(params, "client")? {
+            Some(client) => self.last_of(client).await?,
+            None => rpc::number_of(params, "since")?.unwrap_or(0),
+        };
+        let list = ListEvents { since, limit: limit_of(params)? };
+        let events = self.past.events.send(list).await.map_err(restarting)?.map_err(refused)?;
+        let all: Vec<Value> = events.iter().map(|event| self.event(event)).collect();
+        Ok(json!({"events": all}))
+    }
+
+    /// As a notification of it looks; where it cannot be shown any more, only its number.
+    fn event(&self, Event { seq, kind }: &Event) -> Value {
+        let (method, mut params) = match kind {
+            EventKind::Message(message) => ("message", self.message(message)),
+            EventKind::Delivered { id, channel, by, role } => (
+                "delivered",
+                json!({
+                    "id": id.to_string(), "channel": channel.to_string(), "by": by.to_string(),
+                    "seeder": *role == Role::Seeder,
+                }),
+            ),
+            EventKind::Forked { channel, author, number, .. } => (
+                "forked",
+                json!({
+                    "channel": channel.to_string(), "from": author.to_string(), "number": number,
+                }),
+            ),
+            EventKind::Gone => ("gone", json!({})),
+            EventKind::NotOpen(channel) => ("not_open", json!({"channel": channel.to_string()})),
+        };
+        params["seq"] = (*seq).into();
+        json!({"method": method, "params": params})
+    }
+
+    async fn ack(&self, params: &Value) -> Result<Value, Refusal> {
+        let client = rpc::string_of(params, "client")?.to_owned();
+        let seq = rpc::number_of(params, "seq")?;
+        let seq = seq.ok_or_else(|| rpc::wrong("seq", "the number of an event"))?;
+        let done = self.past.acknowledge.send(Acknowledge { client, seq }).await;
+        done.map_err(restarting)?.map_err(refused)?;
+        Ok(json!({}))
+    }
+
+    async fn acked(&self, params: &Value) -> Result<Value, Refusal> {
+        let client = rpc::string_of(params, "client")?;
+        Ok(json!({"seq": self.last_of(client).await?}))
+    }
+
+    /// The last event that a client has dealt with; 0: none.
+    async fn last_of(&self, client: &str) -> Result<u64, Refusal> {
+        let find = FindAcknowledged { client: client.to_owned() };
+        let found = self.past.acknowledged.send(find).await.map_err(restarting)?;
+        Ok(found.map_err(refused)?.unwrap_or(0))
+    }
+}
+
+fn refused(error: ArchiveError) -> Refusal {
+    Refusal::now(error.to_string())
+}
+
+fn limit_of(params: &Value) -> Result<usize, Refusal> {
+    let limit = rpc::number_of(params, "limit")?.unwrap_or(LIMIT).clamp(1, LIMIT_MAX);
+    Ok(usize::try_from(limit).unwrap_or(usize::MAX))
+}
+
+/// A place in the order of a channel, as a client passes it on without looking into it.
+fn position_text(position: &Position) -> String {
+    let Position { clock, author, device, number } = position;
+    let bytes = [&clock.to_be_bytes()[..], &author.0[..], &device.0[..], &number.to_be_bytes()[..]];
+    HEXLOWER.encode(&bytes.concat())
+}
+
+fn position_of(params: &Value, field: &str) -> Result<Option<Position>, Refusal> {
+    let Some(text) = rpc::optional_string(params, field)? else { return Ok(None) };
+    let position = HEXLOWER.decode(text.as_bytes()).ok().and_then(|bytes| read_position(&bytes));
+    position.map(Some).ok_or_else(|| rpc::wrong(field, "the position of a message"))
+}
+
+fn read_position(bytes: &[u8]) -> Option<Position> {
+    let (clock, rest) = bytes.split_first_chunk()?;
+    let (author, rest) = rest.split_first_chunk()?;
+    let (device, number) = rest.split_first_chunk()?;
+    Some(Position {
+        clock: u64::from_be_bytes(*clock),
+        author: PeerId(*author),
+        device: DeviceId(*device),
+        number: u64::from_be_bytes(number.try_into().ok()?),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_position_reads_back_and_nothing_else_is_one() {
+        let position = Position {
+            clock: 7,
+            author: PeerId([1; 32]),
+            device: DeviceId([2; 8]),
+            number: u64::MAX,
+        };
+        let text = position_text(&position);
+        let read = |text: &str| position_of(&json!({"before": text}), "before");
+        assert_eq!(read(&text), Ok(Some(position)));
+        assert_eq!(position_of(&json!({}), "before"), Ok(None));
+        for wrong in ["", "zz", &text[2..], &format!("{text}00")] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_limit_is_within_its_bounds() {
+        let limit = |params: Value| limit_of(&params);
+        assert_eq!(limit(json!({})), Ok(100));
+        assert_eq!(limit(json!({"limit": 0})), Ok(1));
+        assert_eq!(limit(json!({"limit": 1_000_000})), Ok(1000));
+        assert!(limit(json!({"limit": "many"})).is_err());
+    }
+}
