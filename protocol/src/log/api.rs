@@ -59,7 +59,8 @@ pub struct Batch {
     pub entries: Vec<Accepted>,
     /// Each replaces the one of the same chain and peer.
     pub receipts: Vec<Receipt>,
-    /// Proofs that chains forked; at most one for each chain.
+    /// Proofs that chains forked; at most one for each chain. One with a lower number replaces the
+    /// one before.
     pub forks: Vec<ForkProof>,
 }
 
@@ -245,6 +246,7 @@ pub enum Output {
         id: MessageId,
     },
     /// An author has signed two entries with one number; nothing from there on is taken any more.
+    /// Comes again when a lower number is proven.
     /// When the author is we: this node was rolled back, and goes on in a new chain.
     Forked {
         /// The channel.

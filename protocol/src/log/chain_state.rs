@@ -49,6 +49,7 @@ pub(super) struct Chain {
     pub(super) batches: usize,
     /// One of them failed: those after it will, and nothing more is taken before.
     pub(super) failed: bool,
+    /// The proof with the lowest number that is known: the chain may have forked earlier still.
     pub(super) fork: Option<ForkProof>,
     /// The newest entries of ours, so that pushing them costs no reading.
     recent: VecDeque<(u64, Bytes)>,

@@ -433,7 +433,10 @@ impl Channel {
         let Some(peer) = self.peers.get(&by) else { return };
         let (Some(role), Some(held)) = (peer.role, peer.has.get(&id)) else { return };
         let stored = chain.stored;
-        let other = held.head == stored.head && held.tip.is_some_and(|it| it != stored.hash.tip());
+        // An author may hear of itself from another device of its own, which has other things: only
+        // what a peer says itself to have is a receipt.
+        let Some(tip) = held.tip else { return };
+        let other = held.head == stored.head && tip != stored.hash.tip();
         let number = held.head.min(stored.head).min(chain.limit());
         if other || number == 0 || by == core.me() {
             return;
@@ -476,11 +479,11 @@ impl Channel {
 
     pub(super) fn set_fork(&mut self, core: &mut Core, proof: ForkProof) {
         let (id, number) = (proof.chain, proof.number);
-        let Some(chain) = self.chains.get_mut(&id).filter(|chain| chain.fork.is_none()) else {
+        let Some(chain) = self.chains.get_mut(&id).filter(|chain| number <= chain.limit()) else {
             return;
         };
         let author = chain.certificate.author;
-        let frame = super::take::fork_frame(self.id, &proof);
+        let frame = super::take::fork_frame(self.id, chain.certificate, &proof);
         chain.fork = Some(proof);
         while chain.queue.back().is_some_and(|last| last.number >= number)
             && let Some(last) = chain.queue.pop_back()

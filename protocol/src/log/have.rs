@@ -47,8 +47,10 @@ impl Channel {
     /// Says all that a peer must know, and goes on from what is known of it.
     fn begin(&mut self, core: &mut Core, id: PeerId) {
         self.tell_all(core, id);
-        for proof in self.chains.values().filter_map(|chain| chain.fork.as_ref()) {
-            core.send(id, super::take::fork_frame(self.id, proof));
+        for chain in self.chains.values() {
+            if let Some(proof) = &chain.fork {
+                core.send(id, super::take::fork_frame(self.id, chain.certificate, proof));
+            }
         }
         self.compare_all(core, id);
         self.push(core, id);
@@ -209,7 +211,8 @@ impl Channel {
         let Some(peer) = self.peers.get_mut(&from) else { return };
         let full = peer.has.len() >= CHAINS_PER_CHANNEL_MAX;
         match peer.has.get_mut(&chain) {
-            Some(old) if new.head >= old.head => *old = new,
+            // What was only inferred gives way to the peer's own word.
+            Some(old) if new.head >= old.head || old.tip.is_none() => *old = new,
             Some(_) => {}
             None if full => {}
             None => {

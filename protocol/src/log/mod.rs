@@ -36,6 +36,8 @@ mod order;
 mod peer;
 mod pull;
 mod push;
+#[cfg(any(test, feature = "log-sim"))]
+pub mod sim;
 mod take;
 
 pub use api::{

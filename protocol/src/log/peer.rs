@@ -24,7 +24,8 @@ pub(super) struct Held {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Wanted {
     pub(super) chain: ChainId,
-    pub(super) from: u64,
+    /// The last entry that we had when we asked.
+    pub(super) had: u64,
     pub(super) deadline: Instant,
 }
 

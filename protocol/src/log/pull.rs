@@ -109,7 +109,7 @@ impl Channel {
         };
         if let Some(peer) = self.peers.get_mut(&to) {
             peer.odd.remove(&id);
-            peer.wanted.push(Wanted { chain: id, from, deadline: now + WANT_TIMEOUT });
+            peer.wanted.push(Wanted { chain: id, had: seen.head, deadline: now + WANT_TIMEOUT });
         }
         core.link(to).wanted += 1;
         let bytes = u32::try_from(WANT_BYTES_MAX).expect("far below 4 GiB");
@@ -174,7 +174,7 @@ impl Channel {
         let wanted = peer.wanted.remove(at);
         core.link(from).wanted -= 1;
         let head = self.chains.get(&wanted.chain).map_or(0, |chain| chain.seen().head);
-        if head >= wanted.from {
+        if head > wanted.had {
             peer.failures.remove(&wanted.chain);
         } else {
             peer.fail(wanted.chain, core.now);

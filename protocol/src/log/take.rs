@@ -21,9 +21,9 @@ use crate::wire::{Entries, EntryBytes, Fork, Frame};
 const IMPATIENCE: Duration = Duration::from_secs(60);
 
 /// The frame that tells of a fork.
-pub(super) fn fork_frame(channel: ChannelId, proof: &ForkProof) -> Frame {
+pub(super) fn fork_frame(channel: ChannelId, chain: Certificate, proof: &ForkProof) -> Frame {
     let (first, second) = (EntryBytes(proof.first.clone()), EntryBytes(proof.second.clone()));
-    Frame::Fork(Fork { channel, first, second })
+    Frame::Fork(Fork { channel, chain, first, second })
 }
 
 impl Channel {
@@ -150,7 +150,8 @@ impl Channel {
         self.fresh.iter().map(|entry| entry.bytes.len()).sum()
     }
 
-    /// Whoever speaks has what it names as seen.
+    /// Whoever speaks has what it names as seen; where it does not, as another device of its own has
+    /// spoken, asking for it fails and nothing is lost.
     fn note_seen(&mut self, from: PeerId, author: PeerId, body: Option<&Body>) {
         if from != author {
             return;
@@ -270,11 +271,20 @@ impl Channel {
         let same = first.head.chain == second.head.chain
             && first.head.number == second.head.number
             && first.hash != second.hash;
-        let Some(chain) = self.chains.get(&first.head.chain).filter(|it| it.fork.is_none()) else {
+        let id = first.head.chain;
+        let chain = self.chains.get(&id);
+        if chain.is_some_and(|chain| first.head.number > chain.limit()) {
             return;
-        };
-        let author = chain.certificate.author;
-        if same && first.verify(&author) && second.verify(&author) {
+        }
+        let new = chain.is_none();
+        let author = fork.chain.author;
+        if new && !self.room_for(&author) {
+            core.dropped.chains += 1;
+        } else if fork.chain.chain(&self.id) != id || new && !fork.chain.verify(&self.keys) {
+            core.dropped.unmarked += 1;
+        } else if same && first.verify(&author) && second.verify(&author) {
+            // Whoever has nothing of the chain yet must not take one side of it unwarned.
+            self.chains.entry(id).or_insert_with(|| Chain::new(fork.chain));
             self.set_fork(core, proof(&first, &second));
         } else {
             core.dropped.signature += 1;
