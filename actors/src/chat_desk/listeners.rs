@@ -157,6 +157,8 @@ mod tests {
 
     fn heard(text: impl Into<String>) -> Notice {
         Notice::Heard {
+            seq: None,
+            own: false,
             channel: None,
             from: PeerId([1; 32]),
             name: "alice".into(),

@@ -19,7 +19,7 @@ use bitchat_protocol::identity::{Card, DisplayName, safety_words};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::methods::{About, Contacts, Joining, Queries, Saying};
+use crate::methods::{About, Contacts, Joining, Past, Queries, Saying};
 
 const TEAM: ChannelId = ChannelId([1; 32]);
 const OTHER: ChannelId = ChannelId([2; 32]);
@@ -80,7 +80,8 @@ impl Neighbour {
             world.undelivered += 1;
         } else {
             let name = "bob".into();
-            let delivered = Notice::Delivered { id, channel, by: BOB, name };
+            let delivered =
+                Notice::Delivered { seq: None, seeder: false, id, channel, by: BOB, name };
             world.listeners.iter().for_each(|listener| listener.do_send(delivered.clone()));
         }
         Ok(id)
@@ -344,6 +345,7 @@ fn methods(
         undelivered: neighbour.clone().recipient(),
     };
     Methods {
+        past: Past::to_nobody(),
         queries,
         saying,
         joining: Joining::of(channels, &[]).listed_by(neighbour.clone().recipient()),
@@ -385,7 +387,16 @@ fn member(peer: PeerId, name: &str) -> Member {
 
 fn heard(channel: Option<ChannelId>, name: &str, text: &str) -> Notice {
     let (from, id) = (ALICE, MessageId([7; 16]));
-    Notice::Heard { channel, from, name: name.into(), id, unix_ms: 5, text: text.into() }
+    Notice::Heard {
+        seq: None,
+        own: false,
+        channel,
+        from,
+        name: name.into(),
+        id,
+        unix_ms: 5,
+        text: text.into(),
+    }
 }
 
 #[test]

@@ -29,7 +29,7 @@ use tokio::io::{
 };
 
 use super::*;
-use crate::methods::{About, Contacts, Joining, Queries, Saying};
+use crate::methods::{About, Contacts, Joining, Past, Queries, Saying};
 use serde_json::{Value, json};
 
 /// A node in some channels, each with one tracker and one member.
@@ -83,7 +83,7 @@ impl Handler<Say> for Neighbour {
         }
         let id = say.id.unwrap_or(MESSAGE);
         let (channel, by, name) = (Some(say.channel), PeerId([3; 32]), "bob".into());
-        self.tell(&Notice::Delivered { id, channel, by, name });
+        self.tell(&Notice::Delivered { seq: None, seeder: false, id, channel, by, name });
         Ok(id)
     }
 }
@@ -246,6 +246,7 @@ fn offices(is_mute: bool) -> Offices {
     let channel_book = ChannelBook::open(&profile).unwrap().start();
     let contacts = Contacts::of(PeerId([9; 32]), &book);
     let methods = Methods {
+        past: Past::to_nobody(),
         queries,
         saying,
         joining: Joining::of(&channel_book, &[]).listed_by(node.clone().recipient()),
@@ -347,7 +348,7 @@ async fn what_makes_no_sense_is_refused_and_the_next_request_is_served() {
 
 fn heard(channel: Option<ChannelId>, text: impl Into<String>) -> Notice {
     let (from, name, text) = (PeerId([3; 32]), "bob".into(), text.into());
-    Notice::Heard { channel, from, name, id: MESSAGE, unix_ms: 5, text }
+    Notice::Heard { seq: None, own: false, channel, from, name, id: MESSAGE, unix_ms: 5, text }
 }
 
 #[actix::test]

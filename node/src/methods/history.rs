@@ -30,6 +30,38 @@ pub(crate) struct Past {
     pub(crate) acknowledged: Recipient<FindAcknowledged>,
 }
 
+#[cfg(test)]
+impl Past {
+    /// Where nothing was kept and nobody answers.
+    pub(crate) fn to_nobody() -> Self {
+        struct Nobody;
+
+        impl actix::Actor for Nobody {
+            type Context = actix::Context<Self>;
+        }
+
+        impl<M: actix::Message> actix::Handler<M> for Nobody
+        where
+            M::Result: Send,
+        {
+            type Result = actix::ResponseFuture<M::Result>;
+
+            fn handle(&mut self, _: M, _: &mut Self::Context) -> Self::Result {
+                Box::pin(std::future::pending())
+            }
+        }
+
+        let nobody = actix::Actor::start(Nobody);
+        Self {
+            page: nobody.clone().recipient(),
+            search: nobody.clone().recipient(),
+            events: nobody.clone().recipient(),
+            acknowledge: nobody.clone().recipient(),
+            acknowledged: nobody.recipient(),
+        }
+    }
+}
+
 impl Methods {
     /// Does what one of [`METHODS`] says; `None`: it is none of them.
     pub(super) async fn look_back(

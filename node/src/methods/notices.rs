@@ -98,7 +98,7 @@ mod tests {
 
     fn all() -> Vec<Notice> {
         let name = || Arc::from("a\u{1b}lice: \"x\"");
-        let heard = |channel| Notice::Heard {
+        let heard = |channel: Option<ChannelId>| Notice::Heard {
             seq: channel.map(|_| 9),
             own: false,
             channel,
