@@ -85,9 +85,9 @@ impl Scene {
     }
 }
 
-/// Whether a line is a notice of this kind.
+/// Whether a line is a notice of this kind, and not of what was said by its reader.
 pub(crate) fn is(line: &Value, method: &str) -> bool {
-    line["method"] == method
+    line["method"] == method && line["params"]["own"] != true
 }
 
 /// Asks until the node has a full mesh of `links`.

@@ -71,23 +71,55 @@ fn a_blind_seeder_is_linked_introduced_and_never_counted_among_those_who_read() 
     }
     must_become(&keeper, |channel| channel["linked"] == 2);
 
-    // What is said is owed to the member alone, and delivered when that one has it.
+    // The member has it and can read it; the seeder has it, too.
     must_talk(&mut chats, 0, 1, "not for seeders");
-    chats[0].wait_for(SOON, |line| is(line, "delivered"));
+    let taken = |seeder: bool| {
+        move |line: &Value| is(line, "delivered") && line["params"]["seeder"] == seeder
+    };
+    chats[0].wait_for(SOON, taken(false));
+    chats[0].wait_for(SOON, taken(true));
     chats[0].listen(std::time::Duration::from_millis(300));
-    assert_eq!(chats[0].count(|line| is(line, "delivered")), 1, "{}", chats[0].story());
+    assert_eq!(chats[0].count(|line| is(line, "delivered")), 2, "{}", chats[0].story());
     assert_eq!(chats[0].count(|line| is(line, "member_up")), 1, "{}", chats[0].story());
     let status = must_become(&scene.homes[0], |channel| channel["seeders"] == 1);
     assert_eq!((&status["linked"], &status["members"]), (&json!(1), &json!(1)), "{status}");
 
-    // With only the seeder there, nothing is delivered to anybody.
+    // With only the seeder there, that one keeps it for whoever comes.
     assert_eq!(chats.pop().and_then(|mut chat| chat.end_input(SOON)), Some(0));
     chats[0].wait_for(MESH_WITHIN, |line| is(line, "member_down"));
     chats[0].ask("say", json!({"text": "is anybody there?"}), SOON);
-    chats[0].listen(std::time::Duration::from_millis(500));
-    assert_eq!(chats[0].count(|line| is(line, "delivered")), 1, "{}", chats[0].story());
+    chats[0].wait_for_count(2, SOON, taken(true));
+    assert_eq!(chats[0].count(taken(false)), 1, "{}", chats[0].story());
+    // The author leaves for good, and the reader comes back: the two were never there together.
+    assert_eq!(chats[0].end_input(SOON), Some(0), "it was delivered to somebody");
+    let mut reader = scene.chat(1);
+    let said = reader.wait_for(MESH_WITHIN, |line| is(line, "message"));
+    assert_eq!(said["params"]["text"], "is anybody there?");
+    assert_eq!(reader.ask("peers", json!({}), SOON)["members"][0]["standing"], "seeder");
     running.leave();
-    chats[0].wait_for(MESH_WITHIN, |line| is(line, "seeder_down"));
+    reader.wait_for(MESH_WITHIN, |line| is(line, "seeder_down"));
+    must_not_know(&keeper, &["is anybody there?", "not for seeders"]);
+}
+
+/// None of the files of a home holds any of these texts.
+fn must_not_know(home: &Home, texts: &[&str]) {
+    let mut directories = vec![home.data_dir()];
+    let mut files = 0;
+    while let Some(directory) = directories.pop() {
+        for entry in std::fs::read_dir(directory).expect("a directory").flatten() {
+            if entry.path().is_dir() {
+                directories.push(entry.path());
+                continue;
+            }
+            let Ok(bytes) = std::fs::read(entry.path()) else { continue };
+            files += 1;
+            for text in texts {
+                let is_there = bytes.windows(text.len()).any(|it| it == text.as_bytes());
+                assert!(!is_there, "{text:?} is in {}", entry.path().display());
+            }
+        }
+    }
+    assert!(files >= 3, "it keeps something: {files}");
 }
 
 #[test]
