@@ -359,3 +359,43 @@ pub const ENTRIES_PER_FRAME_MAX: usize = 256;
 
 /// Bytes of entries sent for one `Want`. Stops a short frame from costing us a long answer.
 pub const WANT_BYTES_MAX: usize = 128 * 1024;
+
+/// Chains of one channel. Stops a member who makes up identities from filling memory and disk.
+pub const CHAINS_PER_CHANNEL_MAX: usize = 1024;
+
+/// Of them, those that are left for authors who are linked with us. Stops made-up authors from
+/// shutting out who is there.
+pub const CHAINS_FOR_LINKED: usize = 256;
+
+/// Chains of one author in a channel: devices, and archives that were lost. Stops one author from
+/// taking all.
+pub const CHAINS_PER_AUTHOR_MAX: usize = 64;
+
+/// Bytes of entries of one channel that wait for the disk, or for entries that come before them.
+/// Stops a flooding member from filling memory while the disk is busy; what is over is dropped and
+/// fetched later.
+pub const LOG_PENDING_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Entries that wait for entries that come before them, in one channel. See
+/// [`LOG_PENDING_BYTES_MAX`]; what is over waits no longer.
+pub const LOG_WAITING_ENTRIES_MAX: usize = 1024;
+
+/// How long an entry waits for those that its author names as seen before. Stops an author that
+/// names what does not exist from holding itself up for longer.
+pub const LOG_WAITING_MAX: Duration = Duration::from_secs(5);
+
+/// Wishes of ours that one peer has not answered, over all channels; it takes as many of each
+/// channel. Stops a peer from having us read our disk without end.
+pub const WANTS_PER_PEER_MAX: usize = 2;
+
+/// Wishes of ours of one channel that are not answered. Bounds what comes at once.
+pub const WANTS_PER_CHANNEL_MAX: usize = 8;
+
+/// Receipts of one channel, by own chain and peer. Stops made-up peers from filling memory.
+pub const LOG_RECEIPTS_MAX: usize = 4096;
+
+const _: () = assert!(
+    CHAT_WINDOW_BYTES + (WANTS_PER_PEER_MAX + 1) * WANT_BYTES_MAX < CONTROL_QUEUE_BYTES_MAX,
+    "what is pushed and what is answered must fit a link's queue"
+);
+const _: () = assert!(ENTRY_BODY_BYTES_MAX + 8 * 1024 <= FRAME_BYTES_MAX, "an entry fits a frame");

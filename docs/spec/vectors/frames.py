@@ -56,6 +56,7 @@ def address(ip, port):
 
 
 RED = run(5, 32)
+CERTIFICATE = b"\x01" + run(16, 32) + run(17, 8) + run(18, 64)
 FRAMES = [
     ("hello", 1, {
         "version": 1, "name": "Ada ✓", "incarnation": run(1, 8), "capabilities": 0,
@@ -85,10 +86,10 @@ FRAMES = [
     ("have again", 10, {"channel": RED, "full": False, "again": True, "chains": []}),
     ("want", 11, {"channel": RED, "chain": run(14, 16), "from": 3, "bytes": 131072}),
     ("entries", 12, {
-        "channel": RED, "more": True, "chains": [b"\x01" + run(16, 32) + run(17, 8) + run(18, 64)],
+        "channel": RED, "more": True, "chains": [CERTIFICATE],
         "entries": [run(19, 173), run(20, 300)],
     }),
-    ("fork", 13, {"channel": RED, "first": run(21, 161), "second": run(22, 161)}),
+    ("fork", 13, {"channel": RED, "chain": CERTIFICATE, "first": run(21, 161), "second": run(22, 161)}),
 ]
 
 if __name__ == "__main__":

@@ -69,7 +69,7 @@ pub fn genuine(channel: ChannelId) -> Vec<Frame> {
             chains: vec![certificate],
             entries: vec![raw(173), raw(200)],
         }),
-        Frame::Fork(Fork { channel, first: raw(161), second: raw(161) }),
+        Frame::Fork(Fork { channel, chain: certificate, first: raw(161), second: raw(161) }),
     ]
 }
 

@@ -3,7 +3,20 @@
 //!
 //! - `chain`, `entry`, `body`: the bytes, and how they are sealed, signed and checked.
 //! - `order`: the one order of a channel.
-//! - `api`: what the log and the archive tell each other.
+//! - `api`: what goes in and out, and what the log and the archive tell each other.
+//! - `machine`: the log of all channels; `channel`: one of them, and what it has stored;
+//!   `chain_state`, `peer`: what it knows of a chain and of a peer.
+//! - `have`, `push`, `pull`, `take`: who has what, what goes out, what is asked for, what comes in.
+//!
+//! ```text
+//!   say --> chained, signed --.                            .--> pushed to peers that lack it
+//!                             +--> Store --> Stored: told -+
+//!   entries --> checked ------'    |                       '--> served to whoever wants it
+//!      ^                           '-> StoreFailed: taken back, wanted again later
+//!      '-- wanted of whoever has more <-- Have of peers
+//! ```
+//!
+//! Nothing is pushed, and nobody is told of it, before it is on disk.
 //!
 //! Not here: the disk, links, what people see.
 //!
@@ -12,16 +25,32 @@
 mod api;
 mod body;
 mod chain;
+mod chain_state;
+mod channel;
 #[cfg(test)]
 mod codec_tests;
 mod entry;
+mod have;
+mod machine;
 mod order;
+mod peer;
+mod pull;
+mod push;
+#[cfg(any(test, feature = "log-sim"))]
+pub mod sim;
+mod take;
+#[cfg(test)]
+mod tests;
 
-pub use api::{Accepted, Batch, ChainState, ChannelState, ForkProof, Receipt, Role};
+pub use api::{
+    Accepted, Batch, ChainState, ChannelState, Dropped, ForkProof, Input, Output, Receipt, Role,
+    SayError,
+};
 pub use body::{Body, Say, Tip};
 pub use chain::{CERTIFICATE_BYTES, Certificate, CertificateError, chain_id, chain_start};
 pub use entry::{
     ENTRY_BYTES_MAX, ENTRY_BYTES_MIN, Entry, EntryError, EntryHash, Head, OUTLINE_BYTES, Outline,
     clock_max,
 };
+pub use machine::Log;
 pub use order::Position;

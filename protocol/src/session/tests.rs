@@ -3,8 +3,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::crypto::kem::KEM_PUBLIC_BYTES;
 use crate::crypto::{Rng, hash};
-use crate::id::{ChainId, MessageId};
+use crate::id::{ChainId, DeviceId, MessageId};
 use crate::limits::RENAME_INTERVAL_MIN;
+use crate::log::Certificate;
 use crate::wire::{EntryBytes, Peers, RenewConfirm, RenewOffer, Say};
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -204,11 +205,13 @@ fn say(channel: Option<ChannelId>) -> Frame {
 /// One frame of each kind of the message log.
 fn log_frames(channel: ChannelId) -> Vec<Frame> {
     let outline = || EntryBytes(vec![1; 161].into());
+    let certificate =
+        Certificate { author: PeerId([1; 32]), device: DeviceId([1; 8]), mark: [1; 64] };
     vec![
         Frame::Have(Have { channel, full: true, again: false, chains: vec![] }),
         Frame::Want(Want { channel, chain: ChainId([1; 16]), from: 1, bytes: 1 }),
         Frame::Entries(Entries { channel, more: false, chains: vec![], entries: vec![] }),
-        Frame::Fork(Fork { channel, first: outline(), second: outline() }),
+        Frame::Fork(Fork { channel, chain: certificate, first: outline(), second: outline() }),
     ]
 }
 

@@ -109,6 +109,8 @@ pub struct Entries {
 pub struct Fork {
     /// A channel that both sides proved.
     pub channel: ChannelId,
+    /// Whose chain it is.
+    pub chain: Certificate,
     /// The outline of one.
     pub first: EntryBytes,
     /// The outline of the other.

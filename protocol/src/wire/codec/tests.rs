@@ -108,6 +108,7 @@ fn examples() -> Vec<Frame> {
         Frame::Entries(entries()),
         Frame::Fork(Fork {
             channel: ChannelId([5; 32]),
+            chain: entries().chains[0],
             first: raw(21, 161),
             second: raw(22, 161),
         }),

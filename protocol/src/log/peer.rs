@@ -1,0 +1,103 @@
+//! What the log knows of one linked peer in one channel.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::{Duration, Instant};
+
+use super::api::Role;
+use crate::id::ChainId;
+
+/// First pause before a peer that did not give what it has is asked for it again; doubled each time.
+const BACK_OFF_FIRST: Duration = Duration::from_secs(1);
+/// The longest.
+const BACK_OFF_MAX: Duration = Duration::from_secs(300);
+
+/// What a peer has of a chain.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Held {
+    pub(super) base: u64,
+    pub(super) head: u64,
+    /// Not known where the peer's entry has named it and not the peer's `Have`.
+    pub(super) tip: Option<[u8; 8]>,
+}
+
+/// A wish that the peer has not answered.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wanted {
+    pub(super) chain: ChainId,
+    /// The last entry that we had when we asked.
+    pub(super) had: u64,
+    pub(super) deadline: Instant,
+}
+
+/// How often in a row a peer did not give what it has of a chain.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Failures {
+    pub(super) count: u32,
+    pub(super) until: Instant,
+}
+
+/// What is pushed to a peer.
+#[derive(Debug, Default)]
+pub(super) struct Flow {
+    /// The last entry that was sent.
+    pub(super) sent: u64,
+    /// Number and bytes of what was sent and the peer has not said to have.
+    pub(super) unacknowledged: VecDeque<(u64, usize)>,
+    /// Whether entries to be pushed are being read.
+    pub(super) loading: bool,
+}
+
+/// A peer in one channel.
+#[derive(Debug)]
+pub(super) struct Peer {
+    /// `None`: frames have come, and the word that it is a member has not.
+    pub(super) role: Option<Role>,
+    pub(super) has: BTreeMap<ChainId, Held>,
+    /// Whether it has said all that it has.
+    pub(super) known: bool,
+    /// When it is asked to say so again, and the pause after that.
+    pub(super) ask_at: Option<(Instant, Duration)>,
+    pub(super) flow: Flow,
+    pub(super) wanted: Vec<Wanted>,
+    pub(super) failures: BTreeMap<ChainId, Failures>,
+    /// Chains of which it seems to have another entry at our head.
+    pub(super) odd: BTreeSet<ChainId>,
+    /// Chains of which it is to be told.
+    pub(super) dirty: BTreeSet<ChainId>,
+    pub(super) tell_at: Option<Instant>,
+    pub(super) told_at: Option<Instant>,
+    /// Whether it is to be told all.
+    pub(super) full_due: bool,
+    /// Wishes of its that are being read for.
+    pub(super) serving: usize,
+}
+
+impl Peer {
+    pub(super) fn new() -> Self {
+        Self {
+            role: None,
+            has: BTreeMap::new(),
+            known: false,
+            ask_at: None,
+            flow: Flow::default(),
+            wanted: Vec::new(),
+            failures: BTreeMap::new(),
+            odd: BTreeSet::new(),
+            dirty: BTreeSet::new(),
+            tell_at: None,
+            told_at: None,
+            full_due: false,
+            serving: 0,
+        }
+    }
+
+    pub(super) const fn is_up(&self) -> bool {
+        self.role.is_some()
+    }
+
+    pub(super) fn fail(&mut self, chain: ChainId, now: Instant) {
+        let count = self.failures.get(&chain).map_or(0, |it| it.count) + 1;
+        let pause = BACK_OFF_FIRST.saturating_mul(1 << (count - 1).min(10)).min(BACK_OFF_MAX);
+        self.failures.insert(chain, Failures { count, until: now + pause });
+    }
+}
