@@ -5,7 +5,7 @@
 //! 1. [`supervision`]: who starts whom, and what happens when an actor ends.
 //! 2. [`clock`], [`entropy`], [`driver`]: time, randomness, and how a machine is driven.
 //! 3. [`root`]: the composition of the whole node.
-//! 4. [`vault`], [`contact_book`], [`channel_book`]: what is kept on disk.
+//! 4. [`vault`], [`contact_book`], [`channel_book`], [`archive`]: what is kept on disk.
 //! 5. [`udp_port`], [`resolver`], [`http_fetch`]: sockets, names, HTTP.
 //! 6. [`peer_supervisor`], [`crypto_session`], [`peer_transport`], [`directory`]: links.
 //! 7. [`source`], [`mesh_manager`], [`discovery`], [`tracker_announcer`], [`dht`], [`lan_discovery`],

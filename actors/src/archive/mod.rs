@@ -307,11 +307,12 @@ pub struct Archive {
     profile: Profile,
     state: State,
     waiting: Vec<(Wish, Answer)>,
-    searches: Vec<(Search, oneshot::Sender<Result<Vec<StoredMessage>, ArchiveError>>)>,
+    searches: Vec<(Search, oneshot::Sender<Found>)>,
     subscribers: Vec<Recipient<Pruned>>,
     is_indexing: bool,
 }
 
+type Found = Result<Vec<StoredMessage>, ArchiveError>;
 type Answer = oneshot::Sender<Result<Vec<Event>, ArchiveError>>;
 
 enum State {

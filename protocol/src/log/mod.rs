@@ -39,6 +39,8 @@ mod push;
 #[cfg(any(test, feature = "log-sim"))]
 pub mod sim;
 mod take;
+#[cfg(test)]
+mod tests;
 
 pub use api::{
     Accepted, Batch, ChainState, ChannelState, Dropped, ForkProof, Input, Output, Receipt, Role,

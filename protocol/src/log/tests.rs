@@ -1,0 +1,313 @@
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::*;
+use crate::channel::{ChannelKeys, ChannelSecret};
+use crate::crypto::sign::SigningKey;
+use crate::crypto::{Rng, Secret};
+use crate::id::{ChannelId, DeviceId, MessageId, PeerId};
+use crate::machine::Machine as _;
+use crate::wire::{ChainHave, Entries, EntryBytes, Frame, Have};
+
+fn keys() -> ChannelKeys {
+    ChannelKeys::member(ChannelSecret(Secret::new([1; 32])))
+}
+
+fn channel() -> ChannelId {
+    keys().id()
+}
+
+fn key(n: u8) -> SigningKey {
+    SigningKey::from_seed(Secret::new([n; 32]))
+}
+
+fn peer(n: u8) -> PeerId {
+    PeerId(*key(n).public())
+}
+
+/// A log in whose channel we are, and the instant that it is told.
+struct Bench {
+    log: Log,
+    now: Instant,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self::with(keys())
+    }
+
+    fn with(keys: ChannelKeys) -> Self {
+        #[allow(clippy::disallowed_methods, reason = "a test needs some instant to begin with")]
+        let now = Instant::now();
+        let log = Log::new(now, key(1), Rng::from_seed([1; 32]));
+        let mut bench = Self { log, now };
+        let state = ChannelState { device: DeviceId([1; 8]), chains: vec![], receipts: vec![] };
+        bench.give(Input::Opened { channel: channel(), keys: Arc::new(keys), state });
+        bench
+    }
+
+    fn give(&mut self, input: Input) -> Vec<Output> {
+        self.log.handle_input(self.now, input);
+        self.drain()
+    }
+
+    fn drain(&mut self) -> Vec<Output> {
+        std::iter::from_fn(|| self.log.poll_output()).collect()
+    }
+
+    fn wait(&mut self, pause: Duration) -> Vec<Output> {
+        self.now += pause;
+        self.log.handle_timeout(self.now);
+        self.drain()
+    }
+
+    fn up(&mut self, n: u8) -> Vec<Output> {
+        let (channel, peer) = (channel(), peer(n));
+        self.give(Input::MemberUp { channel, peer, role: Role::Member })
+    }
+
+    fn receive(&mut self, n: u8, frame: Frame) -> Vec<Output> {
+        self.give(Input::FramesReceived { from: peer(n), frames: vec![frame] })
+    }
+
+    fn say(&mut self, text: &str) -> (MessageId, Batch) {
+        let id = self.log.say(channel(), None, 7, text.to_owned()).unwrap();
+        let batch = batch(&self.drain()).unwrap();
+        (id, batch)
+    }
+}
+
+fn batch(outputs: &[Output]) -> Option<Batch> {
+    outputs.iter().find_map(|it| if let Output::Store(it) = it { Some(it.clone()) } else { None })
+}
+
+fn sent(outputs: &[Output]) -> Vec<(PeerId, &Frame)> {
+    let sent = |it: &'_ Output| matches!(it, Output::Send { .. });
+    let frames = outputs.iter().filter(|it| sent(it));
+    frames
+        .filter_map(
+            |it| if let Output::Send { to, frame } = it { Some((*to, frame)) } else { None },
+        )
+        .collect()
+}
+
+fn entries_to(outputs: &[Output], n: u8) -> usize {
+    let count = |frame: &Frame| if let Frame::Entries(it) = frame { it.entries.len() } else { 0 };
+    sent(outputs).iter().filter(|(to, _)| *to == peer(n)).map(|(_, frame)| count(frame)).sum()
+}
+
+fn have(full: bool, chains: Vec<ChainHave>) -> Frame {
+    Frame::Have(Have { channel: channel(), full, again: false, chains })
+}
+
+fn certificate(n: u8) -> Certificate {
+    Certificate::sign(&keys(), peer(n), DeviceId([n; 8])).unwrap()
+}
+
+/// Entries of a chain of another author, from number 1 on.
+fn chain_of(n: u8, texts: &[&str]) -> Vec<Entry> {
+    let chain = certificate(n).chain(&channel());
+    let mut previous = chain_start(&chain);
+    let mut rng = Rng::from_seed([n; 32]);
+    let mut write = |(at, text): (usize, &&str)| {
+        let number = at as u64 + 1;
+        let id = MessageId(rng.array());
+        let body = Say { id, unix_ms: 0, text: (*text).to_owned(), after: vec![] }.encode();
+        let head = Head { chain, number, clock: number, previous };
+        let entry = Entry::write(&keys(), &key(n), &mut rng, head, &body).unwrap();
+        previous = entry.hash;
+        entry
+    };
+    texts.iter().enumerate().map(&mut write).collect()
+}
+
+fn entries(n: u8, entries: &[Entry]) -> Frame {
+    let entries = entries.iter().map(|entry| EntryBytes(entry.bytes.clone())).collect();
+    Frame::Entries(Entries {
+        channel: channel(),
+        more: false,
+        chains: vec![certificate(n)],
+        entries,
+    })
+}
+
+#[test]
+fn nothing_is_pushed_before_it_is_on_disk_and_a_have_is_the_receipt() {
+    let mut bench = Bench::new();
+    bench.up(2);
+    bench.receive(2, have(true, vec![]));
+    let (id, first) = bench.say("hello");
+    assert_eq!((first.chains.len(), first.entries.len()), (1, 1));
+    assert!(first.entries[0].own && first.entries[0].begins);
+
+    let stored = bench.give(Input::Stored { batch: first.batch });
+    assert!(stored.contains(&Output::Said { channel: channel(), id }));
+    assert_eq!(entries_to(&stored, 2), 1);
+
+    let entry = &first.entries[0];
+    let has = ChainHave { chain: entry.chain, base: 0, head: 1, tip: entry.hash.tip() };
+    assert_eq!(bench.receive(2, have(false, vec![has])), []);
+    let receipt = batch(&bench.wait(Duration::from_millis(50))).unwrap().receipts;
+    assert_eq!(
+        receipt,
+        [Receipt { chain: entry.chain, number: 1, by: peer(2), role: Role::Member }]
+    );
+}
+
+#[test]
+fn what_the_disk_refuses_is_not_said_and_the_next_message_takes_its_number() {
+    let mut bench = Bench::new();
+    bench.up(2);
+    bench.receive(2, have(true, vec![]));
+    let (id, first) = bench.say("lost");
+    let failed = bench.give(Input::StoreFailed { batch: first.batch });
+    assert_eq!(failed, [Output::SayFailed { channel: channel(), id }]);
+    let (_, second) = bench.say("kept");
+    assert_eq!(second.entries[0].number, 1);
+    assert_eq!(entries_to(&bench.give(Input::Stored { batch: second.batch }), 2), 1);
+}
+
+#[test]
+fn nothing_more_is_said_until_all_that_hangs_on_a_failed_batch_has_failed() {
+    let mut bench = Bench::new();
+    let (_, first) = bench.say("one");
+    let (_, second) = bench.say("two");
+    bench.give(Input::StoreFailed { batch: first.batch });
+    let refused = bench.log.say(channel(), None, 7, "three".to_owned());
+    assert_eq!(refused, Err(SayError::StoreFailing));
+    bench.give(Input::StoreFailed { batch: second.batch });
+    assert_eq!(bench.say("three").1.entries[0].number, 1);
+}
+
+#[test]
+fn an_entry_of_another_is_stored_told_to_its_author_and_taken_once() {
+    let mut bench = Bench::new();
+    bench.up(2);
+    let said = chain_of(2, &["a", "b"]);
+    let taken = batch(&bench.receive(2, entries(2, &said))).unwrap();
+    assert_eq!(taken.entries.iter().map(|it| it.number).collect::<Vec<_>>(), [1, 2]);
+    assert_eq!(batch(&bench.receive(2, entries(2, &said))), None);
+    let stored = bench.give(Input::Stored { batch: taken.batch });
+    let tip = said[1].hash.tip();
+    let has = ChainHave { chain: said[0].head.chain, base: 0, head: 2, tip };
+    assert_eq!(sent(&stored), [(peer(2), &have(false, vec![has]))]);
+}
+
+#[test]
+fn what_is_not_marked_not_next_or_not_signed_is_dropped_by_cause() {
+    let mut bench = Bench::new();
+    bench.up(3);
+    let said = chain_of(2, &["a", "b", "c"]);
+    let frame = |chains, bytes: &[u8]| {
+        let entries = vec![EntryBytes(Bytes::copy_from_slice(bytes))];
+        Frame::Entries(Entries { channel: channel(), more: false, chains, entries })
+    };
+    let marked = vec![certificate(2)];
+    let mut forged = said[0].bytes.to_vec();
+    *forged.last_mut().unwrap() ^= 1;
+    let mut mark = certificate(2);
+    mark.mark[0] ^= 1;
+    for frame in [
+        frame(vec![], &said[0].bytes),
+        frame(vec![mark], &said[0].bytes),
+        frame(marked.clone(), &said[1].bytes),
+        frame(marked.clone(), &forged),
+        frame(marked.clone(), &said[0].bytes[..200]),
+    ] {
+        assert_eq!(batch(&bench.receive(3, frame)), None);
+    }
+    let dropped = bench.log.dropped();
+    assert_eq!((dropped.unmarked, dropped.gap, dropped.signature, dropped.malformed), (3, 1, 1, 1));
+    assert!(batch(&bench.receive(3, frame(marked, &said[0].bytes))).is_some());
+}
+
+#[test]
+fn two_entries_of_one_number_are_a_fork_and_nothing_follows_them() {
+    let mut bench = Bench::new();
+    bench.up(3);
+    let (one, other) = (chain_of(2, &["a", "b"]), chain_of(2, &["x", "y"]));
+    let taken = batch(&bench.receive(3, entries(2, &one[..1]))).unwrap();
+    bench.give(Input::Stored { batch: taken.batch });
+    let asked = bench.receive(3, entries(2, &other[..1]));
+    let Some(Output::Load { request, from: 1, .. }) = asked.first() else {
+        panic!("ours is compared: {asked:?}");
+    };
+    let ours = vec![one[0].bytes.clone()];
+    let told = bench.give(Input::Loaded { request: *request, entries: ours });
+    let (author, chain) = (peer(2), one[0].head.chain);
+    assert!(told.contains(&Output::Forked { channel: channel(), author, chain, number: 1 }));
+    assert!(
+        sent(&told).iter().any(|(to, frame)| *to == peer(3) && matches!(frame, Frame::Fork(_)))
+    );
+    assert_eq!(batch(&bench.wait(Duration::ZERO)).unwrap().forks.len(), 1);
+    assert_eq!(batch(&bench.receive(3, entries(2, &one[1..]))), None);
+    assert_eq!(bench.log.dropped().forked, 1);
+}
+
+#[test]
+fn our_own_chain_seen_longer_elsewhere_goes_on_under_another_device() {
+    let mut bench = Bench::new();
+    let (_, first) = bench.say("before");
+    bench.give(Input::Stored { batch: first.batch });
+    // The same node, rolled back to an empty disk.
+    let mut back = Bench::new();
+    back.up(2);
+    let frame = Frame::Entries(Entries {
+        channel: channel(),
+        more: false,
+        chains: first.chains.clone(),
+        entries: vec![EntryBytes(first.entries[0].bytes.clone())],
+    });
+    let taken = batch(&back.receive(2, frame)).unwrap();
+    assert!(taken.device.is_some_and(|device| device != DeviceId([1; 8])));
+    assert_eq!(taken.entries[0].hash, first.entries[0].hash);
+    let (_, next) = back.say("after");
+    assert_ne!(next.entries[0].chain, first.entries[0].chain);
+    assert!(next.entries[0].clock > first.entries[0].clock);
+}
+
+#[test]
+fn a_slow_peer_gets_a_window_and_the_rest_with_its_receipts() {
+    let mut bench = Bench::new();
+    bench.up(2);
+    bench.receive(2, have(true, vec![]));
+    let text = "x".repeat(30_000);
+    let mut pushed = 0;
+    for _ in 0..20 {
+        let (_, batch) = bench.say(&text);
+        pushed += entries_to(&bench.give(Input::Stored { batch: batch.batch }), 2);
+    }
+    assert_eq!(pushed, 9, "a window of 256 KiB, exceeded by less than one entry");
+}
+
+#[test]
+fn what_is_missing_is_wanted_of_another_holder_when_the_first_does_not_answer() {
+    let mut bench = Bench::new();
+    let said = chain_of(4, &["a"]);
+    let has = ChainHave { chain: said[0].head.chain, base: 0, head: 1, tip: said[0].hash.tip() };
+    let wanted = |outputs: &[Output]| -> Vec<PeerId> {
+        let wants = sent(outputs).into_iter().filter(|(_, it)| matches!(it, Frame::Want(_)));
+        wants.map(|(to, _)| to).collect()
+    };
+    for n in [2, 3] {
+        bench.up(n);
+        assert_eq!(wanted(&bench.receive(n, have(true, vec![has]))), []);
+    }
+    let first = wanted(&bench.wait(Duration::from_secs(1)));
+    let second = wanted(&bench.wait(Duration::from_secs(10)));
+    assert_eq!((first.len(), second.len()), (1, 1));
+    assert_ne!(first, second);
+}
+
+#[test]
+fn a_seeder_takes_without_reading_and_never_says() {
+    let seeder = ChannelKeys::seeder(keys().seed_key().clone(), keys().public_key());
+    let mut bench = Bench::with(seeder);
+    bench.up(2);
+    let taken = batch(&bench.receive(2, entries(2, &chain_of(2, &["a"])))).unwrap();
+    assert_eq!(taken.entries[0].body, None);
+    let refused = bench.log.say(channel(), None, 7, "hello".to_owned());
+    assert_eq!(refused, Err(SayError::Seeder));
+}
