@@ -87,6 +87,12 @@ pub struct Segment {
     _switch: Namespace,
 }
 
+impl Namespace {
+    fn route(&self, change: &[&str]) -> io::Result<()> {
+        ip(&[&["-n", &self.0, "route"][..], change].concat())
+    }
+}
+
 impl Segment {
     /// Makes a host for each of these addresses (such as `10.1.1.1/24` or `fd00:1::1/64`).
     ///
@@ -104,6 +110,24 @@ impl Segment {
     #[must_use]
     pub fn host(&self, at: usize) -> &str {
         &self.hosts[at].0
+    }
+
+    /// Keeps two hosts from each other: what one sends the other by its address goes nowhere.
+    ///
+    /// # Panics
+    ///
+    /// When there is no such host, or they are kept apart already.
+    pub fn part(&self, at: usize, from: &str) {
+        self.hosts[at].route(&["add", "blackhole", from]).expect("a route");
+    }
+
+    /// Takes back what [`Segment::part`] did.
+    ///
+    /// # Panics
+    ///
+    /// When they are not kept apart.
+    pub fn heal(&self, at: usize, from: &str) {
+        self.hosts[at].route(&["del", "blackhole", from]).expect("a route");
     }
 
     /// Gives a host one more address.

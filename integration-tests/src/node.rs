@@ -288,6 +288,12 @@ impl Chat {
         self.seen.iter().filter(|line| wanted(line)).count()
     }
 
+    /// All lines seen so far, oldest first.
+    #[must_use]
+    pub fn seen(&self) -> &[Value] {
+        &self.seen
+    }
+
     /// Takes in what comes during `time`: to see that something does *not* come.
     pub fn listen(&mut self, time: Duration) {
         let began = Instant::now();

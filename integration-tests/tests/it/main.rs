@@ -10,6 +10,7 @@ mod dht_between_hosts;
 mod disguise;
 mod disk;
 mod faulty_tracker;
+mod keep;
 mod lan;
 mod midnight;
 mod pair;
