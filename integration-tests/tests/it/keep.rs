@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::scene::{MESH_WITHIN, PROGRAM, SOON, Scene, must_have_links};
 
 /// So often a node is killed, unless `BITCHAT_TESTS_KILLS` says otherwise.
-const KILLS: usize = 20;
+const KILLS: usize = 200;
 
 /// From the last change until all have the same.
 const SAME_WITHIN: Duration = Duration::from_secs(60);

@@ -31,9 +31,11 @@ struct Course {
     warned: Option<Exit>,
     /// A line is being dealt with.
     is_busy: bool,
-    /// What was said, or is about to be, and nobody is known to have: lost if the desk fails. What
-    /// is repeated under a key after its delivery stays here, too, until all is delivered.
+    /// What was said, or is about to be, and nobody is known to have. What is repeated under a key
+    /// after its delivery stays here, too, until all is delivered.
     owed: BTreeSet<MessageId>,
+    /// Those of them that were said to one alone: lost if the desk fails.
+    unkept: BTreeSet<MessageId>,
     /// Who holds that.
     desk: Option<Recipient<ListUndelivered>>,
 }
@@ -98,23 +100,29 @@ impl Ending {
         std::mem::replace(&mut self.lock().is_busy, is_busy)
     }
 
-    /// A message is about to be said.
-    pub(super) fn note_saying(&self, id: MessageId) {
-        let owed = &mut self.lock().owed;
-        // More than that no desk takes.
-        if owed.len() < OUTBOX_MESSAGES_MAX {
-            owed.insert(id);
+    /// A message is about to be said; whether it is on disk once that is answered.
+    pub(super) fn note_saying(&self, id: MessageId, is_kept: bool) {
+        let course = &mut *self.lock();
+        if course.owed.len() < OUTBOX_MESSAGES_MAX {
+            course.owed.insert(id);
+            if !is_kept {
+                course.unkept.insert(id);
+            }
         }
     }
 
     /// A message was delivered to somebody, or was not taken.
     pub(super) fn note_settled(&self, id: &MessageId) {
-        self.lock().owed.remove(id);
+        let course = &mut *self.lock();
+        course.owed.remove(id);
+        course.unkept.remove(id);
     }
 
     /// Nothing is owed any more, says the desk.
     pub(super) fn note_all_settled(&self) {
-        self.lock().owed.clear();
+        let course = &mut *self.lock();
+        course.owed.clear();
+        course.unkept.clear();
     }
 
     /// How many messages nobody is known to have.
@@ -130,7 +138,9 @@ impl Ending {
             return 0;
         }
         course.desk = Some(desk);
-        std::mem::take(&mut course.owed).len()
+        let lost = std::mem::take(&mut course.unkept);
+        course.owed.retain(|id| !lost.contains(id));
+        lost.len()
     }
 
     /// What the console made of the run; where it said nothing, what is still owed does.
@@ -166,15 +176,17 @@ mod tests {
     }
 
     #[actix_rt::test]
-    async fn what_is_owed_is_lost_with_the_desk_and_not_with_the_console() {
+    async fn what_was_said_to_one_alone_is_lost_with_the_desk_and_nothing_with_the_console() {
         let (ending, desk, other) = (Ending::default(), Desk.start(), Desk.start());
         assert_eq!(ending.meet(desk.clone().recipient()), 0);
         let ids = [1, 2, 3].map(|n| MessageId([n; 16]));
-        ids.iter().for_each(|id| ending.note_saying(*id));
+        ids.iter().for_each(|id| ending.note_saying(*id, *id == ids[1]));
         ending.note_settled(&ids[0]);
         assert_eq!(ending.meet(desk.recipient()), 0, "another console");
         assert_eq!(ending.exit(), Some(Exit::NotDelivered));
-        assert_eq!(ending.meet(other.recipient()), 2);
+        assert_eq!(ending.meet(other.recipient()), 1, "what was said to one alone");
+        assert_eq!((ending.owed(), ending.exit()), (1, Some(Exit::NotDelivered)));
+        ending.note_settled(&ids[1]);
         assert_eq!((ending.owed(), ending.exit()), (0, None));
     }
 }

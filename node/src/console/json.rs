@@ -78,7 +78,7 @@ impl Console {
         if let Some(fields) = params.as_object_mut() {
             fields.insert("key".into(), id.to_string().into());
         }
-        self.ending.note_saying(id);
+        self.ending.note_saying(id, method == "say");
         let said = self.call(method, &params);
         self.when(said, ctx, move |console, said, _| {
             if let Err(refusal) = &said {

@@ -67,7 +67,7 @@ impl Console {
 
     fn say_until(&mut self, message: Message, ctx: &mut Context<Self>) {
         // Before it is said, as the answer may be lost.
-        self.ending.note_saying(message.id);
+        self.ending.note_saying(message.id, matches!(message.to, To::Channel(_)));
         let (method, params) = message.request();
         let said = self.call(method, &params);
         self.when(said, ctx, move |console, said, ctx| {
