@@ -26,6 +26,8 @@ pub(super) struct Conversation {
     pub(super) only: Option<PeerId>,
     /// Whether the log has what is on disk.
     pub(super) is_open: bool,
+    /// Whether the archive has opened it, or could not.
+    pub(super) is_tried: bool,
     early: Vec<(Say, Answer)>,
 }
 
@@ -36,6 +38,7 @@ impl Conversation {
             keys: Arc::new(channel.keys.clone()),
             only: channel.only,
             is_open: false,
+            is_tried: false,
             early: Vec::new(),
         }
     }
@@ -52,12 +55,13 @@ impl Conversation {
 
     /// What has waited.
     pub(super) fn open(&mut self) -> Vec<(Say, Answer)> {
-        self.is_open = true;
+        (self.is_open, self.is_tried) = (true, true);
         std::mem::take(&mut self.early)
     }
 
     /// Refuses what has waited.
     pub(super) fn refuse(&mut self, why: &SayError) {
+        self.is_tried = true;
         for (_, answer) in self.early.drain(..) {
             let _ = answer.send(Err(why.clone()));
         }

@@ -274,6 +274,10 @@ pub struct ChatDesk {
     /// Who waits for a message of ours to be on disk.
     saying: BTreeMap<MessageId, Vec<Answer>>,
     undelivered: Undelivered,
+    /// Chains of ours that are being looked through for it.
+    looking: usize,
+    /// Who asked for it before all was looked through.
+    asking: Vec<oneshot::Sender<Vec<MessageId>>>,
     /// Why the archive refused the last time, while it refuses.
     trouble: Option<ArchiveError>,
     names: BTreeMap<PeerId, Arc<str>>,
@@ -303,6 +307,8 @@ impl ChatDesk {
             members: Members::default(),
             saying: BTreeMap::new(),
             undelivered: Undelivered::default(),
+            looking: 0,
+            asking: Vec::new(),
             trouble: None,
             names: BTreeMap::new(),
             blocked: BTreeSet::new(),
@@ -415,6 +421,7 @@ impl ChatDesk {
                 if let Some(known) = desk.conversations.get_mut(&id) {
                     known.refuse(&SayError::NotKept(error));
                 }
+                desk.list_undelivered();
                 ctx.run_later(OPEN_AGAIN_AFTER, move |desk, ctx| desk.open_archive(id, ctx));
             }
             // It is being started again, and this desk as well.
@@ -433,11 +440,12 @@ impl ChatDesk {
         for (say, answer) in early {
             self.say(say, answer, ctx);
         }
+        self.list_undelivered();
     }
 
     /// Looks what was said in earlier runs and nobody is known to have.
     fn find_undelivered(
-        &self,
+        &mut self,
         keys: &Arc<bitchat_protocol::channel::ChannelKeys>,
         state: &ChannelState,
         ctx: &mut Context<Self>,
@@ -451,6 +459,7 @@ impl ChatDesk {
             if from > chain.head {
                 continue;
             }
+            self.looking += 1;
             let range = ReadRange { channel, chain: id, from, bytes_max: UNDELIVERED_BYTES };
             let (entries, keys) = (self.offices.archive.read.send(range), Arc::clone(keys));
             ctx.spawn(entries.into_actor(self).map(move |entries, desk, _| {
@@ -461,7 +470,22 @@ impl ChatDesk {
                         desk.undelivered.insert(said.id);
                     }
                 }
+                desk.looking -= 1;
+                desk.list_undelivered();
             }));
+        }
+    }
+
+    /// Answers who asked what nobody has, once all is looked through.
+    fn list_undelivered(&mut self) {
+        if self.looking > 0 || !self.conversations.values().all(|known| known.is_tried) {
+            return;
+        }
+        let whispers = &self.driver.machine().whispers;
+        let all: Vec<_> = self.undelivered.iter().chain(whispers.undelivered()).collect();
+        for answer in self.asking.drain(..) {
+            // Who asked may be gone.
+            let _ = answer.send(all.clone());
         }
     }
 
@@ -702,10 +726,13 @@ impl Handler<Tell> for ChatDesk {
 }
 
 impl Handler<ListUndelivered> for ChatDesk {
-    type Result = Vec<MessageId>;
+    type Result = ResponseFuture<Vec<MessageId>>;
 
     fn handle(&mut self, _: ListUndelivered, _: &mut Self::Context) -> Self::Result {
-        self.undelivered.iter().chain(self.driver.machine().whispers.undelivered()).collect()
+        let (answer, listed) = oneshot::channel();
+        self.asking.push(answer);
+        self.list_undelivered();
+        Box::pin(async { listed.await.unwrap_or_default() })
     }
 }
 
@@ -736,6 +763,7 @@ impl Handler<ChannelEvent> for ChatDesk {
                 if let Some(mut known) = self.conversations.remove(&id) {
                     known.refuse(&SayError::NoSuchChannel);
                 }
+                self.list_undelivered();
                 self.take_log(log::Input::Closed(id), ctx);
                 self.offices.archive.close.do_send(CloseChannel { id });
             }
