@@ -6,6 +6,8 @@ mod config;
 mod contact;
 mod doctor;
 mod id;
+#[cfg(feature = "sim")]
+mod sim;
 mod status;
 
 use std::path::PathBuf;
@@ -24,6 +26,8 @@ pub use config::ConfigCommand;
 pub use contact::ContactCommand;
 pub use doctor::DoctorArguments;
 pub use id::IdCommand;
+#[cfg(feature = "sim")]
+pub use sim::SimArguments;
 pub use status::AskArguments;
 
 /// Serverless private group chat, found through BitTorrent trackers.
@@ -115,6 +119,9 @@ pub enum Command {
     Peers(AskArguments),
     /// What works, what does not, and what to do
     Doctor(DoctorArguments),
+    /// Live through a channel in the simulation of the message log
+    #[cfg(feature = "sim")]
+    Sim(sim::SimArguments),
     /// Settings: what holds and where it comes from
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -154,6 +161,8 @@ fn dispatch(Arguments { global, command }: Arguments) -> Result<Exit, Failure> {
     let output = Output::new(global.json);
     let context = Context { global, loaded, output };
     match command {
+        #[cfg(feature = "sim")]
+        Command::Sim(arguments) => sim::run(&arguments, &context).map(|()| Exit::Done),
         Command::Config(command) => config::run(&command, &context).map(|()| Exit::Done),
         Command::Id(command) => id::run(&command, &context).map(|()| Exit::Done),
         Command::Channel(command) => channel::run(&command, &context).map(|()| Exit::Done),
