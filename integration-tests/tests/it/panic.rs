@@ -79,6 +79,8 @@ fn a_node_is_whole_again_after_a_panic_of(actor: &str) {
     talk_until_heard(other, hurt, "to the hurt one", deadline);
     for chat in [&mut *hurt, &mut *other] {
         ask_until(chat, "peers", &json!({}), deadline, is_whole);
+        // What was said more than once is all delivered, and not only what was heard first.
+        ask_until(chat, "undelivered", &json!({}), deadline, |all| all["messages"] == json!([]));
     }
     assert_eq!(other.end_input(WHOLE_WITHIN), Some(0));
     let code = hurt.end_input(WHOLE_WITHIN);
