@@ -13,6 +13,7 @@ use bitchat_actors::vault::Profile;
 use bitchat_actors::{clock, entropy};
 use bitchat_protocol::channel::{ChatFile, NodeAddress, OpenName, Rotation};
 use bitchat_protocol::crypto::Rng;
+use bitchat_protocol::id::PeerId;
 use bitchat_protocol::identity::DisplayName;
 use bitchat_protocol::limits::CHAT_FILE_BYTES_MAX;
 use bitchat_protocol::text::escape_for_terminal;
@@ -20,7 +21,8 @@ use clap::Subcommand;
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::{Context, ask};
+use super::running::Running;
+use super::{Context, ask, channel_running};
 use crate::exit::{Exit, Failure};
 use crate::output::talk;
 use crate::profile;
@@ -77,6 +79,9 @@ pub enum ChannelCommand {
 
 /// Does it.
 pub(super) fn run(command: &ChannelCommand, context: &Context) -> Result<(), Failure> {
+    if let Some(node) = Running::find(context)? {
+        return channel_running::run(command, context, &node);
+    }
     let profile = profile::open(&context.global)?;
     actix_rt::System::new().block_on(async {
         let book = ChannelBook::open(&profile)?.start();
@@ -93,27 +98,15 @@ async fn with_book(
     match command {
         ChannelCommand::New { name, tracker, node, fixed, output } => {
             let rotation = if *fixed { Rotation::Fixed } else { Rotation::Daily };
-            let file = make(name, tracker, node, rotation, profile, context)?;
+            let file = make(name, tracker, node, rotation, profile.peer_id(), context)?;
             let path = output.clone().unwrap_or_else(|| default_path(&file));
             write_new(&path, &file)?;
-            let summary = match join(book, file.clone()).await {
-                Ok(summary) => summary,
-                Err(failure) => {
-                    // Nobody is in it, so its file leads nowhere.
-                    drop(std::fs::remove_file(&path));
-                    return Err(failure);
-                }
-            };
-            talk(format_args!(
-                "wrote {}: whoever has this file is in the channel, so pass it on with care",
-                path.display(),
-            ));
-            let link = file.to_link();
-            let json = json!({
-                "id": summary.id.to_string(), "name": file.name().as_str(), "link": *link,
-                "file": path.display().to_string(), "infohashes": infohashes(&file),
-            });
-            context.output.data(&*link, &json)
+            if let Err(failure) = join(book, file.clone()).await {
+                // Nobody is in it, so its file leads nowhere.
+                drop(std::fs::remove_file(&path));
+                return Err(failure);
+            }
+            announce_new(&file, &path, context)
         }
         ChannelCommand::Join { channel } => {
             let file = read(channel, context)?;
@@ -149,12 +142,26 @@ async fn with_book(
     }
 }
 
-fn make(
+/// Tells of a channel that was made, and of its file.
+pub(super) fn announce_new(file: &ChatFile, path: &Path, context: &Context) -> Result<(), Failure> {
+    talk(format_args!(
+        "wrote {}: whoever has this file is in the channel, so pass it on with care",
+        path.display(),
+    ));
+    let link = file.to_link();
+    let json = json!({
+        "id": file.keys().id().to_string(), "name": file.name().as_str(), "link": *link,
+        "file": path.display().to_string(), "infohashes": infohashes(file),
+    });
+    context.output.data(&*link, &json)
+}
+
+pub(super) fn make(
     name: &str,
     trackers: &[String],
     nodes: &[String],
     rotation: Rotation,
-    profile: &Profile,
+    founder: PeerId,
     context: &Context,
 ) -> Result<ChatFile, Failure> {
     let name = DisplayName::new(name.trim())
@@ -176,7 +183,7 @@ fn make(
         .collect::<Result<_, _>>()?;
     let mut rng = Rng::from_seed(entropy::seed());
     ChatFile::new_open(name, tiers, nodes, rotation, &mut rng)
-        .map(|file| file.with_founder(profile.peer_id()))
+        .map(|file| file.with_founder(founder))
         .map_err(|error| Failure::usage(error.to_string()))
 }
 
@@ -220,7 +227,7 @@ fn read_file(path: &Path) -> Result<ChatFile, Failure> {
 }
 
 /// Writes a file that is not there yet, for its owner's eyes only.
-fn write_new(path: &Path, file: &ChatFile) -> Result<(), Failure> {
+pub(super) fn write_new(path: &Path, file: &ChatFile) -> Result<(), Failure> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
@@ -255,7 +262,7 @@ fn write_hint(error: ErrorKind) -> &'static str {
     }
 }
 
-fn default_path(file: &ChatFile) -> PathBuf {
+pub(super) fn default_path(file: &ChatFile) -> PathBuf {
     let safe = |c: char| if c.is_alphanumeric() || matches!(c, '-' | '_') { c } else { '_' };
     let name: String = file.name().as_str().chars().map(safe).collect();
     PathBuf::from(format!("{name}.chat"))
@@ -286,7 +293,11 @@ fn refused(error: ChannelError) -> Failure {
     Failure::new(exit, error.to_string())
 }
 
-fn show(summary: &Summary, file: Option<&ChatFile>, context: &Context) -> Result<(), Failure> {
+pub(super) fn show(
+    summary: &Summary,
+    file: Option<&ChatFile>,
+    context: &Context,
+) -> Result<(), Failure> {
     let name = escape_for_terminal(summary.name.as_str());
     let role = if summary.is_member { "member" } else { "seeder" };
     let rotation = summary.rotation.as_str();

@@ -1,4 +1,5 @@
-//! `bitchat chat` and `bitchat run`: the commands that start a node.
+//! `bitchat chat` and `bitchat run`: the commands that start a node; a chat goes through one that runs
+//! already.
 
 use std::sync::Arc;
 
@@ -7,12 +8,15 @@ use bitchat_actors::channel_book::{ChannelBook, ListChannels, Summary};
 use bitchat_actors::root::Open;
 use bitchat_actors::vault::Profile;
 use clap::Args;
+use serde_json::{Value, json};
 
-use super::{Context, ask, channel};
+use super::running::Running;
+use super::{Context, ask, channel, channel_running};
 use crate::channels::Channel;
 use crate::console::Front;
 use crate::exit::{Exit, Failure};
 use crate::profile;
+use crate::report::OTHER_VERSION;
 use crate::run::{self, Talk};
 use crate::settings::Span;
 
@@ -43,28 +47,95 @@ pub struct RunArguments {}
 
 /// Talks.
 pub(super) fn chat(arguments: &ChatArguments, context: &Context) -> Result<Exit, Failure> {
+    if let Some(node) = Running::find(context)? {
+        return attach(arguments, context, node);
+    }
     let profile = profile::open(&context.global)?;
     let channels = choose_channels(&arguments.channels, &profile, context)?;
+    let open = Open::These(channels.iter().map(|channel| channel.id).collect());
+    let talk = talk_in(channels.iter().map(known).collect(), arguments, context);
+    run::run(&context.loaded.settings, profile, open, Some(talk))
+}
+
+/// Talks through a node that runs already, which goes on afterwards.
+fn attach(arguments: &ChatArguments, context: &Context, node: Running) -> Result<Exit, Failure> {
+    let mut channels = Vec::new();
+    for text in &arguments.channels {
+        let opened = if is_new(text) {
+            channel_running::join(&node, &channel::read(text, context)?)?
+        } else {
+            node.call("channel_open", &json!({"channel": text}))?
+        };
+        let channel = read_channel(&opened)?;
+        if !channels.contains(&channel) {
+            channels.push(channel);
+        }
+    }
+    if channels.is_empty() {
+        let all = node.call("channels", &json!({}))?;
+        let all = all["channels"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let readable = all.iter().filter(|channel| channel["role"] == "member");
+        channels = readable.map(read_channel).collect::<Result<_, _>>()?;
+    }
+    if channels.is_empty() {
+        return Err(no_channel());
+    }
+    let wanted = (!arguments.channels.is_empty()).then(|| channels.clone());
+    let talk = talk_in(channels, arguments, context);
+    run::attach(node.into_connection(), wanted.as_deref(), talk)
+}
+
+/// A channel as a running node names it.
+fn read_channel(channel: &Value) -> Result<Channel, Failure> {
+    let text = |field: &str| channel[field].as_str();
+    let id = text("id").and_then(|id| id.parse().ok());
+    let (Some(id), Some(name)) = (id, text("name")) else {
+        return Err(Failure::failed(OTHER_VERSION));
+    };
+    if channel["role"] != "member" {
+        return Err(seeder_only(name));
+    }
+    Ok(Channel { id, name: Arc::from(name) })
+}
+
+fn talk_in(channels: Vec<Channel>, arguments: &ChatArguments, context: &Context) -> Talk {
     let settings = &context.loaded.settings;
     let receipts = match (arguments.receipts, arguments.no_receipts) {
         (true, _) => true,
         (_, true) => false,
         (false, false) => settings.chat.show_delivered,
     };
-    let open = Open::These(channels.iter().map(|channel| channel.id).collect());
-    let talk = Talk {
-        channels: channels.iter().map(known).collect(),
+    Talk {
+        channels,
         front: Front::choose(context.global.json, arguments.plain, context.global.color()),
         linger: arguments.linger.unwrap_or(settings.chat.linger).0,
         receipts,
-    };
-    run::run(settings, profile, open, Some(talk))
+    }
 }
 
 /// Stays, without a console.
 pub(super) fn run(_: &RunArguments, context: &Context) -> Result<Exit, Failure> {
     let profile = profile::open(&context.global)?;
     run::run(&context.loaded.settings, profile, Open::All, None)
+}
+
+/// Whether it names a channel by what it is, and not by what the profile calls it.
+fn is_new(text: &str) -> bool {
+    text.starts_with('#')
+        || text.starts_with("bitchat:")
+        || text.ends_with(".chat")
+        || std::path::Path::new(text).is_file()
+}
+
+fn no_channel() -> Failure {
+    let text = "there is no channel yet: make one with `bitchat channel new NAME`, or name \
+                one: `bitchat chat FILE.chat` or `bitchat chat '#NAME'`";
+    Failure::usage(text)
+}
+
+fn seeder_only(name: &str) -> Failure {
+    let name = bitchat_protocol::text::escape_for_terminal(name);
+    Failure::usage(format!("{name} is here as a seeder only and cannot be read"))
 }
 
 fn known(summary: &Summary) -> Channel {
@@ -81,11 +152,7 @@ fn choose_channels(
         let book = ChannelBook::open(profile)?.start();
         let mut chosen: Vec<Summary> = Vec::new();
         for text in named {
-            let is_new = text.starts_with('#')
-                || text.starts_with("bitchat:")
-                || text.ends_with(".chat")
-                || std::path::Path::new(text).is_file();
-            let summary = if is_new {
+            let summary = if is_new(text) {
                 channel::join(&book, channel::read(text, context)?).await?
             } else {
                 channel::find(&book, text).await?
@@ -98,14 +165,10 @@ fn choose_channels(
             chosen = ask(book.send(ListChannels)).await?;
         }
         if chosen.is_empty() {
-            let text = "there is no channel yet: make one with `bitchat channel new NAME`, or name \
-                        one: `bitchat chat FILE.chat` or `bitchat chat '#NAME'`";
-            return Err(Failure::usage(text));
+            return Err(no_channel());
         }
         if let Some(seeder) = chosen.iter().find(|summary| !summary.is_member) {
-            let name = bitchat_protocol::text::escape_for_terminal(seeder.name.as_str());
-            let text = format!("{name} is here as a seeder only and cannot be read");
-            return Err(Failure::usage(text));
+            return Err(seeder_only(seeder.name.as_str()));
         }
         Ok(chosen)
     })
