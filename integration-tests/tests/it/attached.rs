@@ -239,6 +239,12 @@ fn a_chat_whose_node_ends_says_so_and_ends_with_3() {
         assert_eq!(chat.exit_code(SOON), Some(3));
         chat.wait_for_talk(SOON, &["the node that this chat went through has ended"]);
     }
+    // Whoever comes while it starts waits for it, or is before it.
+    let daemon = Daemon::begin(&scene.homes[0]);
+    for _ in 0..20 {
+        let _ = scene.homes[0].must_run(&["channel", "list"]);
+    }
+    drop(daemon);
     // Nothing is left in the way of a chat with a node of its own.
     let output = scene.homes[0].run(&["chat", "team"], b"");
     assert_eq!(output.status.code(), Some(0));

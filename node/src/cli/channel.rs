@@ -21,11 +21,11 @@ use clap::Subcommand;
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::running::Running;
+use super::running::Doer;
 use super::{Context, ask, channel_running};
 use crate::exit::{Exit, Failure};
 use crate::output::talk;
-use crate::profile;
+use crate::report::safe_name;
 
 /// `bitchat channel ...`
 #[derive(Debug, Subcommand)]
@@ -79,10 +79,10 @@ pub enum ChannelCommand {
 
 /// Does it.
 pub(super) fn run(command: &ChannelCommand, context: &Context) -> Result<(), Failure> {
-    if let Some(node) = Running::find(context)? {
-        return channel_running::run(command, context, &node);
-    }
-    let profile = profile::open(&context.global)?;
+    let profile = match Doer::find(context)? {
+        Doer::Node(node) => return channel_running::run(command, context, &node),
+        Doer::Ourselves(profile) => profile,
+    };
     actix_rt::System::new().block_on(async {
         let book = ChannelBook::open(&profile)?.start();
         with_book(command, context, &profile, &book).await
@@ -298,7 +298,7 @@ pub(super) fn show(
     file: Option<&ChatFile>,
     context: &Context,
 ) -> Result<(), Failure> {
-    let name = escape_for_terminal(summary.name.as_str());
+    let name = safe_name(summary.name.as_str());
     let role = if summary.is_member { "member" } else { "seeder" };
     let rotation = summary.rotation.as_str();
     let mut text = format!("{name:<24} {role} {rotation:<6} {}", summary.id.short());

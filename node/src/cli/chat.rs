@@ -10,7 +10,7 @@ use bitchat_actors::vault::Profile;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::running::Running;
+use super::running::{Doer, Running};
 use super::{Context, ask, channel, channel_running};
 use crate::channels::Channel;
 use crate::console::Front;
@@ -47,10 +47,10 @@ pub struct RunArguments {}
 
 /// Talks.
 pub(super) fn chat(arguments: &ChatArguments, context: &Context) -> Result<Exit, Failure> {
-    if let Some(node) = Running::find(context)? {
-        return attach(arguments, context, node);
-    }
-    let profile = profile::open(&context.global)?;
+    let profile = match Doer::find(context)? {
+        Doer::Node(node) => return attach(arguments, context, node),
+        Doer::Ourselves(profile) => *profile,
+    };
     let channels = choose_channels(&arguments.channels, &profile, context)?;
     let open = Open::These(channels.iter().map(|channel| channel.id).collect());
     let talk = talk_in(channels.iter().map(known).collect(), arguments, context);

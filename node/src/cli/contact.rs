@@ -11,11 +11,10 @@ use serde::Deserialize as _;
 use serde_json::{Value, json};
 
 use super::Context;
-use super::running::Running;
+use super::running::{Doer, Running};
 use crate::exit::{Exit, Failure};
 use crate::methods::Contacts;
 use crate::output::talk;
-use crate::profile;
 use crate::report::{ContactReport, OTHER_VERSION, safe_name};
 
 /// Bytes of what a person types when asked for safety words.
@@ -72,11 +71,13 @@ pub enum ContactCommand {
 
 /// Does it.
 pub(super) fn run(command: &ContactCommand, context: &Context) -> Result<(), Failure> {
-    if let Some(node) = Running::find(context)? {
-        let book = Book::OfNode(node);
-        return actix_rt::System::new().block_on(with_book(command, context, &book));
-    }
-    let profile = profile::open(&context.global)?;
+    let profile = match Doer::find(context)? {
+        Doer::Node(node) => {
+            let book = Book::OfNode(node);
+            return actix_rt::System::new().block_on(with_book(command, context, &book));
+        }
+        Doer::Ourselves(profile) => profile,
+    };
     actix_rt::System::new().block_on(async {
         let book = ContactBook::open(&profile)?.start();
         let book = Book::OnDisk(Contacts::of(profile.peer_id(), &book));

@@ -1,6 +1,7 @@
 //! The node that serves the profile, where one runs: commands do their work through it.
 
 use std::cell::RefCell;
+use std::time::{Duration, Instant};
 
 use bitchat_actors::vault::{Found, Profile};
 use bitchat_protocol::text::escape_for_terminal;
@@ -10,6 +11,43 @@ use super::Context;
 use crate::control::{Asked, Connection};
 use crate::exit::{Exit, Failure};
 use crate::profile;
+
+/// How long a node that has just been started may take until it can be asked.
+const START_TIMEOUT: Duration = Duration::from_secs(2);
+/// Between two looks at whether it can be.
+const START_STEP: Duration = Duration::from_millis(50);
+
+/// Who does what a command says.
+#[derive(Debug)]
+pub(super) enum Doer {
+    /// The node that serves the profile.
+    Node(Running),
+    /// This process, which has the profile for itself.
+    Ourselves(Box<Profile>),
+}
+
+impl Doer {
+    /// Connects to the node that serves the profile, or else opens the profile. A node that is
+    /// starting is waited for.
+    pub(super) fn find(context: &Context) -> Result<Self, Failure> {
+        if let Some(node) = Running::find(context)? {
+            return Ok(Self::Node(node));
+        }
+        let in_use = match profile::open(&context.global) {
+            Ok(profile) => return Ok(Self::Ourselves(Box::new(profile))),
+            Err(failure) if failure.exit == Exit::InUse => failure,
+            Err(failure) => return Err(failure),
+        };
+        let began = Instant::now();
+        while began.elapsed() < START_TIMEOUT {
+            std::thread::sleep(START_STEP);
+            if let Some(node) = Running::find(context)? {
+                return Ok(Self::Node(node));
+            }
+        }
+        Err(in_use)
+    }
+}
 
 /// A connection to it.
 #[derive(Debug)]

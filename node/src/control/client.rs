@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::audience::{Audience, Told};
+use crate::exit::Exit;
 use crate::lines::{Cutter, LineError};
 use crate::methods::notices::{self, Sequence};
 use crate::methods::{self, Methods};
@@ -157,7 +158,7 @@ async fn read(
 
 /// Tells a client that there are too many, as far as it takes that at once.
 pub(super) fn send_away(stream: &UnixStream) {
-    let refusal = Err(Refusal::now("too many clients at once; try again later"));
+    let refusal = Err(Refusal::with(Exit::Limit, "too many clients at once; try again later"));
     let text = rpc::Asker::NOBODY.answer(&refusal).unwrap_or_default() + "\n";
     // A connection that was just made has room for a line.
     let _ = stream.try_write(text.as_bytes());
