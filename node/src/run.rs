@@ -91,7 +91,7 @@ pub(crate) fn attach(
     let result = System::new().block_on(async {
         let remote = Remote::over(node.into_stream())
             .or_fail(Exit::Failed, "the node cannot be talked through")?;
-        let subscribed = remote.call("subscribe", json!({ "channels": ids })).await;
+        let subscribed = remote.call_alone("subscribe", json!({ "channels": ids })).await;
         subscribed.map_err(|refusal| Failure::new(refusal.exit, refusal.text))?;
         let ending = Arc::new(Ending::default());
         let Talk { channels, front, linger, receipts } = talk;

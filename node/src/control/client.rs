@@ -63,17 +63,28 @@ impl Client {
         let mut last_line = Instant::now();
         loop {
             let silent_at = last_line + LINE_TIMEOUT;
+            let mut bytes = String::new();
             let line = match self.next(&mut reader, &mut cutter, silent_at).await {
                 Next::Line(line) => {
                     let line = self.on_line(line).await;
                     last_line = Instant::now();
+                    // What happened before the answer is told before it.
+                    while let Some((seq, notice)) =
+                        self.told.as_mut().and_then(|it| it.try_recv().ok())
+                    {
+                        bytes += &(notices::notification(&notice, seq) + "\n");
+                    }
                     line
                 }
                 Next::Notice((seq, notice)) => Some(notices::notification(&notice, seq)),
                 Next::Leave => return,
             };
-            let Some(line) = line else { continue };
-            let bytes = line + "\n";
+            if let Some(line) = line {
+                bytes += &(line + "\n");
+            }
+            if bytes.is_empty() {
+                continue;
+            }
             let taken = timeout(TAKE_TIMEOUT, writer.write_all(bytes.as_bytes())).await;
             if !matches!(taken, Ok(Ok(()))) {
                 return;

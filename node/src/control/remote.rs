@@ -34,11 +34,17 @@ struct Asked {
     answer: oneshot::Sender<Answer>,
 }
 
+/// What comes from the node, in the order in which it said it.
+enum Heard {
+    Notice(Notice, u64),
+    Answer(oneshot::Sender<Answer>, Answer),
+}
+
 /// See the module; clones share the connection.
 #[derive(Debug, Clone)]
 pub(crate) struct Remote {
     asked: mpsc::Sender<Asked>,
-    told: Arc<Mutex<mpsc::Receiver<(Notice, u64)>>>,
+    heard: Arc<Mutex<mpsc::Receiver<Heard>>>,
 }
 
 impl Remote {
@@ -51,12 +57,25 @@ impl Remote {
         stream.set_nonblocking(true)?;
         let (reader, writer) = UnixStream::from_std(stream)?.into_split();
         let (asked, requests) = mpsc::channel(ASKED_AHEAD);
-        let (tell, told) = mpsc::channel(TOLD_AHEAD);
+        let (tell, heard) = mpsc::channel(TOLD_AHEAD);
         actix_rt::spawn(serve(reader, writer, requests, tell));
-        Ok(Self { asked, told: Arc::new(Mutex::new(told)) })
+        Ok(Self { asked, heard: Arc::new(Mutex::new(heard)) })
     }
 
-    /// Asks, and waits for the answer.
+    /// Asks, and waits for the answer; what the node tells meanwhile is not heard.
+    pub(crate) async fn call_alone(&self, method: &str, params: Value) -> Answer {
+        let mut call = std::pin::pin!(self.call(method, params));
+        loop {
+            tokio::select! {
+                biased;
+                answer = &mut call => return answer,
+                told = self.told() => if told.is_none() { return call.await },
+            }
+        }
+    }
+
+    /// Asks, and waits for the answer, which comes after all that [`Remote::told`] has to tell
+    /// before it: somebody must listen there.
     pub(crate) async fn call(&self, method: &str, params: Value) -> Answer {
         let gone = || Refusal::now("the node has ended");
         let (answer, answered) = oneshot::channel();
@@ -67,7 +86,13 @@ impl Remote {
 
     /// The next thing it tells, and its number; `None` when it has ended.
     pub(crate) async fn told(&self) -> Option<(Notice, u64)> {
-        self.told.lock().await.recv().await
+        loop {
+            match self.heard.lock().await.recv().await? {
+                Heard::Notice(notice, seq) => return Some((notice, seq)),
+                // Whoever asked may have been started again since.
+                Heard::Answer(asker, answer) => drop(asker.send(answer)),
+            }
+        }
     }
 }
 
@@ -76,7 +101,7 @@ async fn serve(
     reader: OwnedReadHalf,
     mut writer: OwnedWriteHalf,
     mut requests: mpsc::Receiver<Asked>,
-    tell: mpsc::Sender<(Notice, u64)>,
+    tell: mpsc::Sender<Heard>,
 ) {
     let mut waiting: BTreeMap<u64, oneshot::Sender<Answer>> = BTreeMap::new();
     let (lines_out, mut lines) = mpsc::channel(1);
@@ -96,17 +121,19 @@ async fn serve(
             }
             line = lines.recv() => {
                 let Some(mut line) = line else { return };
-                if let Some((notice, seq)) = notices::read(&line) {
-                    if tell.send((notice, seq)).await.is_err() {
-                        return;
-                    }
-                } else if let Some(answer) = line["id"].as_u64().and_then(|id| waiting.remove(&id)) {
-                    let result = match line.get("error") {
+                let heard = if let Some((notice, seq)) = notices::read(&line) {
+                    Heard::Notice(notice, seq)
+                } else if let Some(asker) = line["id"].as_u64().and_then(|id| waiting.remove(&id)) {
+                    let answer = match line.get("error") {
                         Some(error) => Err(Refusal::from_json(error)),
                         None => Ok(line["result"].take()),
                     };
-                    // Whoever asked may have been started again since.
-                    let _ = answer.send(result);
+                    Heard::Answer(asker, answer)
+                } else {
+                    continue;
+                };
+                if tell.send(heard).await.is_err() {
+                    return;
                 }
             }
         }

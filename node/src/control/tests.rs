@@ -649,12 +649,12 @@ fn remote() -> (Remote, tokio::task::JoinHandle<()>, Rc<RefCell<Audience>>) {
 #[actix::test]
 async fn a_guest_is_answered_and_told_until_the_node_ends() {
     let (remote, node, audience) = remote();
-    let subscribed = remote.call("subscribe", json!({"channels": ["team"]})).await;
+    let subscribed = remote.call_alone("subscribe", json!({"channels": ["team"]})).await;
     assert_eq!(subscribed, Ok(json!({"seq": 0})));
     // Each gets its own answer, whoever asked first.
     let (peers, full) = futures_util::join!(
-        remote.call("peers", json!({"channel": "team"})),
-        remote.call("say", json!({"channel": "team", "text": "too much"})),
+        remote.call_alone("peers", json!({"channel": "team"})),
+        remote.call_alone("say", json!({"channel": "team", "text": "too much"})),
     );
     assert_eq!(peers.unwrap()["members"][0]["name"], "bob");
     let full = full.unwrap_err();
@@ -662,16 +662,24 @@ async fn a_guest_is_answered_and_told_until_the_node_ends() {
     audience.borrow_mut().tell(heard(Some(OTHER), "elsewhere"));
     audience.borrow_mut().tell(heard(Some(TEAM), "here"));
     assert_eq!(remote.told().await, Some((heard(Some(TEAM), "here"), 1)));
+    // What happened before an answer is told before it.
+    audience.borrow_mut().tell(heard(None, "before"));
+    let mut help = Box::pin(remote.call("help", json!({})));
+    tokio::select! {
+        _ = &mut help => panic!("answered before what happened was told"),
+        told = remote.told() => assert_eq!(told, Some((heard(None, "before"), 2))),
+    }
+    drop(help);
     node.abort();
     assert_eq!(remote.told().await, None);
-    let gone = remote.call("peers", json!({"channel": "team"})).await.unwrap_err();
+    let gone = remote.call_alone("peers", json!({"channel": "team"})).await.unwrap_err();
     assert_eq!(gone.text, "the node has ended");
 }
 
 #[actix::test]
 async fn a_guest_that_takes_nothing_is_told_of_the_gap_and_answered_again_later() {
     let (remote, _node, audience) = remote();
-    remote.call("subscribe", json!({})).await.unwrap();
+    remote.call_alone("subscribe", json!({})).await.unwrap();
     let text = "x".repeat(10_000);
     for _ in 0..100 {
         for _ in 0..20 {
@@ -692,7 +700,7 @@ async fn a_guest_that_takes_nothing_is_told_of_the_gap_and_answered_again_later(
     }
     assert!(seqs.is_sorted_by(|one, other| one < other), "{seqs:?}");
     assert!(seqs.len() < 2000, "all of it was held");
-    assert!(remote.call("help", json!({})).await.is_ok());
+    assert!(remote.call_alone("help", json!({})).await.is_ok());
 }
 
 #[actix::test]
@@ -703,6 +711,6 @@ async fn what_is_no_node_at_the_other_end_is_left() {
         std::io::Write::write_all(&mut theirs, said).unwrap();
         theirs.shutdown(std::net::Shutdown::Write).unwrap();
         assert_eq!(remote.told().await, None);
-        assert!(remote.call("help", json!({})).await.is_err());
+        assert!(remote.call_alone("help", json!({})).await.is_err());
     }
 }
