@@ -2,6 +2,7 @@
 
 use std::process::{Child, Command, Stdio};
 
+use bitchat_integration_tests::control::{Client, Daemon};
 use bitchat_integration_tests::node::Home;
 use serde_json::{Value, json};
 
@@ -48,6 +49,11 @@ fn must_become(home: &Home, wanted: impl Fn(&Value) -> bool) -> Value {
     }
 }
 
+/// Whether it tells that somebody has a message: a seeder, or who reads it.
+fn is_delivered(line: &Value, seeder: bool) -> bool {
+    is(line, "delivered") && line["params"]["seeder"] == seeder
+}
+
 #[test]
 fn a_blind_seeder_is_linked_introduced_and_never_counted_among_those_who_read() {
     let scene = Scene::new(2);
@@ -71,21 +77,25 @@ fn a_blind_seeder_is_linked_introduced_and_never_counted_among_those_who_read() 
     }
     must_become(&keeper, |channel| channel["linked"] == 2);
 
-    // What is said is owed to the member alone, and delivered when that one has it.
+    // The seeder keeps what is said, and is not taken for somebody who reads it.
     must_talk(&mut chats, 0, 1, "not for seeders");
-    chats[0].wait_for(SOON, |line| is(line, "delivered"));
-    chats[0].listen(std::time::Duration::from_millis(300));
-    assert_eq!(chats[0].count(|line| is(line, "delivered")), 1, "{}", chats[0].story());
+    for seeder in [false, true] {
+        chats[0].wait_for(SOON, |line| is_delivered(line, seeder));
+        chats[0].listen(std::time::Duration::from_millis(300));
+        assert_eq!(chats[0].count(|line| is_delivered(line, seeder)), 1, "{}", chats[0].story());
+    }
     assert_eq!(chats[0].count(|line| is(line, "member_up")), 1, "{}", chats[0].story());
     let status = must_become(&scene.homes[0], |channel| channel["seeders"] == 1);
     assert_eq!((&status["linked"], &status["members"]), (&json!(1), &json!(1)), "{status}");
 
-    // With only the seeder there, nothing is delivered to anybody.
+    // With only the seeder there, nobody but the seeder has it.
     assert_eq!(chats.pop().and_then(|mut chat| chat.end_input(SOON)), Some(0));
     chats[0].wait_for(MESH_WITHIN, |line| is(line, "member_down"));
-    chats[0].ask("say", json!({"text": "is anybody there?"}), SOON);
+    let said = chats[0].ask("say", json!({"text": "is anybody there?"}), SOON);
+    let id = said["id"].clone();
+    chats[0].wait_for(SOON, |line| is_delivered(line, true) && line["params"]["id"] == id);
     chats[0].listen(std::time::Duration::from_millis(500));
-    assert_eq!(chats[0].count(|line| is(line, "delivered")), 1, "{}", chats[0].story());
+    assert_eq!(chats[0].count(|line| is_delivered(line, false)), 1, "{}", chats[0].story());
     running.leave();
     chats[0].wait_for(MESH_WITHIN, |line| is(line, "seeder_down"));
 }
@@ -111,4 +121,24 @@ fn two_members_with_no_other_way_are_introduced_by_a_seeder_with_a_full_file() {
     must_talk(&mut chats, 0, 1, "hello");
     drop(running);
     assert_eq!(shown(&keeper)["role"], "seeder", "of a member's file a seeder keeps its part");
+}
+
+#[test]
+fn what_is_to_be_seeded_is_seeded_by_the_node_that_runs_already() {
+    let scene = Scene::new(1);
+    let keeper = Home::new(PROGRAM);
+    let _daemons = [&keeper, &scene.homes[0]].map(|home| Daemon::start(home, SOON));
+    for named in [scene.file.as_str(), "team"] {
+        let output = keeper.run(&["seed", named], b"");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{said}");
+        assert!(said.contains("team is seeded by the node that runs already"), "{said}");
+    }
+    let mut node = Client::connect(&keeper, SOON);
+    let channels = node.ask("channels", &json!({}))["channels"].clone();
+    assert_eq!((&channels[0]["role"], &channels[0]["open"]), (&json!("seeder"), &json!(true)));
+    for named in [scene.file.as_str(), "team"] {
+        let refused = scene.homes[0].run(&["seed", named], b"");
+        assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+    }
 }

@@ -16,18 +16,20 @@ use bitchat_actors::vault::Profile;
 use bitchat_actors::{clock, entropy};
 use bitchat_protocol::channel::{ChatFile, NodeAddress, OpenName, Rotation};
 use bitchat_protocol::crypto::Rng;
-use bitchat_protocol::id::InfoHash;
+use bitchat_protocol::id::{ChannelId, PeerId};
 use bitchat_protocol::identity::DisplayName;
 use bitchat_protocol::limits::CHAT_FILE_BYTES_MAX;
 use bitchat_protocol::text::escape_for_terminal;
 use clap::Subcommand;
-use serde_json::json;
+use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use super::{Context, ask};
+use super::running::Doer;
+use super::{Context, ask, channel_running};
 use crate::exit::{Exit, Failure};
+use crate::methods::channel_json;
 use crate::output::talk;
-use crate::profile;
+use crate::report::{OTHER_VERSION, safe_name};
 use crate::run;
 
 /// `bitchat channel ...`
@@ -82,7 +84,10 @@ pub enum ChannelCommand {
 
 /// Does it.
 pub(super) fn run(command: &ChannelCommand, context: &Context) -> Result<(), Failure> {
-    let profile = profile::open(&context.global)?;
+    let profile = match Doer::find(context)? {
+        Doer::Node(node) => return channel_running::run(command, context, &node),
+        Doer::Ourselves(profile) => profile,
+    };
     actix_rt::System::new().block_on(async {
         let book = book(&profile, context)?;
         with_book(command, context, &profile, &book).await
@@ -109,50 +114,42 @@ async fn with_book(
     match command {
         ChannelCommand::New { name, tracker, node, fixed, output } => {
             let rotation = if *fixed { Rotation::Fixed } else { Rotation::Daily };
-            let file = make(name, tracker, node, rotation, profile, context)?;
+            let file = make(name, tracker, node, rotation, profile.peer_id(), context)?;
             let path = output.clone().unwrap_or_else(|| default_path(&file));
             write_new(&path, &file)?;
-            let summary = match join(book, file.clone()).await {
-                Ok(summary) => summary,
-                Err(failure) => {
-                    // Nobody is in it, so its file leads nowhere.
-                    drop(std::fs::remove_file(&path));
-                    return Err(failure);
-                }
-            };
-            talk(format_args!(
-                "wrote {}: whoever has this file is in the channel, so pass it on with care",
-                path.display(),
-            ));
-            let link = file.to_link();
-            let json = json!({
-                "id": summary.id.to_string(), "name": file.name().as_str(), "link": *link,
-                "file": path.display().to_string(), "infohashes": infohashes(&file),
-            });
-            context.output.data(&*link, &json)
+            if let Err(failure) = join(book, file.clone()).await {
+                // Nobody is in it, so its file leads nowhere.
+                drop(std::fs::remove_file(&path));
+                return Err(failure);
+            }
+            announce_new(&file, &path, context)
         }
         ChannelCommand::Join { channel } => {
             let file = read(channel, context)?;
-            show(&join(book, file).await?, None, context)
+            show(channel_json(&join(book, file).await?), context)
         }
         ChannelCommand::List => {
             for summary in ask(book.send(ListChannels)).await? {
-                show(&summary, None, context)?;
+                show(channel_json(&summary), context)?;
             }
             Ok(())
         }
         ChannelCommand::Show { channel } => {
             let summary = find(book, channel).await?;
             let hashes = ask(book.send(ListInfohashes { id: summary.id })).await?;
-            // The channel of a pair is not passed on.
-            let file = match summary.pair {
-                Some(_) => None,
+            let hashes: Vec<String> = hashes.iter().map(ToString::to_string).collect();
+            let mut shown = channel_json(&summary);
+            shown["infohashes"] = hashes.into();
+            shown["link"] = match summary.pair {
+                // It is not passed on.
+                Some(_) => Value::Null,
                 None => {
                     let export = ExportChannel { id: summary.id, seed_only: false };
-                    Some(ask(book.send(export)).await?.map_err(refused)?)
+                    let file = ask(book.send(export)).await?.map_err(refused)?;
+                    file.to_link().as_str().into()
                 }
             };
-            show(&summary, Some((hashes, file)), context)
+            show(shown, context)
         }
         ChannelCommand::Leave { channel } => {
             let id = find(book, channel).await?.id;
@@ -172,12 +169,26 @@ async fn with_book(
     }
 }
 
-fn make(
+/// Tells of a channel that was made, and of its file.
+pub(super) fn announce_new(file: &ChatFile, path: &Path, context: &Context) -> Result<(), Failure> {
+    talk(format_args!(
+        "wrote {}: whoever has this file is in the channel, so pass it on with care",
+        path.display(),
+    ));
+    let link = file.to_link();
+    let json = json!({
+        "id": file.keys().id().to_string(), "name": file.name().as_str(), "link": *link,
+        "file": path.display().to_string(), "infohashes": infohashes(file),
+    });
+    context.output.data(&*link, &json)
+}
+
+pub(super) fn make(
     name: &str,
     trackers: &[String],
     nodes: &[String],
     rotation: Rotation,
-    profile: &Profile,
+    founder: PeerId,
     context: &Context,
 ) -> Result<ChatFile, Failure> {
     let name = DisplayName::new(name.trim())
@@ -199,7 +210,7 @@ fn make(
         .collect::<Result<_, _>>()?;
     let mut rng = Rng::from_seed(entropy::seed());
     ChatFile::new_open(name, tiers, nodes, rotation, &mut rng)
-        .map(|file| file.with_founder(profile.peer_id()))
+        .map(|file| file.with_founder(founder))
         .map_err(|error| Failure::usage(error.to_string()))
 }
 
@@ -243,7 +254,7 @@ fn read_file(path: &Path) -> Result<ChatFile, Failure> {
 }
 
 /// Writes a file that is not there yet, for its owner's eyes only.
-fn write_new(path: &Path, file: &ChatFile) -> Result<(), Failure> {
+pub(super) fn write_new(path: &Path, file: &ChatFile) -> Result<(), Failure> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
@@ -278,7 +289,7 @@ fn write_hint(error: ErrorKind) -> &'static str {
     }
 }
 
-fn default_path(file: &ChatFile) -> PathBuf {
+pub(super) fn default_path(file: &ChatFile) -> PathBuf {
     let safe = |c: char| if c.is_alphanumeric() || matches!(c, '-' | '_') { c } else { '_' };
     let name: String = file.name().as_str().chars().map(safe).collect();
     PathBuf::from(format!("{name}.chat"))
@@ -312,39 +323,34 @@ fn refused(error: ChannelError) -> Failure {
     Failure::new(exit, error.to_string())
 }
 
-/// Prints a line, or, with its infohashes and perhaps its file, all about it.
-fn show(
-    summary: &Summary,
-    more: Option<(Vec<InfoHash>, Option<ChatFile>)>,
-    context: &Context,
-) -> Result<(), Failure> {
-    let name = escape_for_terminal(summary.name.as_str());
-    let role = match (summary.pair, summary.is_member) {
-        (Some(_), _) => "pair",
-        (None, true) => "member",
-        (None, false) => "seeder",
+/// Prints a line about a channel, or, where its infohashes are told, all about it.
+pub(super) fn show(mut channel: Value, context: &Context) -> Result<(), Failure> {
+    if let Some(fields) = channel.as_object_mut() {
+        // Whether it is open is a matter of one run of the node.
+        fields.remove("open");
+    }
+    let id = channel["id"].as_str().and_then(|id| id.parse::<ChannelId>().ok());
+    let words = ["name", "role", "rotation"].map(|field| channel[field].as_str());
+    let (Some(id), [Some(name), Some(role), Some(rotation)]) = (id, words) else {
+        return Err(Failure::failed(OTHER_VERSION));
     };
-    let rotation = summary.rotation.as_str();
-    let mut text = format!("{name:<24} {role} {rotation:<6} {}", summary.id.short());
-    let mut json = json!({
-        "id": summary.id.to_string(), "name": summary.name.as_str(), "role": role,
-        "rotation": rotation, "trackers": summary.trackers,
-        "founder": summary.founder.map(|founder| founder.to_string()),
-        "pair": summary.pair.map(|peer| peer.to_string()),
-    });
-    if let Some((hashes, file)) = more {
-        let hashes: Vec<String> = hashes.iter().map(ToString::to_string).collect();
-        for tracker in summary.trackers.iter().flatten() {
-            text += &format!("\n  tracker   {tracker}");
+    let mut text = format!("{:<24} {role} {rotation:<6} {}", safe_name(name), id.short());
+    if let Some(hashes) = channel["infohashes"].as_array() {
+        let tiers = channel["trackers"].as_array().into_iter().flatten();
+        for tracker in tiers.filter_map(Value::as_array).flatten() {
+            text += &line("tracker", tracker);
         }
-        for hash in &hashes {
-            text += &format!("\n  infohash  {hash}");
+        for hash in hashes {
+            text += &line("infohash", hash);
         }
-        json["infohashes"] = json!(hashes);
-        if let Some(file) = file {
-            text += &format!("\n  link      {}", *file.to_link());
-            json["link"] = json!(*file.to_link());
+        // The channel of a pair is not passed on.
+        if !channel["link"].is_null() {
+            text += &line("link", &channel["link"]);
         }
     }
-    context.output.data(text, &json)
+    context.output.data(text, &channel)
+}
+
+fn line(what: &str, value: &Value) -> String {
+    format!("\n  {what:<9} {}", escape_for_terminal(value.as_str().unwrap_or_default()))
 }

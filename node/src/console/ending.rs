@@ -1,6 +1,6 @@
 //! How a running node is ended from inside, and with what: outlives a restart of the console.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use actix::Recipient;
@@ -11,6 +11,9 @@ use bitchat_protocol::limits::OUTBOX_MESSAGES_MAX;
 use tokio::sync::watch;
 
 use crate::exit::Exit;
+
+/// Messages of ours whose receipts are told from those of other clients.
+const SAID_MAX: usize = OUTBOX_MESSAGES_MAX;
 
 /// Shared by the console and whoever waits for the node.
 #[derive(Debug, Default)]
@@ -34,6 +37,8 @@ struct Course {
     /// What was said, or is about to be, and nobody is known to have: lost if the desk fails. What
     /// is repeated under a key after its delivery stays here, too, until all is delivered.
     owed: BTreeSet<MessageId>,
+    /// What was said last, oldest first: whose receipts are shown.
+    said_last: VecDeque<MessageId>,
     /// Who holds that.
     desk: Option<Recipient<ListUndelivered>>,
 }
@@ -100,11 +105,29 @@ impl Ending {
 
     /// A message is about to be said.
     pub(super) fn note_saying(&self, id: MessageId) {
-        let owed = &mut self.lock().owed;
+        let course = &mut *self.lock();
+        if !course.said_last.contains(&id) {
+            if course.said_last.len() >= SAID_MAX {
+                course.said_last.pop_front();
+            }
+            course.said_last.push_back(id);
+        }
+        let owed = &mut course.owed;
         // More than that no desk takes.
         if owed.len() < OUTBOX_MESSAGES_MAX {
             owed.insert(id);
         }
+    }
+
+    /// Whether a message was said here, as far as that is remembered.
+    pub(super) fn has_said(&self, id: &MessageId) -> bool {
+        self.lock().said_last.contains(id)
+    }
+
+    /// How many of these are ours and nobody is known to have.
+    pub(super) fn owes(&self, ids: &[MessageId]) -> usize {
+        let course = self.lock();
+        ids.iter().filter(|id| course.owed.contains(id)).count()
     }
 
     /// A message was delivered to somebody, or was not taken.

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::sync::Mutex;
 
-use actix::Message;
+use actix::{Message, Recipient};
 use bitchat_actors::channel_book::{ChannelBook, ListChannels, OpenedChannel, Summary};
 use bitchat_actors::chat_desk::{ListUndelivered, Say, SayError, Tell};
 use bitchat_actors::contact_book::ContactBook;
@@ -19,7 +19,7 @@ use bitchat_protocol::identity::{Card, DisplayName, safety_words};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::methods::{About, Contacts, Joining, Past, Queries, Saying};
+use crate::methods::{About, Contacts, Joining, Methods, Past, Queries, Saying};
 
 const TEAM: ChannelId = ChannelId([1; 32]);
 const OTHER: ChannelId = ChannelId([2; 32]);
@@ -290,13 +290,13 @@ fn play_over(
         let events = read_input(&console_front);
         let exits = Arc::clone(&ends);
         let make = move || {
-            let offices = Offices {
-                methods: methods(&neighbour, contacts.clone(), &channels),
+            let node = Node::Here {
+                methods: Box::new(methods(&neighbour, contacts.clone(), &channels)),
                 notices: neighbour.clone().recipient(),
                 channels: channels.clone().recipient(),
             };
             let (config, front) = (config.clone(), console_front.clone());
-            Ok(Console::new(config, offices, front, events.clone(), Arc::clone(&exits)))
+            Ok(Console::new(config, node, front, events.clone(), Arc::clone(&exits)))
         };
         let slot = Slot::new();
         let tree = Supervisor::new("stage", Strategy::RestForOne)

@@ -171,7 +171,7 @@ impl Joining {
 }
 
 /// A channel, for programs.
-pub(super) fn to_json(summary: &Summary) -> Value {
+pub(crate) fn to_json(summary: &Summary) -> Value {
     let role = match (summary.pair, summary.is_member) {
         (Some(_), _) => "pair",
         (None, true) => "member",

@@ -36,7 +36,7 @@ use notices::Wish;
 
 pub(crate) use contacts::{Contacts, trust_word};
 pub(crate) use history::Past;
-pub(crate) use joining::Joining;
+pub(crate) use joining::{Joining, to_json as channel_json};
 pub(crate) use people::Person;
 pub(crate) use queries::{About, Queries};
 pub(crate) use saying::{Saying, key_of};
