@@ -78,6 +78,10 @@ impl ChannelBook {
             self.tell(&changed);
             return Ok(());
         }
+        if !is_new {
+            // A person has closed it.
+            return Ok(());
+        }
         self.open_channel(id).map(|_| ())
     }
 
