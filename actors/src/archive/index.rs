@@ -150,7 +150,8 @@ impl Query {
     /// Reads what a person typed: all the words must be there, in any order; one that ends in `*` is
     /// a beginning. `None` when there is no word in it.
     pub(super) fn parse(words: &str) -> Option<Self> {
-        let end = words.floor_char_boundary(WORDS_BYTES_MAX.min(words.len()));
+        let ends = words.char_indices().map(|(at, char)| at + char.len_utf8());
+        let end = ends.take_while(|end| *end <= WORDS_BYTES_MAX).last().unwrap_or(0);
         let terms = words[..end].split_whitespace().take(WORDS_MAX).filter_map(|word| {
             let (stem, star) = match word.trim_end_matches('*') {
                 stem if stem.len() < word.len() => (stem, "*"),

@@ -301,13 +301,16 @@ pub enum EventKind {
     NotOpen(ChannelId),
 }
 
+/// Who waits for what a search finds.
+type FoundAnswer = oneshot::Sender<Result<Vec<StoredMessage>, ArchiveError>>;
+
 /// The actor.
 pub struct Archive {
     paths: Paths,
     profile: Profile,
     state: State,
     waiting: Vec<(Wish, Answer)>,
-    searches: Vec<(Search, oneshot::Sender<Result<Vec<StoredMessage>, ArchiveError>>)>,
+    searches: Vec<(Search, FoundAnswer)>,
     subscribers: Vec<Recipient<Pruned>>,
     is_indexing: bool,
 }

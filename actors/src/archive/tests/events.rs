@@ -51,9 +51,9 @@ fn a_delivery_is_told_once_for_each_message_and_who_has_it() {
     must_append(&mut store, we.batch(entries));
     let mut deliver = |number, by| {
         let events = must_append(&mut store, receipts(&we, vec![receipt(&we, number, by)]));
-        let by = |event: &Event| match &event.kind {
-            EventKind::Delivered { id, by, .. } => (id.0[15], by.0[0]),
-            other => panic!("{other:?}"),
+        let by = |event: &Event| {
+            let EventKind::Delivered { id, by, .. } = &event.kind else { panic!("{event:?}") };
+            (id.0[15], by.0[0])
         };
         events.iter().map(by).collect::<Vec<_>>()
     };

@@ -108,7 +108,7 @@ impl Author {
         let head = Head { chain, number, clock, previous: self.previous };
         let mut rng = Rng::from_seed([7; 32]);
         let key = self.identity.signing_key();
-        let entry = Entry::write(&self.keys, &key, &mut rng, head, plain).unwrap();
+        let entry = Entry::write(&self.keys, key, &mut rng, head, plain).unwrap();
         self.previous = entry.hash;
         let Certificate { author, device, .. } = self.certificate;
         let (hash, bytes, body, own) = (entry.hash, entry.bytes, Some(body), self.is_own);

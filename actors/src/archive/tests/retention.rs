@@ -62,7 +62,7 @@ fn chains_of_one_length_are_pruned_alike() {
     let mut authors = [Author::new(1, 1), Author::new(1, 2), Author::new(1, 3)];
     let mut batch = authors[0].batch(Vec::new());
     for author in &mut authors {
-        batch.chains.push(author.certificate.clone());
+        batch.chains.push(author.certificate);
         batch.entries.extend(author.say_many(40));
     }
     must_append(&mut store, batch);
