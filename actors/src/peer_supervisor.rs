@@ -30,6 +30,7 @@ use bitchat_protocol::quic::{self, CloseCode, CloseReason, Link, LinkId};
 use bitchat_protocol::session::PeerInfo;
 use bitchat_protocol::wire::Frame;
 
+use crate::channel_book::{JudgePeer, NoteTurndown};
 use crate::contact_book::AdmitPeer;
 use crate::crypto_session::{self, CryptoSession, OwnChannels, SetChannels, SetName, SetOffices};
 use crate::directory::{Directory, DirectoryWriter, Route};
@@ -278,6 +279,10 @@ pub struct Offices {
     pub incoming: Recipient<SubscribeIncoming>,
     /// Contact book.
     pub admit: Recipient<AdmitPeer>,
+    /// Channel book.
+    pub judge: Recipient<JudgePeer>,
+    /// Channel book.
+    pub turned_down: Recipient<NoteTurndown>,
 }
 
 /// The actor.
@@ -384,6 +389,8 @@ impl PeerSupervisor {
         let own = ctx.address();
         crypto_session::Offices {
             admit: self.offices.admit.clone(),
+            judge: self.offices.judge.clone(),
+            turned_down: self.offices.turned_down.clone(),
             up: own.clone().recipient(),
             refused: own.clone().recipient(),
             shared: own.clone().recipient(),

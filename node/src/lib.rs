@@ -24,6 +24,7 @@ mod console;
 mod control;
 mod disguise;
 mod doctor;
+mod invitations;
 mod lines;
 mod queries;
 mod report;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use actix::{MailboxError, Recipient};
+use bitchat_actors::channel_book::{ListRefused, Refused};
 use bitchat_actors::clock;
 use bitchat_actors::dht::{DhtReport, ListDht};
 use bitchat_actors::mesh_manager::{ListMembers, Members};
@@ -18,14 +19,15 @@ use futures_util::future::{join_all, try_join_all};
 use serde_json::{Value, json};
 
 use crate::channels::{self, Channel};
+use crate::invitations::Invitations;
 use crate::report::{
-    ChannelReport, ClockReport, DhtNodeReport, DropReport, NatReport, PeersReport, Sighting,
-    SourceReport, StatusReport, mesh,
+    ChannelReport, ClockReport, DhtNodeReport, DropReport, NatReport, PeersReport, RefusedReport,
+    Sighting, SourceReport, StatusReport, mesh,
 };
 use crate::rpc::{self, INVALID_PARAMS, REFUSED, Refusal};
 
 /// What can be asked.
-pub(crate) const METHODS: [&str; 3] = ["status", "peers", "channels"];
+pub(crate) const METHODS: [&str; 4] = ["status", "peers", "channels", "invite"];
 
 /// What does not change as long as the node runs.
 #[derive(Debug)]
@@ -47,6 +49,8 @@ pub(crate) struct Queries {
     pub(crate) dht: Line<ListDht>,
     pub(crate) whereabouts: Recipient<FindWhereabouts>,
     pub(crate) drops: Recipient<CountDrops>,
+    pub(crate) refused: Recipient<ListRefused>,
+    pub(crate) invitations: Invitations,
 }
 
 /// The open channels, and whether the first is meant where none is named.
@@ -109,8 +113,13 @@ impl Queries {
             "status" => Some(self.status(params, channels).await.and_then(|it| to_json(&it))),
             "peers" => Some(self.peers(params, channels).await.and_then(|it| to_json(&it))),
             "channels" => Some(Ok(self.channels(channels))),
+            "invite" => Some(self.invite(params, channels).await),
             _ => None,
         }
+    }
+
+    async fn invite(&self, params: &Value, channels: &Channels) -> Result<Value, Refusal> {
+        self.invitations.invite(channels.of(params)?.id, params).await
     }
 
     fn channels(&self, channels: &Channels) -> Value {
@@ -143,10 +152,13 @@ impl Queries {
             sources.into_iter().collect::<Result<Vec<_>, _>>().map_err(restarting)?.concat();
         let members = meant.iter().map(|it| self.members.send(ListMembers { channel: it.id }));
         let members = try_join_all(members).await.map_err(restarting)?;
+        let refused = self.refused.send(ListRefused).await.map_err(restarting)?;
         let now = clock::now();
         let channels = meant.into_iter().zip(&members);
         Ok(StatusReport {
-            channels: channels.map(|(it, members)| channel(it, members, &sources, now)).collect(),
+            channels: channels
+                .map(|(it, members)| channel(it, members, &sources, &refused, now))
+                .collect(),
             dht: dht.nodes.iter().map(|node| DhtNodeReport::new(node, now)).collect(),
             dropped: dropped(&drops, &dht),
             ..self.node(&whereabouts, now)
@@ -181,7 +193,7 @@ impl Queries {
 }
 
 fn restarting(_: MailboxError) -> Refusal {
-    (REFUSED, "the node is starting a part of itself again; ask once more".into())
+    (REFUSED, rpc::RESTARTING.into())
 }
 
 fn to_json(report: &impl serde::Serialize) -> Result<Value, Refusal> {
@@ -196,6 +208,7 @@ fn channel(
     channel: &Channel,
     members: &Members,
     sources: &[SourceStatus],
+    refused: &[Refused],
     now: Instant,
 ) -> ChannelReport {
     let own = || sources.iter().filter(|source| source.channel == channel.id);
@@ -212,6 +225,15 @@ fn channel(
         mesh: mesh(members.mesh).into(),
         linked: readers().filter(|member| member.linked).count(),
         members: readers().count(),
+        refused: refused
+            .iter()
+            .filter(|refused| refused.channel == channel.id)
+            .map(|refused| RefusedReport {
+                by: refused.by.to_string(),
+                text: refused.text.clone(),
+                ms_ago: since(refused.at, now),
+            })
+            .collect(),
         seeders: members.members.len() - readers().count(),
         sources: sources.into_iter().map(|it| SourceReport::new(it.clone(), now)).collect(),
     }

@@ -11,6 +11,8 @@ pub(crate) const NO_SUCH_METHOD: i64 = -32601;
 pub(crate) const INVALID_PARAMS: i64 = -32602;
 /// The request is right and cannot be done now.
 pub(crate) const REFUSED: i64 = -32000;
+/// Why nothing was done while a part of the node is started again.
+pub(crate) const RESTARTING: &str = "the node is starting a part of itself again; ask once more";
 
 /// Why a request is not done: a code and words.
 pub(crate) type Refusal = (i64, String);

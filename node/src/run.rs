@@ -20,6 +20,7 @@ use crate::console::{self, Console, Ending, Front};
 use crate::control::{Control, Desk, Place};
 use crate::disguise;
 use crate::exit::{Exit, Failure};
+use crate::invitations::Invitations;
 use crate::output::talk;
 use crate::queries::{About, Queries};
 use crate::settings::{Cipher, Settings};
@@ -132,6 +133,11 @@ fn queries(about: &Arc<About>, slots: &root::Offices) -> Result<Queries, String>
         dht: slots.dht.line(),
         whereabouts: slots.udp_port.need()?,
         drops: slots.udp_port.need()?,
+        refused: slots.channel_book.need()?,
+        invitations: Invitations {
+            invite: slots.channel_book.need()?,
+            contacts: slots.contact_book.need()?,
+        },
     })
 }
 

@@ -28,7 +28,7 @@ use bitchat_protocol::id::{ChannelId, MessageId, PeerId};
 use bitchat_protocol::wire;
 use bytes::Bytes;
 
-use crate::channel_book::{self, ChannelEvent};
+use crate::channel_book::{self, ChannelEvent, refusal_words};
 use crate::directory::Directory;
 use crate::driver::{Drive, Driver};
 use crate::mesh_manager::{MemberNews, SubscribeMembers};
@@ -357,6 +357,10 @@ impl Handler<ChannelEvent> for ChatDesk {
                 self.open.insert(channel.keys.id(), channel.keys.is_member());
             }
             ChannelEvent::Changed(_) => {}
+            ChannelEvent::NotLetIn { label, by, text, .. } => {
+                let text = refusal_words(&label, &by, &text);
+                self.listeners.tell(Notice::Warning { text, code: None });
+            }
             ChannelEvent::Closed(id) => {
                 self.open.remove(&id);
                 self.take(Input::ChannelClosed(id), ctx);

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Computes frames.json from the text of 05-session.md, 06-mesh.md and 07-chat.md alone.
+"""Computes frames.json from the text of 05-session.md, 06-mesh.md, 07-chat.md and 11-admission.md alone.
 
 Needs nothing but Python's standard library. Usage: python3 frames.py > frames.json
 """
@@ -78,6 +78,9 @@ FRAMES = [
     ("renew offer", 7, {"number": 1, "dh": run(10, 32), "kem": run(11, 1184)}),
     ("renew answer", 8, {"number": 1, "dh": run(12, 32), "kem": run(13, 1088), "generation": 4}),
     ("renew confirm", 9, {"number": 1}),
+    ("tickets", 20, {"channel": RED, "tickets": [run(14, 170)]}),
+    ("refused", 21, {"channel": RED, "code": 3, "text": "ask alice"}),
+    ("let in", 22, {"channel": RED}),
 ]
 
 print(json.dumps({

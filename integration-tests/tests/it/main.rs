@@ -3,6 +3,7 @@
 mod alone;
 mod bad_input;
 mod clock;
+mod closed;
 mod dht;
 mod dht_answers;
 mod disk;

@@ -6,14 +6,15 @@ use std::path::{Path, PathBuf};
 
 use actix::{Actor as _, Addr};
 use bitchat_actors::channel_book::{
-    ChannelBook, ChannelError, ExportChannel, FindChannel, JoinChannel, LeaveChannel, ListChannels,
-    ListInfohashes, Pairs, Summary,
+    ChannelBook, ChannelError, ExportChannel, FindChannel, HasTickets, InvitePeer, JoinChannel,
+    KeepTickets, LeaveChannel, ListChannels, ListInfohashes, People, Summary,
 };
-use bitchat_actors::contact_book::ContactBook;
-use bitchat_actors::root::MeetingPlaces;
+use bitchat_actors::contact_book::{ContactBook, FindContact};
 use bitchat_actors::vault::Profile;
 use bitchat_actors::{clock, entropy};
-use bitchat_protocol::channel::{ChatFile, NodeAddress, OpenName, Rotation};
+use bitchat_protocol::channel::{
+    Charter, ChatFile, Invitation, Kind, NodeAddress, OpenName, Policy, Rotation,
+};
 use bitchat_protocol::crypto::Rng;
 use bitchat_protocol::id::InfoHash;
 use bitchat_protocol::identity::DisplayName;
@@ -23,11 +24,13 @@ use clap::Subcommand;
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::{Context, ask};
+use super::{Context, ask, status};
 use crate::exit::{Exit, Failure};
+use crate::invitations;
 use crate::output::talk;
 use crate::profile;
 use crate::run;
+use crate::settings::Span;
 
 /// `bitchat channel ...`
 #[derive(Debug, Subcommand)]
@@ -45,9 +48,25 @@ pub enum ChannelCommand {
         /// Keep one infohash for ever instead of a new one every day
         #[arg(long)]
         fixed: bool,
+        /// Let in only whom you, or who you let, invite; with --contacts, whom each member knows
+        #[arg(long)]
+        closed: bool,
+        /// Of a closed channel: let in everybody's own contacts, without tickets
+        #[arg(long, requires = "closed")]
+        contacts: bool,
         /// Where to write the file [default: NAME.chat]
         #[arg(short, long, value_name = "FILE")]
         output: Option<PathBuf>,
+    },
+    /// Issue a ticket for a closed channel, and print the line that lets that one person in
+    Invite {
+        /// Its name or the beginning of its id
+        channel: String,
+        /// Whom: a contact's name, or a whole id
+        contact: String,
+        /// As what, and for how long
+        #[command(flatten)]
+        terms: Terms,
     },
     /// Join a channel by its .chat file, link or #name
     Join {
@@ -79,8 +98,55 @@ pub enum ChannelCommand {
     },
 }
 
+/// What a ticket says.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Terms {
+    /// Let them invite others
+    #[arg(long, conflicts_with = "seeder")]
+    may_invite: bool,
+    /// As a blind seeder, who cannot read
+    #[arg(long)]
+    seeder: bool,
+    /// For how long, such as 24h; else for ever
+    #[arg(long, value_name = "DURATION")]
+    expires: Option<Span>,
+}
+
+/// Asks the running node of the profile, which has its keys in hand; without one, issues it here.
+fn invite(channel: &str, contact: &str, terms: &Terms, context: &Context) -> Result<(), Failure> {
+    let params = json!({
+        "channel": channel, "contact": contact, "may_invite": terms.may_invite,
+        "seeder": terms.seeder, "expires_s": terms.expires.map(|span| span.0.as_secs()),
+    });
+    if let Some(result) = status::ask_if_running(context, "invite", &params)? {
+        let link = result["link"].as_str().unwrap_or_default();
+        return context.output.data(link, &result);
+    }
+    let profile = profile::open(&context.global)?;
+    actix_rt::System::new().block_on(async {
+        let book = book(&profile, context)?;
+        let contacts = ContactBook::open(&profile)?.start();
+        let id = find(&book, channel).await?.id;
+        let peer = match contact.parse() {
+            Ok(peer) => peer,
+            Err(_) => {
+                let found = contacts.send(FindContact { text: contact.to_owned() });
+                ask(found).await?.map_err(|error| Failure::failed(error.to_string()))?.peer
+            }
+        };
+        let right = invitations::right(terms.may_invite, terms.seeder);
+        let lifetime = terms.expires.map(|span| span.0);
+        let invitation = ask(book.send(InvitePeer { id, peer, right, lifetime })).await?;
+        let link = invitation.map_err(refused)?.to_link();
+        context.output.data(&*link, &json!({"link": *link, "peer": peer.to_string()}))
+    })
+}
+
 /// Does it.
 pub(super) fn run(command: &ChannelCommand, context: &Context) -> Result<(), Failure> {
+    if let ChannelCommand::Invite { channel, contact, terms } = command {
+        return invite(channel, contact, terms, context);
+    }
     let profile = profile::open(&context.global)?;
     actix_rt::System::new().block_on(async {
         let book = book(&profile, context)?;
@@ -90,13 +156,13 @@ pub(super) fn run(command: &ChannelCommand, context: &Context) -> Result<(), Fai
 
 /// The channels of the profile, those with contacts as well.
 pub(super) fn book(profile: &Profile, context: &Context) -> Result<Addr<ChannelBook>, Failure> {
-    let mut book = ChannelBook::open(profile)?;
-    if let Some(MeetingPlaces { tiers, nodes }) = run::meeting_places(&context.loaded.settings) {
-        let contacts = ContactBook::open(profile)?.start();
-        let changes = contacts.clone().recipient();
-        book = book.with_pairs(Pairs { contacts: contacts.recipient(), changes, tiers, nodes });
-    }
-    Ok(book.start())
+    let contacts = ContactBook::open(profile)?.start();
+    let people = People {
+        contacts: contacts.clone().recipient(),
+        changes: contacts.recipient(),
+        places: run::meeting_places(&context.loaded.settings),
+    };
+    Ok(ChannelBook::open(profile)?.with_people(people).start())
 }
 
 async fn with_book(
@@ -106,12 +172,17 @@ async fn with_book(
     book: &Addr<ChannelBook>,
 ) -> Result<(), Failure> {
     match command {
-        ChannelCommand::New { name, tracker, node, fixed, output } => {
+        ChannelCommand::New { name, tracker, node, fixed, closed, contacts, output } => {
             let rotation = if *fixed { Rotation::Fixed } else { Rotation::Daily };
-            let file = make(name, tracker, node, rotation, profile, context)?;
+            let mut file = make(name, tracker, node, rotation, profile, context)?;
+            if *closed {
+                let policy = if *contacts { Policy::Contacts } else { Policy::Tickets };
+                file = ChatFile::new_closed(file, Kind::Closed, profile.peer_id(), policy)
+                    .map_err(|error| Failure::usage(error.to_string()))?;
+            }
             let path = output.clone().unwrap_or_else(|| default_path(&file));
             write_new(&path, &file)?;
-            let summary = match join(book, file.clone()).await {
+            let summary = match join(book, bare(file.clone())).await {
                 Ok(summary) => summary,
                 Err(failure) => {
                     // Nobody is in it, so its file leads nowhere.
@@ -119,10 +190,21 @@ async fn with_book(
                     return Err(failure);
                 }
             };
-            talk(format_args!(
-                "wrote {}: whoever has this file is in the channel, so pass it on with care",
-                path.display(),
-            ));
+            let path_shown = path.display();
+            match file.charter().map(|charter| charter.policy) {
+                None => talk(format_args!(
+                    "wrote {path_shown}: whoever has this file is in the channel, so pass it on with \
+                     care",
+                )),
+                Some(Policy::Tickets) => talk(format_args!(
+                    "wrote {path_shown}: who has this file needs a ticket as well; bitchat channel \
+                     invite NAME CONTACT gives one person both",
+                )),
+                Some(Policy::Contacts) => talk(format_args!(
+                    "wrote {path_shown}: who has this file is let in by those members who have \
+                     them in their contact book",
+                )),
+            }
             let link = file.to_link();
             let json = json!({
                 "id": summary.id.to_string(), "name": file.name().as_str(), "link": *link,
@@ -130,9 +212,10 @@ async fn with_book(
             });
             context.output.data(&*link, &json)
         }
+        ChannelCommand::Invite { .. } => Ok(()),
         ChannelCommand::Join { channel } => {
-            let file = read(channel, context)?;
-            show(&join(book, file).await?, None, context)
+            let invitation = read(channel, context)?;
+            show(&join(book, invitation).await?, None, context)
         }
         ChannelCommand::List => {
             for summary in ask(book.send(ListChannels)).await? {
@@ -203,19 +286,24 @@ fn make(
 }
 
 /// Reads a channel from a file, a link or a `#name`.
-pub(super) fn read(text: &str, context: &Context) -> Result<ChatFile, Failure> {
+pub(super) fn read(text: &str, context: &Context) -> Result<Invitation, Failure> {
     if text.starts_with("bitchat:") {
         let refused = |error| Failure::failed(format!("not a channel's link: {error}"));
-        return ChatFile::from_link(text).map_err(refused);
+        return Invitation::from_link(text).map_err(refused);
     }
     if text.starts_with('#') {
         let name: OpenName = text.parse().map_err(|error| Failure::usage(format!("{error}")))?;
         let trackers = &context.loaded.settings.trackers.default;
         let tiers = trackers.iter().map(|tracker| vec![tracker.clone()]).collect();
         return ChatFile::from_open_name(&name, "", tiers, Vec::new())
+            .map(bare)
             .map_err(|error| Failure::usage(error.to_string()));
     }
-    read_file(Path::new(text))
+    read_file(Path::new(text)).map(bare)
+}
+
+const fn bare(file: ChatFile) -> Invitation {
+    Invitation { file, tickets: Vec::new() }
 }
 
 fn read_file(path: &Path) -> Result<ChatFile, Failure> {
@@ -289,8 +377,28 @@ fn infohashes(file: &ChatFile) -> Vec<String> {
     epochs.into_iter().map(|epoch| file.keys().infohash(epoch).to_string()).collect()
 }
 
-pub(super) async fn join(book: &Addr<ChannelBook>, file: ChatFile) -> Result<Summary, Failure> {
-    ask(book.send(JoinChannel { file })).await?.map_err(refused)
+/// Joins a channel, with the tickets that let us in where it is closed.
+pub(super) async fn join(
+    book: &Addr<ChannelBook>,
+    invitation: Invitation,
+) -> Result<Summary, Failure> {
+    let Invitation { file, tickets } = invitation;
+    let charter = file.charter();
+    let summary = ask(book.send(JoinChannel { file })).await?.map_err(refused)?;
+    let id = summary.id;
+    if !tickets.is_empty() {
+        ask(book.send(KeepTickets { id, tickets })).await?.map_err(refused)?;
+    } else if let Some(Charter { founder, policy: Policy::Tickets, .. }) = charter {
+        // What lets us in may have been kept earlier; a founder needs nothing.
+        if !ask(book.send(HasTickets { id })).await? {
+            talk(format_args!(
+                "{} is invite-only, and you have no ticket yet: ask its founder {} for one",
+                escape_for_terminal(summary.name.as_str()),
+                founder.short(),
+            ));
+        }
+    }
+    Ok(summary)
 }
 
 pub(super) async fn find(book: &Addr<ChannelBook>, text: &str) -> Result<Summary, Failure> {
@@ -302,7 +410,11 @@ fn refused(error: ChannelError) -> Failure {
         ChannelError::Full => Exit::Limit,
         ChannelError::NotFound(_)
         | ChannelError::Ambiguous { .. }
-        | ChannelError::Unsupported(_)
+        | ChannelError::NotClosed(_)
+        | ChannelError::Ticket { .. }
+        | ChannelError::InNeedOfNone(_)
+        | ChannelError::MayNotInvite(_)
+        | ChannelError::ChainTooLong(_)
         | ChannelError::IsPair(_)
         | ChannelError::Pair(_)
         | ChannelError::NotSaved(_) => Exit::Failed,
@@ -323,11 +435,16 @@ fn show(
         (None, false) => "seeder",
     };
     let rotation = summary.rotation.as_str();
+    let kind = summary.kind.as_str();
     let mut text = format!("{name:<24} {role} {rotation:<6} {}", summary.id.short());
+    if summary.policy.is_some() {
+        text += &format!(" {kind}");
+    }
     let mut json = json!({
         "id": summary.id.to_string(), "name": summary.name.as_str(), "role": role,
         "rotation": rotation, "trackers": summary.trackers,
         "founder": summary.founder.map(|founder| founder.to_string()),
+        "kind": kind, "admission": summary.policy.map(Policy::as_str),
         "pair": summary.pair.map(|peer| peer.to_string()),
     });
     if let Some((hashes, file)) = more {

@@ -6,6 +6,7 @@ use actix::Actor as _;
 use bitchat_actors::channel_book::{ChannelBook, ListChannels, Summary};
 use bitchat_actors::root::Open;
 use bitchat_actors::vault::Profile;
+use bitchat_protocol::channel::Invitation;
 use clap::Args;
 
 use super::{Context, ask, channel};
@@ -98,7 +99,11 @@ fn choose_seeded(
         let mut chosen = Vec::new();
         for text in named {
             let summary = if is_new(text) {
-                channel::join(&book, channel::read(text, context)?.seed_only()).await?
+                {
+                let invitation = channel::read(text, context)?;
+                let file = invitation.file.seed_only();
+                channel::join(&book, Invitation { file, ..invitation }).await?
+            }
             } else {
                 channel::find(&book, text).await?
             };

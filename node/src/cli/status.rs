@@ -52,6 +52,21 @@ fn open_channels(context: &Context) -> Result<Vec<(String, String)>, Failure> {
     Ok(channels.iter().filter_map(one).collect())
 }
 
+/// Asks the running node of the profile; `None`: there is none.
+pub(super) fn ask_if_running(
+    context: &Context,
+    method: &str,
+    params: &Value,
+) -> Result<Option<Value>, Failure> {
+    let data_dir = profile::data_dir(&context.global)?;
+    match control::ask(&data_dir.join(&context.global.profile), method, params) {
+        Asked::Answered(result) => Ok(Some(result)),
+        Asked::Refused(text) => Err(Failure::failed(escape_for_terminal(&text))),
+        Asked::Nobody => Ok(None),
+        Asked::Failed(text) => Err(Failure::failed(format!("the node cannot be asked: {text}"))),
+    }
+}
+
 fn ask(context: &Context, method: &str, params: &Value) -> Result<Value, Failure> {
     let name = &context.global.profile;
     let data_dir = profile::data_dir(&context.global)?;

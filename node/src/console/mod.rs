@@ -280,6 +280,8 @@ impl Handler<ChannelEvent> for Console {
                     None => {}
                 }
             }
+            // The chat desk says it.
+            ChannelEvent::NotLetIn { .. } => {}
             ChannelEvent::Closed(id) => {
                 let Some(at) = at(id) else { return };
                 let gone = self.config.channels.remove(at);

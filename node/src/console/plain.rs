@@ -48,6 +48,7 @@ impl Console {
                 Ok(at) => self.present = at,
                 Err(error) => self.refuse(&error),
             },
+            Typed::Invite(who) => self.invite(who, ctx),
             Typed::Peers => self.list_peers(ctx),
             Typed::Help => self.front.answer(help()),
             Typed::Quit => self.quit(ctx),
@@ -70,6 +71,20 @@ impl Console {
             self.ending.note_refused(refused.exit);
             self.front.talk(&format!("not sent: {}", refused.text));
         }
+    }
+
+    fn invite(&mut self, who: String, ctx: &mut Context<Self>) {
+        let Some(channel) = self.present() else { return self.refuse("no channel is open") };
+        let (id, invitations) = (channel.id, self.offices.queries.invitations.clone());
+        let params = serde_json::json!({ "contact": who });
+        let issued = async move { invitations.invite(id, &params).await };
+        self.when(issued, ctx, |console, issued, _| match issued {
+            Ok(issued) => {
+                let link = issued["link"].as_str().unwrap_or_default();
+                console.front.answer(format!("* give them this line, and nobody else: {link}"));
+            }
+            Err((_, text)) => console.refuse(&text),
+        });
     }
 
     fn list_peers(&mut self, ctx: &mut Context<Self>) {

@@ -304,6 +304,11 @@ fn queries(neighbour: &actix::Addr<Neighbour>) -> Queries {
         dht: bitchat_actors::supervision::Line::to_nobody(),
         whereabouts: neighbour.clone().recipient(),
         drops: neighbour.clone().recipient(),
+        refused: neighbour.clone().recipient(),
+        invitations: crate::invitations::Invitations {
+            invite: neighbour.clone().recipient(),
+            contacts: neighbour.clone().recipient(),
+        },
     }
 }
 
@@ -728,5 +733,30 @@ async fn standing(
             Some(addr) if addr.connected() && before != Some(&addr) => return addr,
             _ => tokio::task::yield_now().await,
         }
+    }
+}
+
+impl Handler<bitchat_actors::channel_book::ListRefused> for Neighbour {
+    type Result = Vec<bitchat_actors::channel_book::Refused>;
+
+    fn handle(
+        &mut self,
+        _: bitchat_actors::channel_book::ListRefused,
+        _: &mut Self::Context,
+    ) -> Self::Result {
+        Vec::new()
+    }
+}
+
+impl Handler<bitchat_actors::channel_book::InvitePeer> for Neighbour {
+    type Result = actix::MessageResult<bitchat_actors::channel_book::InvitePeer>;
+
+    fn handle(
+        &mut self,
+        _: bitchat_actors::channel_book::InvitePeer,
+        _: &mut Self::Context,
+    ) -> Self::Result {
+        let error = bitchat_actors::channel_book::ChannelError::NotClosed("team".into());
+        actix::MessageResult(Err(error))
     }
 }

@@ -131,6 +131,7 @@ fn opened(name: &str, seed: u8) -> Arc<OpenedChannel> {
         nodes: Vec::new(),
         kind: bitchat_protocol::channel::Kind::Open,
         only: None,
+        door: None,
         name: name.into(),
         keys: ChannelKeys::member(secret),
         trackers: Vec::new(),
@@ -156,6 +157,11 @@ fn desk(is_mute: bool) -> Desk {
         dht: Line::to(node.clone().recipient()),
         whereabouts: node.clone().recipient(),
         drops: node.clone().recipient(),
+        refused: node.clone().recipient(),
+        invitations: crate::invitations::Invitations {
+            invite: node.clone().recipient(),
+            contacts: node.clone().recipient(),
+        },
     };
     Desk { queries, open: node.recipient() }
 }
@@ -424,4 +430,42 @@ async fn what_is_no_socket_is_left_alone_and_a_long_path_is_told() {
     let error = Socket::bind(&Place::choose(&long, None)).unwrap_err();
     assert!(error.contains("longer than the system allows"), "{error}");
     assert!(error.contains("XDG_RUNTIME_DIR") && error.contains("--data-dir"), "{error}");
+}
+
+impl Handler<bitchat_actors::channel_book::ListRefused> for Neighbour {
+    type Result = Vec<bitchat_actors::channel_book::Refused>;
+
+    fn handle(
+        &mut self,
+        _: bitchat_actors::channel_book::ListRefused,
+        _: &mut Self::Context,
+    ) -> Self::Result {
+        Vec::new()
+    }
+}
+
+impl Handler<bitchat_actors::channel_book::InvitePeer> for Neighbour {
+    type Result = MessageResult<bitchat_actors::channel_book::InvitePeer>;
+
+    fn handle(
+        &mut self,
+        _: bitchat_actors::channel_book::InvitePeer,
+        _: &mut Self::Context,
+    ) -> Self::Result {
+        let error = bitchat_actors::channel_book::ChannelError::NotClosed("team".into());
+        MessageResult(Err(error))
+    }
+}
+
+impl Handler<bitchat_actors::contact_book::FindContact> for Neighbour {
+    type Result =
+        Result<bitchat_protocol::contact::Contact, bitchat_protocol::contact::ContactError>;
+
+    fn handle(
+        &mut self,
+        find: bitchat_actors::contact_book::FindContact,
+        _: &mut Self::Context,
+    ) -> Self::Result {
+        Err(bitchat_protocol::contact::ContactError::NotFound(find.text))
+    }
 }

@@ -13,6 +13,7 @@ mod words;
 pub(crate) use dht::DhtNodeReport;
 pub(crate) use peers::PeersReport;
 pub(crate) use source::SourceReport;
+pub(crate) use status::RefusedReport;
 pub(crate) use status::nat_words;
 pub(crate) use status::{
     ChannelReport, ClockReport, DropReport, NatReport, Sighting, StatusReport,

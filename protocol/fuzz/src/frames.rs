@@ -1,16 +1,17 @@
 //! Frames to begin with, and what every frame that was read must keep to.
 
+use bitchat_protocol::channel::TICKET_BYTES;
 use bitchat_protocol::crypto::dh::KeyPair;
 use bitchat_protocol::crypto::kem::{KEM_CIPHERTEXT_BYTES, KEM_PUBLIC_BYTES, KemKeyPair};
 use bitchat_protocol::crypto::{Rng, Secret};
 use bitchat_protocol::id::{ChannelId, MessageId, PeerId};
 use bitchat_protocol::limits::{
-    PROOFS_MAX, MESSAGE_BYTES_MAX, NAME_BYTES_MAX, PEER_ADDRESSES_MAX,
-    PEER_RECORDS_PER_FRAME_MAX, RECEIPTS_PER_FRAME_MAX,
+    MESSAGE_BYTES_MAX, NAME_BYTES_MAX, PEER_ADDRESSES_MAX, PEER_RECORDS_PER_FRAME_MAX, PROOFS_MAX,
+    RECEIPTS_PER_FRAME_MAX, REFUSAL_BYTES_MAX, TICKETS_MAX,
 };
 use bitchat_protocol::wire::{
-    ChannelProof, Delivered, Frame, Hello, PeerRecord, Peers, Rename, RenewAnswer, RenewConfirm,
-    RenewOffer, Say, SharedChannels, WireAddress,
+    ChannelProof, Delivered, Frame, Hello, LetIn, PeerRecord, Peers, Rename, RenewAnswer, RenewConfirm,
+    Refused, RenewOffer, Say, SharedChannels, TicketBytes, Tickets, WireAddress,
 };
 
 /// One frame of each kind, all about `channel`.
@@ -50,6 +51,9 @@ pub fn genuine(channel: ChannelId) -> Vec<Frame> {
             generation: 4,
         }),
         Frame::RenewConfirm(RenewConfirm { number: 1 }),
+        Frame::Tickets(Tickets { channel, tickets: vec![TicketBytes([1; TICKET_BYTES]); 2] }),
+        Frame::Refused(Refused { channel, code: 1, text: "ask".to_owned() }),
+        Frame::LetIn(LetIn { channel }),
     ]
 }
 
@@ -72,6 +76,8 @@ pub fn check_bounds(frame: &Frame) {
         Frame::Delivered(delivered) => assert!(delivered.ids.len() <= RECEIPTS_PER_FRAME_MAX),
         Frame::RenewOffer(offer) => assert_eq!(offer.kem.len(), KEM_PUBLIC_BYTES),
         Frame::RenewAnswer(answer) => assert_eq!(answer.kem.len(), KEM_CIPHERTEXT_BYTES),
-        Frame::RenewConfirm(_) => {}
+        Frame::RenewConfirm(_) | Frame::LetIn(_) => {}
+        Frame::Tickets(shown) => assert!(shown.tickets.len() <= TICKETS_MAX),
+        Frame::Refused(refused) => assert!(refused.text.len() <= REFUSAL_BYTES_MAX),
     }
 }

@@ -68,7 +68,11 @@ impl Talker {
                     self.session.handle_input(now, Input::Entropy(Secret::new([7; 32])));
                 }
                 Output::ForceKeyUpdate => side.link().force_key_update(),
-                Output::Deliver(_) | Output::SharedChanged(_) | Output::Renamed(_) => {}
+                Output::Deliver(_)
+                | Output::SharedChanged(_)
+                | Output::AskAdmission { .. }
+                | Output::TurnedDown { .. }
+                | Output::Renamed(_) => {}
                 Output::Close(why) => panic!("closed: {why}"),
             }
         }
@@ -131,7 +135,8 @@ fn an_hour_of_renewals_on_a_lossy_path_loses_no_message() {
     let lossy = |network: &mut Network| (network.lost, network.reordered) = (10, 10);
     let [a, b] = hour_of_talk(2, lossy, Duration::from_secs(300));
     assert!(a.len() >= 9, "{} renewals", a.len());
-    assert_eq!(a, b);
+    // The listener mixes first, and the answer to the last offer may be under way at the end.
+    assert!(b.starts_with(&a) && b.len() <= a.len() + 1, "{a:?}, {b:?}");
 }
 
 #[test]

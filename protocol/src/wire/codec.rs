@@ -7,6 +7,8 @@
 //! kind   1 Hello           4 Peers      7 RenewOffer
 //!        2 SharedChannels  5 Say        8 RenewAnswer
 //!        3 Rename          6 Delivered  9 RenewConfirm
+//!
+//!       20 Tickets        21 Refused       22 LetIn
 //! ```
 //!
 //! A field that is missing, doubled, of the wrong type or out of bounds makes the whole frame
@@ -19,7 +21,9 @@ use serde::de::DeserializeOwned;
 
 use super::Frame;
 use crate::crypto::kem::{KEM_CIPHERTEXT_BYTES, KEM_PUBLIC_BYTES};
-use crate::limits::{FRAME_BYTES_MAX, FRAME_DEPTH_MAX, MESSAGE_BYTES_MAX, NAME_BYTES_MAX};
+use crate::limits::{
+    FRAME_BYTES_MAX, FRAME_DEPTH_MAX, MESSAGE_BYTES_MAX, NAME_BYTES_MAX, REFUSAL_BYTES_MAX,
+};
 
 const HELLO: u8 = 1;
 const SHARED_CHANNELS: u8 = 2;
@@ -30,6 +34,9 @@ const DELIVERED: u8 = 6;
 const RENEW_OFFER: u8 = 7;
 const RENEW_ANSWER: u8 = 8;
 const RENEW_CONFIRM: u8 = 9;
+const TICKETS: u8 = 20;
+const REFUSED: u8 = 21;
+const LET_IN: u8 = 22;
 
 /// Why a body is not a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -64,6 +71,9 @@ pub fn encode(frame: &Frame) -> Vec<u8> {
         Frame::RenewOffer(offer) => body(RENEW_OFFER, offer),
         Frame::RenewAnswer(answer) => body(RENEW_ANSWER, answer),
         Frame::RenewConfirm(confirm) => body(RENEW_CONFIRM, confirm),
+        Frame::Tickets(tickets) => body(TICKETS, tickets),
+        Frame::Refused(refused) => body(REFUSED, refused),
+        Frame::LetIn(let_in) => body(LET_IN, let_in),
     }
 }
 
@@ -94,6 +104,9 @@ pub fn decode(body: &[u8]) -> Result<Option<Frame>, DecodeError> {
         RENEW_OFFER => fields(rest).map(Frame::RenewOffer),
         RENEW_ANSWER => fields(rest).map(Frame::RenewAnswer),
         RENEW_CONFIRM => fields(rest).map(Frame::RenewConfirm),
+        TICKETS => fields(rest).map(Frame::Tickets),
+        REFUSED => fields(rest).map(Frame::Refused),
+        LET_IN => fields(rest).map(Frame::LetIn),
         _ => return Ok(None),
     };
     frame.filter(in_bounds).map(Some).ok_or(DecodeError::Malformed { kind })
@@ -117,7 +130,10 @@ fn in_bounds(frame: &Frame) -> bool {
         Frame::Say(say) => (1..=MESSAGE_BYTES_MAX).contains(&say.text.len()),
         Frame::RenewOffer(offer) => offer.kem.len() == KEM_PUBLIC_BYTES,
         Frame::RenewAnswer(answer) => answer.kem.len() == KEM_CIPHERTEXT_BYTES,
+        Frame::Refused(refused) => refused.text.len() <= REFUSAL_BYTES_MAX,
         Frame::SharedChannels(_)
+        | Frame::Tickets(_)
+        | Frame::LetIn(_)
         | Frame::Peers(_)
         | Frame::Delivered(_)
         | Frame::RenewConfirm(_) => true,

@@ -9,6 +9,7 @@
 //! does not decode closes the link: it cannot come from an honest peer, as the link is
 //! authenticated.
 
+mod admission;
 mod bounded;
 mod chat;
 mod codec;
@@ -16,6 +17,7 @@ mod hello;
 mod peers;
 mod renewal;
 
+pub use admission::{LetIn, Refused, TicketBytes, Tickets};
 pub use chat::{Delivered, Say};
 pub use codec::{DecodeError, decode, encode};
 pub use hello::{ChannelProof, Hello, Rename, SharedChannels};
@@ -43,4 +45,10 @@ pub enum Frame {
     RenewAnswer(RenewAnswer),
     /// The renewal's secret is in place on the offering side.
     RenewConfirm(RenewConfirm),
+    /// What lets the sender into a closed channel.
+    Tickets(Tickets),
+    /// The receiver is not let into a closed channel.
+    Refused(Refused),
+    /// The receiver is let into a closed channel.
+    LetIn(LetIn),
 }

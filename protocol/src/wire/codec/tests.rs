@@ -4,13 +4,13 @@ use data_encoding::HEXLOWER;
 use proptest::prelude::*;
 
 use super::super::{
-    ChannelProof, Delivered, Hello, PeerRecord, Peers, Rename, RenewAnswer, RenewConfirm,
-    RenewOffer, Say, SharedChannels, WireAddress,
+    ChannelProof, Delivered, Hello, LetIn, PeerRecord, Peers, Refused, Rename, RenewAnswer,
+    RenewConfirm, RenewOffer, Say, SharedChannels, TicketBytes, Tickets, WireAddress,
 };
 use super::*;
 use crate::id::{ChannelId, MessageId, PeerId};
 use crate::limits::{
-    PEER_ADDRESSES_MAX, PEER_RECORDS_PER_FRAME_MAX, PROOFS_MAX, RECEIPTS_PER_FRAME_MAX,
+    PEER_ADDRESSES_MAX, PEER_RECORDS_PER_FRAME_MAX, PROOFS_MAX, RECEIPTS_PER_FRAME_MAX, TICKETS_MAX,
 };
 
 const VECTORS: &str = include_str!("../../../../docs/spec/vectors/frames.json");
@@ -57,6 +57,15 @@ fn answer() -> RenewAnswer {
     RenewAnswer { number: 1, dh: [12; 32], kem: vec![13; KEM_CIPHERTEXT_BYTES], generation: 4 }
 }
 
+fn tickets(count: usize) -> Tickets {
+    let tickets = vec![TicketBytes([14; crate::channel::TICKET_BYTES]); count];
+    Tickets { channel: ChannelId([5; 32]), tickets }
+}
+
+fn refused(text: String) -> Refused {
+    Refused { channel: ChannelId([5; 32]), code: 3, text }
+}
+
 fn quiet_hello() -> Hello {
     let (name, incarnation) = (String::new(), [0xff; 8]);
     let capabilities = u64::MAX;
@@ -79,6 +88,9 @@ fn examples() -> Vec<Frame> {
         Frame::RenewOffer(offer()),
         Frame::RenewAnswer(answer()),
         Frame::RenewConfirm(RenewConfirm { number: 1 }),
+        Frame::Tickets(tickets(1)),
+        Frame::Refused(refused("ask alice".into())),
+        Frame::LetIn(LetIn { channel: ChannelId([5; 32]) }),
     ]
 }
 
@@ -105,6 +117,16 @@ fn every_frame_is_written_and_read_as_in_the_vectors() {
         let body = HEXLOWER.decode(hex.as_bytes()).unwrap();
         assert_eq!(decode(&body), Ok(Some(frame)), "{}", vector["name"]);
     }
+}
+
+#[test]
+fn tickets_and_words_of_refusal_are_bounded() {
+    for count in [0, TICKETS_MAX] {
+        check_read(&Frame::Tickets(tickets(count)));
+    }
+    check_refused(&Frame::Tickets(tickets(TICKETS_MAX + 1)));
+    check_read(&Frame::Refused(refused("x".repeat(REFUSAL_BYTES_MAX))));
+    check_refused(&Frame::Refused(refused("x".repeat(REFUSAL_BYTES_MAX + 1))));
 }
 
 #[test]
