@@ -195,6 +195,7 @@ fn queries(about: &Arc<About>, slots: &root::Offices) -> Result<Queries, String>
         lan: slots.lan_discovery.line(),
         whereabouts: slots.udp_port.need()?,
         drops: slots.udp_port.need()?,
+        refused: slots.channel_book.need()?,
     })
 }
 

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::scene::{MESH_WITHIN, PROGRAM, SOON, Scene, is, must_talk};
 
 /// Ends the process when dropped.
-struct Running(Child);
+pub(crate) struct Running(Child);
 
 impl Running {
     /// Has it leave politely.
@@ -28,7 +28,7 @@ impl Drop for Running {
     }
 }
 
-fn seed(home: &Home, file: &str) -> Running {
+pub(crate) fn seed(home: &Home, file: &str) -> Running {
     let mut command = home.command(&["seed", file]);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     Running(command.spawn().expect("the program starts"))

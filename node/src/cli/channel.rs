@@ -7,14 +7,15 @@ use std::time::Duration;
 
 use actix::{Actor as _, Addr};
 use bitchat_actors::channel_book::{
-    ChannelBook, ChannelError, ExportChannel, FindChannel, JoinChannel, LeaveChannel, ListChannels,
-    ListInfohashes, Pairs, Summary,
+    ChannelBook, ChannelError, ExportChannel, FindChannel, HasTickets, InvitePeer, JoinChannel,
+    KeepTickets, LeaveChannel, ListChannels, ListInfohashes, People, Summary,
 };
-use bitchat_actors::contact_book::ContactBook;
-use bitchat_actors::root::MeetingPlaces;
+use bitchat_actors::contact_book::{ContactBook, FindContact};
 use bitchat_actors::vault::Profile;
 use bitchat_actors::{clock, entropy};
-use bitchat_protocol::channel::{ChatFile, NodeAddress, OpenName, Rotation};
+use bitchat_protocol::channel::{
+    Charter, ChatFile, Invitation, Kind, NodeAddress, OpenName, Policy, Rotation,
+};
 use bitchat_protocol::crypto::Rng;
 use bitchat_protocol::id::{ChannelId, PeerId};
 use bitchat_protocol::identity::DisplayName;
@@ -27,10 +28,11 @@ use zeroize::Zeroizing;
 use super::running::Doer;
 use super::{Context, ask, channel_running};
 use crate::exit::{Exit, Failure};
-use crate::methods::channel_json;
+use crate::methods::{channel_json, right};
 use crate::output::talk;
 use crate::report::{OTHER_VERSION, safe_name};
 use crate::run;
+use crate::settings::Span;
 
 /// `bitchat channel ...`
 #[derive(Debug, Subcommand)]
@@ -48,9 +50,25 @@ pub enum ChannelCommand {
         /// Keep one infohash for ever instead of a new one every day
         #[arg(long)]
         fixed: bool,
+        /// Let in only whom you, or who you let, invite; with --contacts, whom each member knows
+        #[arg(long)]
+        closed: bool,
+        /// Of a closed channel: let in everybody's own contacts, without tickets
+        #[arg(long, requires = "closed")]
+        contacts: bool,
         /// Where to write the file [default: NAME.chat]
         #[arg(short, long, value_name = "FILE")]
         output: Option<PathBuf>,
+    },
+    /// Issue a ticket for a closed channel, and print the line that lets that one person in
+    Invite {
+        /// Its name or the beginning of its id
+        channel: String,
+        /// Whom: a contact's name, or a whole id
+        contact: String,
+        /// As what, and for how long
+        #[command(flatten)]
+        terms: Terms,
     },
     /// Join a channel by its .chat file, link or #name
     Join {
@@ -82,6 +100,20 @@ pub enum ChannelCommand {
     },
 }
 
+/// What a ticket says.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Terms {
+    /// Let them invite others
+    #[arg(long, conflicts_with = "seeder")]
+    pub(super) may_invite: bool,
+    /// As a blind seeder, who cannot read
+    #[arg(long)]
+    pub(super) seeder: bool,
+    /// For how long, such as 24h; else for ever
+    #[arg(long, value_name = "DURATION")]
+    pub(super) expires: Option<Span>,
+}
+
 /// Does it.
 pub(super) fn run(command: &ChannelCommand, context: &Context) -> Result<(), Failure> {
     let profile = match Doer::find(context)? {
@@ -96,13 +128,13 @@ pub(super) fn run(command: &ChannelCommand, context: &Context) -> Result<(), Fai
 
 /// The channels of the profile, those with contacts as well.
 pub(super) fn book(profile: &Profile, context: &Context) -> Result<Addr<ChannelBook>, Failure> {
-    let mut book = ChannelBook::open(profile)?;
-    if let Some(MeetingPlaces { tiers, nodes }) = run::meeting_places(&context.loaded.settings) {
-        let contacts = ContactBook::open(profile)?.start();
-        let changes = contacts.clone().recipient();
-        book = book.with_pairs(Pairs { contacts: contacts.recipient(), changes, tiers, nodes });
-    }
-    Ok(book.start())
+    let contacts = ContactBook::open(profile)?.start();
+    let people = People {
+        contacts: contacts.clone().recipient(),
+        changes: contacts.recipient(),
+        places: run::meeting_places(&context.loaded.settings),
+    };
+    Ok(ChannelBook::open(profile)?.with_people(people).start())
 }
 
 async fn with_book(
@@ -112,21 +144,38 @@ async fn with_book(
     book: &Addr<ChannelBook>,
 ) -> Result<(), Failure> {
     match command {
-        ChannelCommand::New { name, tracker, node, fixed, output } => {
+        ChannelCommand::New { name, tracker, node, fixed, closed, contacts, output } => {
             let rotation = if *fixed { Rotation::Fixed } else { Rotation::Daily };
-            let file = make(name, tracker, node, rotation, profile.peer_id(), context)?;
+            let policy = admission(*closed, *contacts);
+            let file = make(name, tracker, node, rotation, policy, profile.peer_id(), context)?;
             let path = output.clone().unwrap_or_else(|| default_path(&file));
             write_new(&path, &file)?;
-            if let Err(failure) = join(book, file.clone()).await {
+            if let Err(failure) = join(book, file.clone().into()).await {
                 // Nobody is in it, so its file leads nowhere.
                 drop(std::fs::remove_file(&path));
                 return Err(failure);
             }
             announce_new(&file, &path, context)
         }
+        ChannelCommand::Invite { channel, contact, terms } => {
+            let id = find(book, channel).await?.id;
+            let peer = match contact.parse() {
+                Ok(peer) => peer,
+                Err(_) => {
+                    let contacts = ContactBook::open(profile)?.start();
+                    let found = contacts.send(FindContact { text: contact.clone() });
+                    ask(found).await?.map_err(|error| Failure::failed(error.to_string()))?.peer
+                }
+            };
+            let right = right(terms.may_invite, terms.seeder);
+            let lifetime = terms.expires.map(|span| span.0);
+            let invitation = ask(book.send(InvitePeer { id, peer, right, lifetime })).await?;
+            let link = invitation.map_err(refused)?.to_link();
+            context.output.data(&*link, &json!({"link": *link, "peer": peer.to_string()}))
+        }
         ChannelCommand::Join { channel } => {
-            let file = read(channel, context)?;
-            show(channel_json(&join(book, file).await?), context)
+            let invitation = read(channel, context)?;
+            show(channel_json(&join(book, invitation).await?), context)
         }
         ChannelCommand::List => {
             for summary in ask(book.send(ListChannels)).await? {
@@ -171,10 +220,17 @@ async fn with_book(
 
 /// Tells of a channel that was made, and of its file.
 pub(super) fn announce_new(file: &ChatFile, path: &Path, context: &Context) -> Result<(), Failure> {
-    talk(format_args!(
-        "wrote {}: whoever has this file is in the channel, so pass it on with care",
-        path.display(),
-    ));
+    let who = match file.charter().map(|charter| charter.policy) {
+        None => "whoever has this file is in the channel, so pass it on with care",
+        Some(Policy::Tickets) => {
+            "who has this file needs a ticket as well; bitchat channel invite NAME CONTACT gives \
+             one person both"
+        }
+        Some(Policy::Contacts) => {
+            "who has this file is let in by those members who have them in their contact book"
+        }
+    };
+    talk(format_args!("wrote {}: {who}", path.display()));
     let link = file.to_link();
     let json = json!({
         "id": file.keys().id().to_string(), "name": file.name().as_str(), "link": *link,
@@ -183,11 +239,21 @@ pub(super) fn announce_new(file: &ChatFile, path: &Path, context: &Context) -> R
     context.output.data(&*link, &json)
 }
 
+/// Who is let into a new channel, where it is closed.
+pub(super) const fn admission(closed: bool, contacts: bool) -> Option<Policy> {
+    match (closed, contacts) {
+        (false, _) => None,
+        (true, false) => Some(Policy::Tickets),
+        (true, true) => Some(Policy::Contacts),
+    }
+}
+
 pub(super) fn make(
     name: &str,
     trackers: &[String],
     nodes: &[String],
     rotation: Rotation,
+    closed: Option<Policy>,
     founder: PeerId,
     context: &Context,
 ) -> Result<ChatFile, Failure> {
@@ -209,25 +275,32 @@ pub(super) fn make(
         .map(|node| node.parse().map_err(|error| Failure::usage(format!("{node}: {error}"))))
         .collect::<Result<_, _>>()?;
     let mut rng = Rng::from_seed(entropy::seed());
-    ChatFile::new_open(name, tiers, nodes, rotation, &mut rng)
-        .map(|file| file.with_founder(founder))
-        .map_err(|error| Failure::usage(error.to_string()))
+    let open = ChatFile::new_open(name, tiers, nodes, rotation, &mut rng)
+        .map(|file| file.with_founder(founder));
+    match closed {
+        None => open,
+        Some(policy) => {
+            open.and_then(|file| ChatFile::new_closed(file, Kind::Closed, founder, policy))
+        }
+    }
+    .map_err(|error| Failure::usage(error.to_string()))
 }
 
 /// Reads a channel from a file, a link or a `#name`.
-pub(super) fn read(text: &str, context: &Context) -> Result<ChatFile, Failure> {
+pub(super) fn read(text: &str, context: &Context) -> Result<Invitation, Failure> {
     if text.starts_with("bitchat:") {
         let refused = |error| Failure::failed(format!("not a channel's link: {error}"));
-        return ChatFile::from_link(text).map_err(refused);
+        return Invitation::from_link(text).map_err(refused);
     }
     if text.starts_with('#') {
         let name: OpenName = text.parse().map_err(|error| Failure::usage(format!("{error}")))?;
         let trackers = &context.loaded.settings.trackers.default;
         let tiers = trackers.iter().map(|tracker| vec![tracker.clone()]).collect();
         return ChatFile::from_open_name(&name, "", tiers, Vec::new())
+            .map(Invitation::from)
             .map_err(|error| Failure::usage(error.to_string()));
     }
-    read_file(Path::new(text))
+    read_file(Path::new(text)).map(Invitation::from)
 }
 
 fn read_file(path: &Path) -> Result<ChatFile, Failure> {
@@ -302,8 +375,32 @@ fn infohashes(file: &ChatFile) -> Vec<String> {
     epochs.into_iter().map(|epoch| file.keys().infohash(epoch).to_string()).collect()
 }
 
-pub(super) async fn join(book: &Addr<ChannelBook>, file: ChatFile) -> Result<Summary, Failure> {
-    ask(book.send(JoinChannel { file })).await?.map_err(refused)
+/// Joins a channel, with the tickets that let us in where it is closed.
+pub(super) async fn join(
+    book: &Addr<ChannelBook>,
+    invitation: Invitation,
+) -> Result<Summary, Failure> {
+    let Invitation { file, tickets } = invitation;
+    let charter = file.charter();
+    let summary = ask(book.send(JoinChannel { file })).await?.map_err(refused)?;
+    let id = summary.id;
+    if !tickets.is_empty() {
+        ask(book.send(KeepTickets { id, tickets })).await?.map_err(refused)?;
+    } else if let Some(Charter { founder, policy: Policy::Tickets, .. }) = charter {
+        // What lets us in may have been kept earlier; a founder needs nothing.
+        if !ask(book.send(HasTickets { id })).await? {
+            say_ticket_is_needed(summary.name.as_str(), &founder);
+        }
+    }
+    Ok(summary)
+}
+
+pub(super) fn say_ticket_is_needed(name: &str, founder: &PeerId) {
+    talk(format_args!(
+        "{} is invite-only, and you have no ticket yet: ask its founder {} for one",
+        escape_for_terminal(name),
+        founder.short(),
+    ));
 }
 
 pub(super) async fn find(book: &Addr<ChannelBook>, text: &str) -> Result<Summary, Failure> {
@@ -315,7 +412,11 @@ fn refused(error: ChannelError) -> Failure {
         ChannelError::Full => Exit::Limit,
         ChannelError::NotFound(_)
         | ChannelError::Ambiguous { .. }
-        | ChannelError::Unsupported(_)
+        | ChannelError::NotClosed(_)
+        | ChannelError::Ticket { .. }
+        | ChannelError::InNeedOfNone(_)
+        | ChannelError::MayNotInvite(_)
+        | ChannelError::ChainTooLong(_)
         | ChannelError::IsPair(_)
         | ChannelError::Pair(_)
         | ChannelError::NotSaved(_) => Exit::Failed,
@@ -335,6 +436,9 @@ pub(super) fn show(mut channel: Value, context: &Context) -> Result<(), Failure>
         return Err(Failure::failed(OTHER_VERSION));
     };
     let mut text = format!("{:<24} {role} {rotation:<6} {}", safe_name(name), id.short());
+    if let (Some(kind), Some(_)) = (channel["kind"].as_str(), channel["admission"].as_str()) {
+        text += &format!(" {}", escape_for_terminal(kind));
+    }
     if let Some(hashes) = channel["infohashes"].as_array() {
         let tiers = channel["trackers"].as_array().into_iter().flatten();
         for tracker in tiers.filter_map(Value::as_array).flatten() {

@@ -2,14 +2,18 @@
 
 use std::path::PathBuf;
 
-use bitchat_protocol::channel::{ChatFile, Rotation};
+use bitchat_protocol::channel::{ChatFile, Invitation, Rotation};
 use bitchat_protocol::id::PeerId;
 use bitchat_protocol::text::escape_for_terminal;
 use data_encoding::BASE64;
 use serde_json::{Value, json};
+use zeroize::Zeroizing;
 
 use super::Context;
-use super::channel::{ChannelCommand, announce_new, default_path, make, read, show, write_new};
+use super::channel::{
+    ChannelCommand, admission, announce_new, default_path, make, read, say_ticket_is_needed, show,
+    write_new,
+};
 use super::running::Running;
 use crate::exit::Failure;
 use crate::output::talk;
@@ -22,12 +26,13 @@ pub(super) fn run(
     node: &Running,
 ) -> Result<(), Failure> {
     match command {
-        ChannelCommand::New { name, tracker, node: nodes, fixed, output } => {
+        ChannelCommand::New { name, tracker, node: nodes, fixed, closed, contacts, output } => {
             let rotation = if *fixed { Rotation::Fixed } else { Rotation::Daily };
-            let file = make(name, tracker, nodes, rotation, you(node)?, context)?;
+            let policy = admission(*closed, *contacts);
+            let file = make(name, tracker, nodes, rotation, policy, you(node)?, context)?;
             let path = output.clone().unwrap_or_else(|| default_path(&file));
             write_new(&path, &file)?;
-            if let Err(failure) = join(node, &file) {
+            if let Err(failure) = join(node, &file.clone().into()) {
                 // Nobody is in it, so its file leads nowhere.
                 drop(std::fs::remove_file(&path));
                 return Err(failure);
@@ -46,6 +51,16 @@ pub(super) fn run(
         ChannelCommand::Show { channel } => {
             show(node.call("channel_show", &json!({"channel": channel}))?, context)
         }
+        ChannelCommand::Invite { channel, contact, terms } => {
+            let issued = node.call(
+                "invite",
+                &json!({
+                    "channel": channel, "contact": contact, "may_invite": terms.may_invite,
+                    "seeder": terms.seeder, "expires_s": terms.expires.map(|span| span.0.as_secs()),
+                }),
+            )?;
+            context.output.data(issued["link"].as_str().ok_or_else(other_version)?, &issued)
+        }
         ChannelCommand::Leave { channel } => {
             let left = node.call("channel_leave", &json!({"channel": channel}))?;
             let name = left["name"].as_str().ok_or_else(other_version)?;
@@ -62,10 +77,22 @@ pub(super) fn run(
     }
 }
 
-/// Stores and opens a channel.
-pub(super) fn join(node: &Running, file: &ChatFile) -> Result<Value, Failure> {
-    let bytes = zeroize::Zeroizing::new(file.to_bytes());
-    node.call("channel_join", &json!({"file": BASE64.encode(&bytes)}))
+/// Stores and opens a channel, with the tickets that let us in where it is closed.
+pub(super) fn join(node: &Running, invitation: &Invitation) -> Result<Value, Failure> {
+    let params = if invitation.tickets.is_empty() {
+        let bytes = Zeroizing::new(invitation.file.to_bytes());
+        json!({"file": BASE64.encode(&bytes)})
+    } else {
+        json!({"channel": invitation.to_link().as_str()})
+    };
+    let mut joined = node.call("channel_join", &params)?;
+    let needs_ticket = joined.as_object_mut().and_then(|fields| fields.remove("needs_ticket"));
+    if needs_ticket == Some(Value::Bool(true)) {
+        let name = joined["name"].as_str().ok_or_else(other_version)?;
+        let founder = joined["founder"].as_str().and_then(|founder| founder.parse().ok());
+        say_ticket_is_needed(name, &founder.ok_or_else(other_version)?);
+    }
+    Ok(joined)
 }
 
 fn you(node: &Running) -> Result<PeerId, Failure> {
@@ -77,7 +104,7 @@ fn export(node: &Running, channel: &str, seed_only: bool) -> Result<ChatFile, Fa
     let params = json!({"channel": channel, "seed_only": seed_only});
     let exported = node.call("channel_export", &params)?;
     let bytes = exported["file"].as_str().and_then(|text| BASE64.decode(text.as_bytes()).ok());
-    let file = bytes.and_then(|bytes| ChatFile::from_bytes(&zeroize::Zeroizing::new(bytes)).ok());
+    let file = bytes.and_then(|bytes| ChatFile::from_bytes(&Zeroizing::new(bytes)).ok());
     file.ok_or_else(other_version)
 }
 

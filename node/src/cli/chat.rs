@@ -7,6 +7,7 @@ use actix::Actor as _;
 use bitchat_actors::channel_book::{ChannelBook, ListChannels, Summary};
 use bitchat_actors::root::Open;
 use bitchat_actors::vault::Profile;
+use bitchat_protocol::channel::Invitation;
 use bitchat_protocol::text::escape_for_terminal;
 use clap::Args;
 use serde_json::{Value, json};
@@ -150,7 +151,7 @@ pub(super) fn seed(arguments: &SeedArguments, context: &Context) -> Result<Exit,
 fn seed_through(named: &[String], context: &Context, node: &Running) -> Result<Exit, Failure> {
     for text in named {
         let opened = if is_new(text) {
-            channel_running::join(node, &channel::read(text, context)?.seed_only())?
+            channel_running::join(node, &read_to_seed(text, context)?)?
         } else {
             // Nothing is opened that cannot be seeded.
             let shown = node.call("channel_show", &json!({"channel": text}))?;
@@ -161,6 +162,12 @@ fn seed_through(named: &[String], context: &Context, node: &Running) -> Result<E
         talk(format_args!("{} is seeded by the node that runs already", safe_name(name)));
     }
     Ok(Exit::Done)
+}
+
+/// Of a member's file only what a seeder needs.
+fn read_to_seed(text: &str, context: &Context) -> Result<Invitation, Failure> {
+    let Invitation { file, tickets } = channel::read(text, context)?;
+    Ok(Invitation { file: file.seed_only(), tickets })
 }
 
 /// The name of a channel that the node is a seeder of.
@@ -181,7 +188,7 @@ fn choose_seeded(
         let mut chosen = Vec::new();
         for text in named {
             let summary = if is_new(text) {
-                channel::join(&book, channel::read(text, context)?.seed_only()).await?
+                channel::join(&book, read_to_seed(text, context)?).await?
             } else {
                 channel::find(&book, text).await?
             };

@@ -366,6 +366,8 @@ impl Handler<ChannelEvent> for Console {
                     self.on_opened(Channel::from(&*opened));
                 }
             }
+            // The chat desk says it.
+            ChannelEvent::NotLetIn { .. } => {}
             ChannelEvent::Closed(id) => self.on_closed(&id),
         }
     }

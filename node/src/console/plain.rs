@@ -46,6 +46,7 @@ impl Console {
                 Ok(at) => self.present = at,
                 Err(error) => self.refuse(&error),
             },
+            Typed::Invite(who) => self.invite(&who, ctx),
             Typed::Peers => self.list_peers(ctx),
             Typed::Contact(line) => self.on_contact(line, ctx),
             Typed::Help => self.front.answer(help()),
@@ -68,6 +69,21 @@ impl Console {
     pub(super) fn refuse_for(&mut self, refusal: &Refusal) {
         self.ending.note_refused(refusal.exit);
         self.front.talk(&escape_for_terminal(&refusal.text));
+    }
+
+    fn invite(&mut self, who: &str, ctx: &mut Context<Self>) {
+        if self.present().is_none() {
+            return self.refuse("there is no channel to invite to; /to CHANNEL names one");
+        }
+        let issued = self.call("invite", &json!({ "contact": who }));
+        self.when(issued, ctx, |console, issued, _| match issued {
+            Ok(issued) => {
+                let link = issued["link"].as_str().unwrap_or_default();
+                let link = escape_for_terminal(link);
+                console.front.answer(format!("* give them this line, and nobody else: {link}"));
+            }
+            Err(refusal) => console.refuse_for(&refusal),
+        });
     }
 
     fn list_peers(&mut self, ctx: &mut Context<Self>) {

@@ -121,6 +121,7 @@ impl Handler<ListChannels> for Neighbour {
             name: DisplayName::new(name).unwrap(),
             kind: Kind::Open,
             pair: None,
+            policy: None,
             rotation: Rotation::Fixed,
             is_member: true,
             founder: None,
@@ -338,6 +339,7 @@ fn methods(
         lan: bitchat_actors::supervision::Line::to_nobody(),
         whereabouts: neighbour.clone().recipient(),
         drops: neighbour.clone().recipient(),
+        refused: neighbour.clone().recipient(),
     };
     let saying = Saying {
         say: neighbour.clone().recipient(),
@@ -363,6 +365,7 @@ fn opened(name: &str, keys: ChannelKeys, only: Option<PeerId>) -> Arc<OpenedChan
         name: name.into(),
         kind: only.map_or(Kind::Open, |_| Kind::Pair),
         only,
+        door: None,
         keys,
         trackers: Vec::new(),
         nodes: Vec::new(),
@@ -952,5 +955,17 @@ async fn standing(
             Some(addr) if addr.connected() && before != Some(&addr) => return addr,
             _ => tokio::task::yield_now().await,
         }
+    }
+}
+
+impl Handler<bitchat_actors::channel_book::ListRefused> for Neighbour {
+    type Result = Vec<bitchat_actors::channel_book::Refused>;
+
+    fn handle(
+        &mut self,
+        _: bitchat_actors::channel_book::ListRefused,
+        _: &mut Self::Context,
+    ) -> Self::Result {
+        Vec::new()
     }
 }

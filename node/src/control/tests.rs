@@ -207,6 +207,7 @@ fn opened(id: ChannelId, name: &str) -> Summary {
         name: DisplayName::new(name).unwrap(),
         kind: Kind::Open,
         pair: None,
+        policy: None,
         rotation: Rotation::Fixed,
         is_member: true,
         founder: None,
@@ -238,6 +239,7 @@ fn offices(is_mute: bool) -> Offices {
         lan: Line::to(node.clone().recipient()),
         whereabouts: node.clone().recipient(),
         drops: node.clone().recipient(),
+        refused: node.clone().recipient(),
     };
     let saying = Saying {
         say: node.clone().recipient(),
@@ -739,5 +741,17 @@ async fn what_is_no_node_at_the_other_end_is_left() {
         theirs.shutdown(std::net::Shutdown::Write).unwrap();
         assert_eq!(remote.told().await, None);
         assert!(remote.call_alone("help", json!({})).await.is_err());
+    }
+}
+
+impl Handler<bitchat_actors::channel_book::ListRefused> for Neighbour {
+    type Result = Vec<bitchat_actors::channel_book::Refused>;
+
+    fn handle(
+        &mut self,
+        _: bitchat_actors::channel_book::ListRefused,
+        _: &mut Self::Context,
+    ) -> Self::Result {
+        Vec::new()
     }
 }
