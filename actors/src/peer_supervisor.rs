@@ -31,6 +31,7 @@ use bitchat_protocol::quic::{self, CloseCode, CloseReason, Link, LinkId};
 use bitchat_protocol::session::PeerInfo;
 use bitchat_protocol::wire::Frame;
 
+use crate::channel_book::{JudgePeer, NoteTurndown};
 use crate::contact_book::{self, AdmitPeer, ContactChanged};
 use crate::crypto_session::{self, CryptoSession, OwnChannels, SetChannels, SetName, SetOffices};
 use crate::directory::{Directory, DirectoryWriter, Route};
@@ -281,6 +282,10 @@ pub struct Offices {
     pub admit: Recipient<AdmitPeer>,
     /// Contact book.
     pub contacts: Recipient<contact_book::Subscribe>,
+    /// Channel book.
+    pub judge: Recipient<JudgePeer>,
+    /// Channel book.
+    pub turned_down: Recipient<NoteTurndown>,
 }
 
 /// The actor.
@@ -387,6 +392,8 @@ impl PeerSupervisor {
         let own = ctx.address();
         crypto_session::Offices {
             admit: self.offices.admit.clone(),
+            judge: self.offices.judge.clone(),
+            turned_down: self.offices.turned_down.clone(),
             up: own.clone().recipient(),
             refused: own.clone().recipient(),
             shared: own.clone().recipient(),

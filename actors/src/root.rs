@@ -6,12 +6,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bitchat_protocol::channel::NodeAddress;
 use bitchat_protocol::id::ChannelId;
 use bitchat_protocol::mesh;
 
 use crate::archive::{Archive, Retention};
-use crate::channel_book::{ChannelBook, Pairs};
+pub use crate::channel_book::MeetingPlaces;
+use crate::channel_book::{ChannelBook, People};
 use crate::chat_desk::{self, ChatDesk};
 use crate::contact_book::ContactBook;
 use crate::dht::{self, Dht};
@@ -37,15 +37,6 @@ pub enum Open {
     All,
     /// These.
     These(Vec<ChannelId>),
-}
-
-/// Where people who have nothing but each other's cards look for each other.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct MeetingPlaces {
-    /// Tracker URLs in tiers, best first.
-    pub tiers: Vec<Vec<String>>,
-    /// DHT nodes to begin with.
-    pub nodes: Vec<NodeAddress>,
 }
 
 /// What a node is told at its birth.
@@ -166,12 +157,12 @@ fn contact_book(config: &Arc<Config>, offices: &Offices) -> ActorSpec<ContactBoo
 fn channel_book(config: &Arc<Config>, offices: &Offices) -> ActorSpec<ChannelBook> {
     let (config, slots) = (Arc::clone(config), offices.clone());
     let open = move || {
-        let mut book = ChannelBook::open(&config.profile).map_err(|error| error.to_string())?;
-        if let Some(MeetingPlaces { tiers, nodes }) = config.pairs.clone() {
-            let contacts = slots.contact_book.need()?;
-            let changes = slots.contact_book.need()?;
-            book = book.with_pairs(Pairs { contacts, changes, tiers, nodes });
-        }
+        let book = ChannelBook::open(&config.profile).map_err(|error| error.to_string())?;
+        let book = book.with_people(People {
+            contacts: slots.contact_book.need()?,
+            changes: slots.contact_book.need()?,
+            places: config.pairs.clone(),
+        });
         Ok(match &config.open {
             Open::All => book.with_all_open(),
             Open::These(ids) => book.with_open(ids),
@@ -224,6 +215,8 @@ fn peer_supervisor(config: &Arc<Config>, offices: &Offices) -> ActorSpec<PeerSup
             incoming: udp.need()?,
             admit: slots.contact_book.need()?,
             contacts: slots.contact_book.need()?,
+            judge: slots.channel_book.need()?,
+            turned_down: slots.channel_book.need()?,
         };
         let config = peer_supervisor::Config {
             own_peer: config.profile.peer_id(),

@@ -14,6 +14,18 @@ use crate::node::Home;
 pub struct Daemon(Child);
 
 impl Daemon {
+    /// Starts it in the profile of `home`, and waits for nothing.
+    ///
+    /// # Panics
+    ///
+    /// When the program cannot be started.
+    #[must_use]
+    pub fn begin(home: &Home) -> Self {
+        let mut command = home.command(&["run"]);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        Self(command.spawn().expect("the program starts"))
+    }
+
     /// Starts it in the profile of `home`, and waits until it can be asked.
     ///
     /// # Panics
@@ -21,9 +33,7 @@ impl Daemon {
     /// When it cannot be asked within `timeout`.
     #[must_use]
     pub fn start(home: &Home, timeout: Duration) -> Self {
-        let mut command = home.command(&["run"]);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let daemon = Self(command.spawn().expect("the program starts"));
+        let daemon = Self::begin(home);
         drop(Client::connect(home, timeout));
         daemon
     }

@@ -126,6 +126,15 @@ impl Home {
         String::from_utf8(output.stdout).expect("UTF-8")
     }
 
+    /// Runs to the end, which must come with exit code 0.
+    ///
+    /// # Panics
+    ///
+    /// When the program fails.
+    pub fn must_run_quietly(&self, arguments: &[&str]) {
+        let _ = self.must_run(arguments);
+    }
+
     /// Starts `chat --json` in `channels` and leaves it running.
     ///
     /// # Panics

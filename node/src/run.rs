@@ -7,19 +7,22 @@ use std::time::Duration;
 use actix_rt::System;
 use bitchat_actors::archive::Retention;
 use bitchat_actors::root::{self, MeetingPlaces, Open};
-use bitchat_actors::supervision::{ChildSpec, Exit as TreeExit, RestartLimit, Stopper};
+use bitchat_actors::supervision::{
+    ChildSpec, Exit as TreeExit, RestartLimit, Stopper, Strategy, Supervisor,
+};
 use bitchat_actors::vault::Profile;
 use bitchat_actors::{clock, lan_discovery, supervision, tracker_announcer, udp_port};
 use bitchat_protocol::quic::{EndpointConfig, SuitePreference};
 use bitchat_protocol::tracker::ClientProfile;
 use bitchat_protocol::{dht, lan};
+use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::channels::Channel;
 use crate::console::{self, Console, Ending, Front};
-use crate::control::{self, Control, Place};
+use crate::control::{self, Connection, Control, Place, Remote};
 use crate::disguise::{self, Listen};
-use crate::exit::{Exit, Failure};
+use crate::exit::{Exit, Failure, OrFail as _};
 use crate::methods::{About, Contacts, Joining, Methods, Past, Queries, Saying};
 use crate::output::talk;
 use crate::settings::{Cipher, History, Settings};
@@ -75,6 +78,41 @@ pub(crate) fn run(
     result
 }
 
+/// Talks through the node at the other end of `node`, until the person or that node ends it. With
+/// `channels`, what happens in others is not told.
+pub(crate) fn attach(
+    node: Connection,
+    channels: Option<&[Channel]>,
+    talk: Talk,
+) -> Result<Exit, Failure> {
+    supervision::install_panic_hook();
+    let front = talk.front.clone();
+    let ids = channels.map(|all| all.iter().map(|it| it.id.to_string()).collect::<Vec<_>>());
+    let result = System::new().block_on(async {
+        let remote = Remote::over(node.into_stream())
+            .or_fail(Exit::Failed, "the node cannot be talked through")?;
+        let subscribed = remote.call_alone("subscribe", json!({ "channels": ids })).await;
+        subscribed.map_err(|refusal| Failure::new(refusal.exit, refusal.text))?;
+        let ending = Arc::new(Ending::default());
+        let Talk { channels, front, linger, receipts } = talk;
+        let config = console::Config { channels, linger, receipts };
+        let events = console::read_input(&front);
+        let ends = Arc::clone(&ending);
+        let make = move || {
+            let (node, config) = (console::Node::There(remote.clone()), config.clone());
+            Console::new(config, node, front.clone(), events.clone(), Arc::clone(&ends))
+        };
+        let tree = Supervisor::new("chat", Strategy::RestForOne).limit(RESTARTS);
+        let (stopper, ended) = tree.child(ChildSpec::actor("console", make)).spawn();
+        ending.attach(stopper.clone());
+        actix_rt::spawn(obey_signals(stopper, Some(Arc::clone(&ending))));
+        let exit = ended.await;
+        finish(&exit, &ending)
+    });
+    front.finish();
+    result
+}
+
 /// The exit code: what the console says, unless the tree failed.
 fn finish(exit: &TreeExit, ending: &Ending) -> Result<Exit, Failure> {
     match exit {
@@ -98,13 +136,13 @@ fn console_spec(
     let config = console::Config { channels, linger, receipts };
     let events = console::read_input(&front);
     let make = move || {
-        let offices = console::Offices {
-            methods: methods(&about, &slots)?,
+        let node = console::Node::Here {
+            methods: Box::new(methods(&about, &slots)?),
             notices: slots.chat_desk.need()?,
             channels: slots.channel_book.need()?,
         };
         let (config, front) = (config.clone(), front.clone());
-        Ok(Console::new(config, offices, front, events.clone(), Arc::clone(&ending)))
+        Ok(Console::new(config, node, front, events.clone(), Arc::clone(&ending)))
     };
     ChildSpec::try_actor("console", make).into()
 }
@@ -157,6 +195,7 @@ fn queries(about: &Arc<About>, slots: &root::Offices) -> Result<Queries, String>
         lan: slots.lan_discovery.line(),
         whereabouts: slots.udp_port.need()?,
         drops: slots.udp_port.need()?,
+        refused: slots.channel_book.need()?,
     })
 }
 

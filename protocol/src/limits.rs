@@ -45,6 +45,17 @@ pub const CHANNELS_MAX: usize = 256;
 /// of people at trackers.
 pub const PAIRS_MAX: usize = CHANNELS_MAX / 2;
 
+/// Tickets that one peer shows for a channel, from the founder's to its own. More would make us check
+/// more signatures for a stranger who holds the channel's key.
+pub const TICKETS_MAX: usize = 4;
+
+/// Words about why somebody is not let into a channel. They are shown to a person.
+pub const REFUSAL_BYTES_MAX: usize = 512;
+
+/// Times that one peer may show its tickets for one channel on one link. Each may cost
+/// [`TICKETS_MAX`] signature checks.
+pub const TICKETS_SHOWN_MAX: usize = 64;
+
 /// Proofs in a hello: two for each channel. More would make us hold a stranger's list without end.
 pub const PROOFS_MAX: usize = 2 * CHANNELS_MAX;
 

@@ -301,6 +301,8 @@ pub enum EventKind {
     NotOpen(ChannelId),
 }
 
+/// Who waits for what a search finds.
+
 /// The actor.
 pub struct Archive {
     paths: Paths,

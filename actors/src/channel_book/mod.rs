@@ -7,6 +7,10 @@
 //! | [`ListChannels`] | console | all channels |
 //! | [`FindChannel`] | console | a channel by name, id or beginning of the id |
 //! | [`ExportChannel`] | console | the `.chat` file of a channel, to be passed on |
+//! | [`JudgePeer`] | crypto session | whether a peer may be in a closed channel |
+//! | [`NoteTurndown`] | crypto session | that a peer does not let us into one |
+//! | [`KeepTickets`], [`HasTickets`], [`InvitePeer`] | console | what lets us, or somebody else, into one |
+//! | [`ListRefused`] | console | who does not let us in, and why |
 //! | [`ListInfohashes`] | console | what trackers know a channel by around now |
 //! | [`OpenChannel`] | console | begins to look for the members of a channel |
 //! | [`CloseChannel`] | console | stops that |
@@ -26,26 +30,33 @@
 //!
 //! Form of the files: `docs/spec/profile.md`, `docs/spec/02-chat-file.md`.
 
+mod admission;
 mod pairs;
 mod shelf;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor, ActorContext as _, AsyncContext as _, Context, Handler, Message, Recipient};
-use bitchat_protocol::channel::{ChannelKeys, ChatFile, Kind, NodeAddress, Rotation};
+use bitchat_protocol::channel::{
+    ChannelKeys, ChatFile, Denial, Kind, NodeAddress, Policy, Rotation,
+};
 use bitchat_protocol::id::{ChannelId, InfoHash, PeerId};
 use bitchat_protocol::identity::DisplayName;
 use bitchat_protocol::limits::CHANNELS_MAX;
-use bitchat_protocol::session::OwnChannel;
+use bitchat_protocol::session::{Door, OwnChannel};
 
 use crate::clock;
 use crate::supervision::Shutdown;
 use crate::vault::{Profile, ProfileError, RefusalLog};
-pub use pairs::Pairs;
+pub use admission::{
+    HasTickets, InvitePeer, JudgePeer, KeepTickets, ListRefused, NoteTurndown, Refused,
+    refusal_words,
+};
+pub use pairs::{MeetingPlaces, People};
 use shelf::{Shelf, Stored};
 
 /// Messages waiting: those of the person and of a few neighbours.
@@ -162,6 +173,17 @@ pub enum ChannelEvent {
     Changed(Arc<OpenedChannel>),
     /// To be served no longer.
     Closed(ChannelId),
+    /// Somebody does not let us into a closed channel; for a person, and not told often.
+    NotLetIn {
+        /// The channel.
+        channel: ChannelId,
+        /// Its name.
+        label: Arc<str>,
+        /// The name of who does not.
+        by: Arc<str>,
+        /// Why, as they say; not escaped.
+        text: String,
+    },
 }
 
 /// A channel as a person sees it.
@@ -177,6 +199,8 @@ pub struct Summary {
     pub pair: Option<PeerId>,
     /// Whether its infohash changes.
     pub rotation: Rotation,
+    /// Whom its members let in, where it is closed.
+    pub policy: Option<Policy>,
     /// Whether we can read it, and not only seed it.
     pub is_member: bool,
     /// Who made it, as its file says.
@@ -198,6 +222,8 @@ pub struct OpenedChannel {
     pub kind: Kind,
     /// The only one who may be in it beside us, where it is the channel of a pair.
     pub only: Option<PeerId>,
+    /// What lets us in, where it is closed.
+    pub door: Option<Door>,
     /// All that derives from its secret, its id as well.
     pub keys: ChannelKeys,
     /// Tracker URLs in tiers, best first.
@@ -217,6 +243,7 @@ impl OpenedChannel {
             name: chat.name().to_string(),
             kind: chat.kind(),
             only: stored.pair,
+            door: stored.door(),
             keys: chat.keys(),
             trackers: chat.tiers(),
             nodes: chat.nodes().to_vec(),
@@ -228,7 +255,8 @@ impl OpenedChannel {
     /// What a session proves of it, and asks of its peer.
     #[must_use]
     pub fn own(&self) -> OwnChannel {
-        OwnChannel { only: self.only, ..OwnChannel::from(&self.keys) }
+        let door = self.door.clone();
+        OwnChannel { only: self.only, door, ..OwnChannel::from(&self.keys) }
     }
 }
 
@@ -246,15 +274,36 @@ pub enum ChannelError {
         /// The names and ids of some of them.
         candidates: Vec<String>,
     },
-    /// A later version of the program can do that.
-    #[error("this version cannot join a channel of the kind {0:?}: update bitchat")]
-    Unsupported(&'static str),
     /// The channel of a pair is neither passed on, nor joined, nor left.
     #[error(
         "{0} is the channel of you and one contact, made from your two keys: it is there as long \
          as the contact is in the book, and nobody else can be in it"
     )]
     IsPair(String),
+    /// Everybody who has the file may be in it.
+    #[error("{0} is no closed channel: whoever has its file is in it")]
+    NotClosed(String),
+    /// A ticket does not let us in.
+    #[error("{name}: {denial}: ask for another one")]
+    Ticket {
+        /// The channel.
+        name: String,
+        /// Why not.
+        denial: Denial,
+    },
+    /// The founder and we ourselves need no ticket of ours.
+    #[error("this person needs no ticket of yours for {0}")]
+    InNeedOfNone(String),
+    /// We are no founder and have no ticket that says so.
+    #[error(
+        "you may not invite to {0}: ask its founder to do it, or for a ticket with --may-invite; seeders are let in by the founder alone"
+    )]
+    MayNotInvite(String),
+    /// Too many stand between the founder and the invitee.
+    #[error(
+        "too many people stand between the founder of {0} and this one: ask somebody nearer to the founder to invite them"
+    )]
+    ChainTooLong(String),
     /// Two identities that have no channel together.
     #[error("there is no channel with this contact: {0}")]
     Pair(String),
@@ -276,7 +325,14 @@ pub struct ChannelBook {
     subscribers: Vec<Recipient<ChannelEvent>>,
     save_is_due: bool,
     refusals: RefusalLog,
-    pairs: Option<Pairs>,
+    people: Option<People>,
+    /// Contacts that a person added.
+    trusted: BTreeSet<PeerId>,
+    names: BTreeMap<PeerId, Arc<str>>,
+    /// Counts the changes of who may be in closed channels.
+    revision: u64,
+    /// Who does not let us in.
+    turned_down: Vec<Refused>,
 }
 
 impl ChannelBook {
@@ -292,14 +348,18 @@ impl ChannelBook {
             subscribers: Vec::new(),
             save_is_due: false,
             refusals: RefusalLog::default(),
-            pairs: None,
+            people: None,
+            trusted: BTreeSet::new(),
+            names: BTreeMap::new(),
+            revision: 0,
+            turned_down: Vec::new(),
         })
     }
 
-    /// Opens the channel of every pair of us and a contact that a person added, from the start on.
+    /// Knows contacts, and opens the channel of us and each that a person added, from the start on.
     #[must_use]
-    pub fn with_pairs(self, pairs: Pairs) -> Self {
-        Self { pairs: Some(pairs), ..self }
+    pub fn with_people(self, people: People) -> Self {
+        Self { people: Some(people), ..self }
     }
 
     /// Begins with all channels open.

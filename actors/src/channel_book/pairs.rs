@@ -13,14 +13,21 @@ use bitchat_protocol::limits::PAIRS_MAX;
 use super::{ChannelBook, ChannelError, ChannelEvent, OpenedChannel};
 use crate::contact_book::{self, ContactChanged, ListContacts};
 
-/// Whom to ask about contacts, and where the channels of pairs meet: both sides must look in one of
-/// these places, or in the DHT, or on the local network.
+/// Whom to ask about contacts, and where to look for them.
 #[derive(Debug, Clone)]
-pub struct Pairs {
+pub struct People {
     /// Contact book.
     pub contacts: Recipient<ListContacts>,
     /// Contact book.
     pub changes: Recipient<contact_book::Subscribe>,
+    /// Where the channels of us and each contact meet; `None`: there are none.
+    pub places: Option<MeetingPlaces>,
+}
+
+/// Where people who have nothing but each other's cards look for each other: both must look in one
+/// of these places, or in the DHT, or on the local network.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct MeetingPlaces {
     /// Tracker URLs in tiers, best first.
     pub tiers: Vec<Vec<String>>,
     /// DHT nodes to begin with.
@@ -30,10 +37,10 @@ pub struct Pairs {
 impl ChannelBook {
     /// Opens the channels of the contacts there are, before anything else is answered.
     pub(super) fn begin_pairs(&self, ctx: &mut Context<Self>) {
-        let Some(pairs) = &self.pairs else { return };
+        let Some(people) = &self.people else { return };
         // First, so that no change is missed.
-        pairs.changes.do_send(contact_book::Subscribe(ctx.address().recipient()));
-        let contacts = pairs.contacts.send(ListContacts);
+        people.changes.do_send(contact_book::Subscribe(ctx.address().recipient()));
+        let contacts = people.contacts.send(ListContacts);
         ctx.wait(contacts.into_actor(self).map(|contacts, book, _| {
             // With the contact book, this one starts again as well.
             let mut contacts = contacts.unwrap_or_default();
@@ -41,14 +48,29 @@ impl ChannelBook {
             contacts.sort_by_key(|contact| {
                 Reverse((contact.trust == Trust::Verified, contact.last_seen_unix))
             });
-            contacts.iter().for_each(|contact| book.set_pair(contact.peer, Some(contact)));
+            for contact in &contacts {
+                book.note_contact(contact.peer, Some(contact));
+            }
+            let ids = book.contacts_doors();
+            book.doors_changed(&ids);
         }));
     }
 
+    /// Takes note of a contact; whether it is trusted now and was not, or the other way round.
+    fn note_contact(&mut self, peer: PeerId, contact: Option<&Contact>) -> bool {
+        let is_trusted = contact.is_some_and(is_trusted);
+        match contact {
+            Some(contact) if is_trusted => self.names.insert(peer, Arc::clone(&contact.name)),
+            Some(_) | None => self.names.remove(&peer),
+        };
+        self.set_pair(peer, contact);
+        let was_trusted =
+            if is_trusted { !self.trusted.insert(peer) } else { self.trusted.remove(&peer) };
+        was_trusted != is_trusted
+    }
+
     fn set_pair(&mut self, peer: PeerId, contact: Option<&Contact>) {
-        let is_wanted =
-            |contact: &&Contact| matches!(contact.trust, Trust::Known | Trust::Verified);
-        let set = match contact.filter(is_wanted) {
+        let set = match contact.filter(|contact| is_trusted(contact)) {
             Some(contact) => self.open_pair(contact),
             None => self.close_pair(&peer),
         };
@@ -58,7 +80,8 @@ impl ChannelBook {
     }
 
     fn open_pair(&mut self, contact: &Contact) -> Result<(), ChannelError> {
-        let Some(pairs) = &self.pairs else { return Ok(()) };
+        let places = self.people.as_ref().and_then(|people| people.places.clone());
+        let Some(MeetingPlaces { tiers, nodes }) = places else { return Ok(()) };
         let is_new = self.shelf.pair_with(&contact.peer).is_none();
         if is_new && self.shelf.pairs() >= PAIRS_MAX {
             return Err(ChannelError::Full);
@@ -68,7 +91,6 @@ impl ChannelBook {
             .or_else(|_| DisplayName::new(contact.peer.short()))
             .map_err(|error| ChannelError::Pair(error.to_string()))?;
         let own = self.shelf.identity();
-        let (tiers, nodes) = (pairs.tiers.clone(), pairs.nodes.clone());
         let chat = ChatFile::new_pair(own, contact.peer, name, tiers, nodes)
             .map_err(|error| ChannelError::Pair(error.to_string()))?;
         let id = self.shelf.put_pair(contact.peer, chat)?;
@@ -76,6 +98,10 @@ impl ChannelBook {
             *opened = OpenedChannel::new(self.shelf.get(&id)?);
             let changed = ChannelEvent::Changed(Arc::clone(opened));
             self.tell(&changed);
+            return Ok(());
+        }
+        if !is_new {
+            // A person has closed it.
             return Ok(());
         }
         self.open_channel(id).map(|_| ())
@@ -93,6 +119,14 @@ impl Handler<ContactChanged> for ChannelBook {
     type Result = ();
 
     fn handle(&mut self, changed: ContactChanged, _: &mut Self::Context) {
-        self.set_pair(changed.peer, changed.contact.as_ref());
+        if self.note_contact(changed.peer, changed.contact.as_ref()) {
+            let ids = self.contacts_doors();
+            self.doors_changed(&ids);
+        }
     }
+}
+
+/// Whether a person has added, or verified, a contact.
+const fn is_trusted(contact: &Contact) -> bool {
+    matches!(contact.trust, Trust::Known | Trust::Verified)
 }

@@ -6,11 +6,13 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use bitchat_protocol::channel::{ChatFile, Kind};
+use bitchat_protocol::channel::{ChatFile, Kind, Ticket};
 use bitchat_protocol::id::{ChannelId, PeerId};
 use bitchat_protocol::identity::Identity;
-use bitchat_protocol::limits::{CHANNELS_MAX, LAST_KNOWN_MAX};
-use bitchat_protocol::wire::WireAddress;
+use bitchat_protocol::limits::{CHANNELS_MAX, LAST_KNOWN_MAX, TICKETS_MAX};
+use bitchat_protocol::session::Door;
+use bitchat_protocol::wire::{TicketBytes, WireAddress};
+use serde_bytes::ByteBuf;
 
 use super::{ChannelError, Summary};
 use crate::vault::{Profile, ProfileError, SealedFile};
@@ -29,7 +31,25 @@ pub(super) struct Stored {
     pub(super) last_known: Vec<SocketAddr>,
     /// The contact whose channel with us it is; it has no file.
     pub(super) pair: Option<PeerId>,
+    /// What lets us in, where it is closed.
+    pub(super) tickets: Vec<Ticket>,
+    /// Another number after each change of who may be in it.
+    pub(super) revision: u64,
     unsaved: bool,
+}
+
+impl Stored {
+    fn new(chat: ChatFile, last_known: Vec<SocketAddr>, tickets: Vec<Ticket>) -> Self {
+        Self { chat, last_known, pair: None, tickets, revision: 0, unsaved: false }
+    }
+
+    /// What a session shows, where it is closed.
+    pub(super) fn door(&self) -> Option<Door> {
+        self.chat.charter()?;
+        let bytes = |ticket: &Ticket| ticket.encode().try_into().ok().map(TicketBytes);
+        let tickets = self.tickets.iter().filter_map(bytes).collect();
+        Some(Door { tickets, revision: self.revision })
+    }
 }
 
 /// All channels of a profile.
@@ -48,7 +68,8 @@ impl Shelf {
             let chat = ChatFile::from_bytes(&bytes).map_err(|error| file.damaged(error))?;
             let id = chat.keys().id();
             let last_known = read_addresses(&peers_file(profile, &id));
-            channels.insert(id, Stored { chat, last_known, pair: None, unsaved: false });
+            let tickets = read_tickets(&tickets_file(profile, &id))?;
+            channels.insert(id, Stored::new(chat, last_known, tickets));
         }
         Ok(Self { profile: profile.clone(), channels })
     }
@@ -62,6 +83,26 @@ impl Shelf {
         self.channels.get(id).ok_or_else(|| ChannelError::NotFound(id.short()))
     }
 
+    pub(super) fn get_mut(&mut self, id: &ChannelId) -> Result<&mut Stored, ChannelError> {
+        self.channels.get_mut(id).ok_or_else(|| ChannelError::NotFound(id.short()))
+    }
+
+    /// Keeps the tickets that let us in; whether they are others than before.
+    pub(super) fn put_tickets(
+        &mut self,
+        id: &ChannelId,
+        tickets: Vec<Ticket>,
+    ) -> Result<bool, ChannelError> {
+        if self.get(id)?.tickets == tickets {
+            return Ok(false);
+        }
+        let bytes: Vec<_> = tickets.iter().map(|it| ByteBuf::from(it.encode())).collect();
+        let bytes = rmp_serde::to_vec(&bytes).expect("byte strings have a MessagePack form");
+        tickets_file(&self.profile, id).write(&bytes)?;
+        self.get_mut(id)?.tickets = tickets;
+        Ok(true)
+    }
+
     pub(super) fn all(&self) -> impl Iterator<Item = (&ChannelId, &Stored)> {
         self.channels.iter()
     }
@@ -72,9 +113,6 @@ impl Shelf {
         if kind == Kind::Pair {
             return Err(ChannelError::IsPair(chat.name().to_string()));
         }
-        if !kind.is_supported() {
-            return Err(ChannelError::Unsupported(kind.as_str()));
-        }
         let id = chat.keys().id();
         match self.channels.get(&id).map(|stored| &stored.chat) {
             Some(stored) if *stored == chat || (stored.is_member() && !chat.is_member()) => {
@@ -84,9 +122,11 @@ impl Shelf {
             Some(_) | None => {}
         }
         chat_file(&self.profile, &id).write(&chat.to_bytes())?;
-        let last_known =
-            self.channels.remove(&id).map(|stored| stored.last_known).unwrap_or_default();
-        self.channels.insert(id, Stored { chat, last_known, pair: None, unsaved: false });
+        let stored = match self.channels.remove(&id) {
+            Some(stored) => Stored { chat, unsaved: false, ..stored },
+            None => Stored::new(chat, Vec::new(), Vec::new()),
+        };
+        self.channels.insert(id, stored);
         Ok(id)
     }
 
@@ -104,7 +144,8 @@ impl Shelf {
             Some(stored) => stored.last_known,
             None => read_addresses(&peers_file(&self.profile, &id)),
         };
-        self.channels.insert(id, Stored { chat, last_known, pair: Some(peer), unsaved: false });
+        let stored = Stored { pair: Some(peer), ..Stored::new(chat, last_known, Vec::new()) };
+        self.channels.insert(id, stored);
         Ok(id)
     }
 
@@ -131,6 +172,7 @@ impl Shelf {
     pub(super) fn remove(&mut self, id: &ChannelId) -> Result<Stored, ChannelError> {
         self.get(id)?;
         peers_file(&self.profile, id).remove()?;
+        tickets_file(&self.profile, id).remove()?;
         chat_file(&self.profile, id).remove()?;
         self.channels.remove(id).ok_or_else(|| ChannelError::NotFound(id.short()))
     }
@@ -169,6 +211,7 @@ impl Shelf {
             name: chat.name().clone(),
             kind: chat.kind(),
             pair: stored.pair,
+            policy: chat.charter().map(|charter| charter.policy),
             rotation: chat.rotation(),
             is_member: chat.is_member(),
             founder: chat.founder(),
@@ -214,6 +257,21 @@ fn chat_file(profile: &Profile, id: &ChannelId) -> SealedFile {
 
 fn peers_file(profile: &Profile, id: &ChannelId) -> SealedFile {
     profile.file_of(DIRECTORY, &id.0, "peers")
+}
+
+fn tickets_file(profile: &Profile, id: &ChannelId) -> SealedFile {
+    profile.file_of(DIRECTORY, &id.0, "tickets")
+}
+
+fn read_tickets(file: &SealedFile) -> Result<Vec<Ticket>, ProfileError> {
+    let Some(bytes) = file.read()? else { return Ok(Vec::new()) };
+    let read: Vec<ByteBuf> =
+        rmp_serde::from_slice(&bytes).map_err(|_| file.damaged("it is no list of tickets"))?;
+    if read.len() > TICKETS_MAX {
+        return Err(file.damaged("it has too many tickets"));
+    }
+    let ticket = |bytes: &ByteBuf| Ticket::decode(bytes).map_err(|error| file.damaged(error));
+    read.iter().map(ticket).collect()
 }
 
 fn read_addresses(file: &SealedFile) -> Vec<SocketAddr> {

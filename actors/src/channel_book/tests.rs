@@ -2,8 +2,11 @@ use std::fs;
 use std::path::Path;
 
 use actix::Addr;
+use bitchat_protocol::channel::{Right, Standing, Ticket};
 use bitchat_protocol::crypto::Rng;
 use bitchat_protocol::limits::LAST_KNOWN_MAX;
+use bitchat_protocol::session::Turndown;
+use bitchat_protocol::wire::TicketBytes;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::*;
@@ -27,6 +30,7 @@ impl Handler<ChannelEvent> for Listener {
                 (opened.keys.id(), true)
             }
             ChannelEvent::Closed(id) => (id, false),
+            ChannelEvent::NotLetIn { .. } => return,
         });
     }
 }
@@ -174,20 +178,6 @@ async fn a_newer_file_replaces_the_stored_one_but_never_a_members_by_a_seeders()
 }
 
 #[actix::test]
-async fn a_channel_of_a_later_kind_is_refused_in_words() {
-    let home = tempfile::tempdir().unwrap();
-    let book = start(&profile(home.path()));
-    let (open, closed) = (b"4:kind4:open", b"4:kind6:closed");
-    let bytes = team().to_bytes();
-    let at = bytes.windows(open.len()).position(|window| window == open).unwrap();
-    let bytes = [&bytes[..at], closed, &bytes[at + open.len()..]].concat();
-    let file = ChatFile::from_bytes(&bytes).unwrap();
-    let said = book.send(JoinChannel { file }).await.unwrap().unwrap_err().to_string();
-    assert!(said.contains("\"closed\": update bitchat"), "{said}");
-    assert!(book.send(ListChannels).await.unwrap().is_empty());
-}
-
-#[actix::test]
 async fn a_full_book_takes_no_more_but_still_renews_what_it_has() {
     let home = tempfile::tempdir().unwrap();
     let mut book = ChannelBook::open(&profile(home.path())).unwrap();
@@ -310,13 +300,15 @@ async fn an_opened_channel_does_not_print_its_secrets() {
 /// Books of one profile that open the channels of pairs.
 fn start_with_pairs(profile: &Profile) -> (Addr<ContactBook>, Addr<ChannelBook>) {
     let contacts = ContactBook::open(profile).unwrap().start();
-    let pairs = Pairs {
+    let people = People {
         contacts: contacts.clone().recipient(),
         changes: contacts.clone().recipient(),
-        tiers: vec![vec!["udp://tracker.example:1337/announce".to_owned()]],
-        nodes: Vec::new(),
+        places: Some(MeetingPlaces {
+            tiers: vec![vec!["udp://tracker.example:1337/announce".to_owned()]],
+            nodes: Vec::new(),
+        }),
     };
-    (contacts, ChannelBook::open(profile).unwrap().with_pairs(pairs).start())
+    (contacts, ChannelBook::open(profile).unwrap().with_people(people).start())
 }
 
 fn card_of(profile: &Profile, name: &str) -> bitchat_protocol::identity::Card {
@@ -370,6 +362,16 @@ async fn the_channel_of_a_pair_follows_the_contact() {
     contacts.send(VerifyContact { peer }).await.unwrap().unwrap();
     assert_eq!(heard.recv().await, Some((id, true)));
 
+    // What a person closes stays closed until it is opened, or the contact is another one.
+    book.send(CloseChannel { id }).await.unwrap();
+    assert_eq!(heard.recv().await, Some((id, false)));
+    let name = DisplayName::new("Bob").unwrap();
+    contacts.send(RenameContact { peer, name }).await.unwrap().unwrap();
+    assert_eq!(find(&book, "bob").await.unwrap(), id, "it is called so, and is not open");
+    assert_eq!(open_pairs(&book).await, []);
+    book.send(OpenChannel { id }).await.unwrap().unwrap();
+    assert_eq!(heard.recv().await, Some((id, true)));
+
     contacts.send(BlockContact { peer }).await.unwrap().unwrap();
     assert_eq!(heard.recv().await, Some((id, false)));
     assert_eq!(book.send(ListChannels).await.unwrap(), []);
@@ -395,7 +397,8 @@ async fn the_channel_of_a_pair_is_neither_exported_nor_left_nor_joined() {
     let file = ChatFile::new_pair(own.identity(), other.peer_id(), bob, vec![], vec![]).unwrap();
     let joined = book.send(JoinChannel { file }).await.unwrap();
     assert!(matches!(joined, Err(ChannelError::IsPair(_))), "{joined:?}");
-    assert_eq!(book.send(ListInfohashes { id }).await.unwrap().len(), 1);
+    // Of the neighbouring day as well, around midnight.
+    assert!(!book.send(ListInfohashes { id }).await.unwrap().is_empty());
 
     // A channel of the same name is what is meant by it.
     let channel = join(&book, chat(3, "Bob", "udp://tracker.example:1/announce")).await.id;
@@ -421,4 +424,181 @@ async fn where_members_of_a_pair_were_is_kept_for_the_next_start() {
     assert_eq!(book.send(ListLastKnown { id }).await.unwrap(), addresses);
     let open = book.send(ListOpen).await.unwrap();
     assert_eq!(open[0].last_known, addresses);
+}
+
+/// A closed channel of `founder`, joined by `own`.
+async fn closed(book: &Addr<ChannelBook>, founder: &Profile, policy: Policy) -> ChannelId {
+    let file = chat(9, "Secret", "udp://tracker.example:1/announce");
+    let file = ChatFile::new_closed(file, Kind::Closed, founder.peer_id(), policy).unwrap();
+    join(book, file).await.id
+}
+
+async fn invite(
+    book: &Addr<ChannelBook>,
+    id: ChannelId,
+    peer: PeerId,
+    right: Right,
+) -> Result<bitchat_protocol::channel::Invitation, ChannelError> {
+    book.send(InvitePeer { id, peer, right, lifetime: None }).await.unwrap()
+}
+
+async fn judged(
+    book: &Addr<ChannelBook>,
+    channel: ChannelId,
+    peer: PeerId,
+    standing: Standing,
+    tickets: &[Ticket],
+) -> Result<Option<Duration>, u8> {
+    let tickets = tickets.iter().map(|it| TicketBytes(it.encode().try_into().unwrap())).collect();
+    let judged = book.send(JudgePeer { channel, peer, standing, tickets }).await.unwrap();
+    judged.map_err(|turndown| turndown.code)
+}
+
+#[actix::test]
+async fn an_invitation_lets_in_its_invitee_and_nobody_else() {
+    let homes = [0; 3].map(|_| tempfile::tempdir().unwrap());
+    let [founder, bob, carol] = homes.each_ref().map(|home| profile(home.path()));
+    let (_contacts, book) = start_with_pairs(&founder);
+    let id = closed(&book, &founder, Policy::Tickets).await;
+    let (bob_id, carol_id) = (bob.peer_id(), carol.peer_id());
+    let member = Standing::Member;
+    let invitation = invite(&book, id, bob_id, Right::MayInvite).await.unwrap();
+    assert_eq!(judged(&book, id, bob_id, member, &invitation.tickets).await, Ok(None));
+    assert_eq!(judged(&book, id, bob_id, member, &[]).await, Err(1));
+    assert_eq!(judged(&book, id, carol_id, member, &invitation.tickets).await, Err(2));
+    let seeder = Standing::Seeder;
+    assert_eq!(judged(&book, id, bob_id, seeder, &invitation.tickets).await, Err(5));
+    assert_eq!(judged(&book, id, founder.peer_id(), member, &[]).await, Ok(None));
+
+    // Bob keeps it, over a restart, and hands on.
+    let (_bob_contacts, bobs) = start_with_pairs(&bob);
+    join(&bobs, invitation.file.clone()).await;
+    assert!(!bobs.send(HasTickets { id }).await.unwrap());
+    let wrong = invite(&book, id, carol_id, Right::Member).await.unwrap();
+    let kept = bobs.send(KeepTickets { id, tickets: wrong.tickets }).await.unwrap();
+    assert!(matches!(kept, Err(ChannelError::Ticket { .. })), "{kept:?}");
+    let tickets = invitation.tickets;
+    bobs.send(KeepTickets { id, tickets }).await.unwrap().unwrap();
+    let (_bob_contacts, bobs) = start_with_pairs(&bob);
+    let handed_on = invite(&bobs, id, carol_id, Right::Member).await.unwrap();
+    assert_eq!(handed_on.tickets.len(), 2);
+    assert_eq!(judged(&book, id, carol_id, member, &handed_on.tickets).await, Ok(None));
+    let seeder = invite(&bobs, id, carol_id, Right::Seeder).await;
+    assert!(matches!(seeder, Err(ChannelError::MayNotInvite(_))), "{seeder:?}");
+
+    // Carol may not.
+    let (_carol_contacts, carols) = start_with_pairs(&carol);
+    join(&carols, handed_on.file).await;
+    carols.send(KeepTickets { id, tickets: handed_on.tickets }).await.unwrap().unwrap();
+    let refused = invite(&carols, id, PeerId([3; 32]), Right::Member).await;
+    assert!(matches!(refused, Err(ChannelError::MayNotInvite(_))), "{refused:?}");
+}
+
+#[actix::test]
+async fn a_seeder_is_let_in_by_the_founder_s_word_alone_and_lets_in_whom_members_do() {
+    let homes = [0; 3].map(|_| tempfile::tempdir().unwrap());
+    let [founder, keeper, bob] = homes.each_ref().map(|home| profile(home.path()));
+    let (_contacts, book) = start_with_pairs(&founder);
+    let id = closed(&book, &founder, Policy::Tickets).await;
+    let invitation = invite(&book, id, keeper.peer_id(), Right::Seeder).await.unwrap();
+    assert!(!invitation.file.is_member());
+    let (seeder, member) = (Standing::Seeder, Standing::Member);
+    let tickets = &invitation.tickets;
+    assert_eq!(judged(&book, id, keeper.peer_id(), seeder, tickets).await, Ok(None));
+    assert_eq!(judged(&book, id, keeper.peer_id(), member, tickets).await, Err(5));
+
+    let (_keeper_contacts, keepers) = start_with_pairs(&keeper);
+    join(&keepers, invitation.file).await;
+    let bobs = invite(&book, id, bob.peer_id(), Right::Member).await.unwrap().tickets;
+    assert_eq!(judged(&keepers, id, bob.peer_id(), seeder, &bobs).await, Ok(None));
+    assert_eq!(judged(&keepers, id, bob.peer_id(), seeder, &[]).await, Err(1));
+}
+
+#[actix::test]
+async fn where_contacts_are_let_in_the_contact_book_decides_at_once() {
+    let homes = [0; 2].map(|_| tempfile::tempdir().unwrap());
+    let [founder, bob] = homes.each_ref().map(|home| profile(home.path()));
+    let (contacts, book) = start_with_pairs(&founder);
+    let id = closed(&book, &founder, Policy::Contacts).await;
+    book.send(OpenChannel { id }).await.unwrap().unwrap();
+    let peer = bob.peer_id();
+    assert_eq!(judged(&book, id, peer, Standing::Member, &[]).await, Err(6));
+    let mut heard = listen(&book).await;
+    assert_eq!(heard.recv().await, Some((id, true)));
+    let revision = async || {
+        let open = book.send(ListOpen).await.unwrap();
+        open.iter().find_map(|it| it.door.as_ref()).unwrap().revision
+    };
+    let before = revision().await;
+    let card = card_of(&bob, "bob");
+    contacts.send(AddContact { card, our_name: None }).await.unwrap().unwrap();
+    let mut told = [heard.recv().await.unwrap().0, heard.recv().await.unwrap().0];
+    told.sort_unstable();
+    assert!(told.contains(&id), "sessions are to ask again");
+    assert!(revision().await > before);
+    assert_eq!(judged(&book, id, peer, Standing::Member, &[]).await, Ok(None));
+    contacts.send(BlockContact { peer }).await.unwrap().unwrap();
+    heard.recv().await.unwrap();
+    assert_eq!(judged(&book, id, peer, Standing::Member, &[]).await, Err(6));
+}
+
+#[actix::test]
+async fn an_expired_ticket_is_good_for_as_long_as_it_says() {
+    let homes = [0; 2].map(|_| tempfile::tempdir().unwrap());
+    let [founder, bob] = homes.each_ref().map(|home| profile(home.path()));
+    let (_contacts, book) = start_with_pairs(&founder);
+    let id = closed(&book, &founder, Policy::Tickets).await;
+    let (peer, right, lifetime) = (bob.peer_id(), Right::Member, Some(Duration::from_secs(60)));
+    let issued = book.send(InvitePeer { id, peer, right, lifetime }).await.unwrap().unwrap();
+    let left = judged(&book, id, peer, Standing::Member, &issued.tickets).await.unwrap().unwrap();
+    // A minute, ten more as clocks differ, and a second to be sure.
+    assert!((650..=661).contains(&left.as_secs()), "{left:?}");
+    let old = Ticket::issue(
+        founder.identity(),
+        issued.file.charter().unwrap().lineage,
+        peer,
+        right,
+        Some(clock::unix() - Duration::from_secs(601)),
+    );
+    assert_eq!(judged(&book, id, peer, Standing::Member, &[old]).await, Err(3));
+}
+
+#[actix::test]
+async fn who_does_not_let_us_in_is_told_once_and_remembered_until_there_is_a_new_ticket() {
+    let homes = [0; 2].map(|_| tempfile::tempdir().unwrap());
+    let [founder, bob] = homes.each_ref().map(|home| profile(home.path()));
+    let (_contacts, book) = start_with_pairs(&founder);
+    let id = closed(&book, &founder, Policy::Tickets).await;
+    let issued = invite(&book, id, bob.peer_id(), Right::Member).await.unwrap();
+    let (_bob_contacts, bobs) = start_with_pairs(&bob);
+    join(&bobs, issued.file).await;
+    let (told, mut heard) = unbounded_channel();
+    bobs.send(Subscribe(Refusals(told).start().recipient())).await.unwrap();
+    for code in [1, 1, 3] {
+        let why = Turndown { code, text: format!("reason {code}") };
+        let note = NoteTurndown { channel: id, by: PeerId([7; 32]), name: "alice".into(), why };
+        bobs.send(note).await.unwrap();
+    }
+    assert_eq!(heard.recv().await.as_deref(), Some("Secret alice reason 1"));
+    assert_eq!(heard.recv().await.as_deref(), Some("Secret alice reason 3"));
+    assert_eq!(bobs.send(ListRefused).await.unwrap().len(), 2);
+    bobs.send(KeepTickets { id, tickets: issued.tickets }).await.unwrap().unwrap();
+    assert_eq!(bobs.send(ListRefused).await.unwrap(), []);
+}
+
+/// Hands on who does not let us in.
+struct Refusals(UnboundedSender<String>);
+
+impl Actor for Refusals {
+    type Context = Context<Self>;
+}
+
+impl Handler<ChannelEvent> for Refusals {
+    type Result = ();
+
+    fn handle(&mut self, event: ChannelEvent, _: &mut Self::Context) {
+        if let ChannelEvent::NotLetIn { label, by, text, .. } = event {
+            let _ = self.0.send(format!("{label} {by} {text}"));
+        }
+    }
 }

@@ -46,7 +46,7 @@ use crate::archive::{
     self, Append, ArchiveError, CloseChannel, Event, EventKind, FindSaid, OpenChannel, Pruned,
     ReadRange, Retention,
 };
-use crate::channel_book::{self, ChannelEvent, OpenedChannel};
+use crate::channel_book::{self, ChannelEvent, OpenedChannel, refusal_words};
 use crate::contact_book::{self, ContactChanged, ListContacts};
 use crate::directory::Directory;
 use crate::driver::{Drive, Driver};
@@ -759,6 +759,10 @@ impl Handler<ChannelEvent> for ChatDesk {
         match event {
             ChannelEvent::Opened(channel) => self.open(&channel, ctx),
             ChannelEvent::Changed(_) => {}
+            ChannelEvent::NotLetIn { label, by, text, .. } => {
+                let text = refusal_words(&label, &by, &text);
+                self.listeners.tell(Notice::Warning { text, code: None });
+            }
             ChannelEvent::Closed(id) => {
                 if let Some(mut known) = self.conversations.remove(&id) {
                     known.refuse(&SayError::NoSuchChannel);

@@ -68,11 +68,8 @@ impl Speech {
 
 /// Whether a frame says something to us alone, or acknowledges that.
 fn is_whisper(frame: &Frame) -> bool {
-    match frame {
-        Frame::Say(said) => said.channel.is_none(),
-        Frame::Delivered(_) => true,
-        _ => false,
-    }
+    matches!(frame, Frame::Say(said) if said.channel.is_none())
+        || matches!(frame, Frame::Delivered(_))
 }
 
 impl Machine for Speech {

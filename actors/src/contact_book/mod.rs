@@ -167,7 +167,7 @@ impl ContactBook {
             None => Book::new(profile.peer_id()),
         };
         Ok(Self {
-            book,
+            book: book.called(profile.display_name()),
             file,
             subscribers: Vec::new(),
             unsaved: false,

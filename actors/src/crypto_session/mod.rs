@@ -24,15 +24,19 @@ use actix::{
     Actor, ActorContext as _, ActorFutureExt as _, AsyncContext, Context, Handler, Message,
     Recipient, WrapFuture as _, dev::SendError,
 };
+use bitchat_protocol::channel::Standing;
 use bitchat_protocol::contact::Admission;
 use bitchat_protocol::crypto::{Rng, Secret};
 use bitchat_protocol::id::{ChannelId, PeerId};
 use bitchat_protocol::limits::FRAMES_HELD_MAX;
 use bitchat_protocol::quic::{CloseCode, CloseReason, Established};
-use bitchat_protocol::session::{self, Close, Decision, Input, Output, OwnChannel, Role, Session};
-use bitchat_protocol::wire::{Frame, Peers};
+use bitchat_protocol::session::{
+    self, Close, Decision, Input, Output, OwnChannel, Role, Session, Turndown,
+};
+use bitchat_protocol::wire::{Frame, Peers, TicketBytes};
 use bytes::Bytes;
 
+use crate::channel_book::{JudgePeer, NoteTurndown};
 use crate::contact_book::AdmitPeer;
 use crate::driver::{Drive, Driver};
 use crate::peer_supervisor::{
@@ -137,6 +141,10 @@ pub struct Config {
 pub struct Offices {
     /// Judges who may be linked with.
     pub admit: Recipient<AdmitPeer>,
+    /// Judges who may be in closed channels.
+    pub judge: Recipient<JudgePeer>,
+    /// Told that the peer does not let us into one.
+    pub turned_down: Recipient<NoteTurndown>,
     /// Told that the peer is there.
     pub up: Recipient<PeerUp>,
     /// Told that the peer may not be there.
@@ -298,6 +306,30 @@ impl CryptoSession {
         }));
     }
 
+    fn ask_admission(
+        &mut self,
+        channel: ChannelId,
+        standing: Standing,
+        tickets: Vec<TicketBytes>,
+        ctx: &mut Context<Self>,
+    ) {
+        let State::Established { peer, .. } = self.state else { return };
+        let question = self.offices.judge.send(JudgePeer { channel, peer, standing, tickets });
+        ctx.spawn(question.into_actor(self).map(move |verdict, session, ctx| {
+            // With the channel book, this link ends as well.
+            if let Ok(verdict) = verdict {
+                session.take(Input::Admission { channel, verdict }, ctx);
+            }
+        }));
+    }
+
+    fn note_turndown(&self, channel: ChannelId, why: Turndown) {
+        let State::Established { peer, .. } = self.state else { return };
+        let name = Arc::clone(&self.display_name);
+        // Machines count what peers show and say about doors.
+        self.offices.turned_down.do_send(NoteTurndown { channel, by: peer, name, why });
+    }
+
     /// A peer that takes the name of somebody else is judged like a new one.
     fn ask_about_rename(&self, name: String, ctx: &mut Context<Self>) {
         let State::Established { peer, .. } = self.state else { return };
@@ -326,7 +358,7 @@ const fn close_code(why: Close) -> CloseCode {
         Close::SelfDial => CloseCode::SelfDial,
         Close::HelloTimeout => CloseCode::Timeout,
         Close::Violation => CloseCode::Violation,
-        Close::Refused => CloseCode::Refused,
+        Close::Refused | Close::NotLetIn => CloseCode::Refused,
         Close::ChannelLeft => CloseCode::Leaving,
         Close::Overloaded => CloseCode::Overloaded,
         Close::RenewalFailed => CloseCode::Renewal,
@@ -357,6 +389,10 @@ impl Drive for CryptoSession {
             Output::Deliver(frame) => self.said.push(frame),
             Output::AskContactBook { peer, name } => self.ask_contact_book(peer, name, ctx),
             Output::Up(info) => self.report_up(info),
+            Output::AskAdmission { channel, standing, tickets } => {
+                self.ask_admission(channel, standing, tickets, ctx);
+            }
+            Output::TurnedDown { channel, why } => self.note_turndown(channel, why),
             Output::SharedChanged(shared) => {
                 self.offices.shared.do_send(SharedChannelsChanged { link, shared });
             }

@@ -111,6 +111,20 @@ impl Handler<ChatNews> for Sleeper {
     fn handle(&mut self, _: ChatNews, _: &mut Context<Self>) {}
 }
 
+impl Handler<JudgePeer> for Neighbour {
+    type Result = actix::MessageResult<JudgePeer>;
+
+    fn handle(&mut self, _: JudgePeer, _: &mut Context<Self>) -> Self::Result {
+        actix::MessageResult(Ok(None))
+    }
+}
+
+impl Handler<NoteTurndown> for Neighbour {
+    type Result = ();
+
+    fn handle(&mut self, _: NoteTurndown, _: &mut Context<Self>) {}
+}
+
 fn neighbour() -> (actix::Addr<Neighbour>, UnboundedReceiver<Told>) {
     let (told, heard) = unbounded_channel();
     (Neighbour(told).start(), heard)
@@ -124,6 +138,7 @@ async fn admitted() -> (actix::Addr<CryptoSession>, UnboundedReceiver<Told>) {
         proof: Secret::new([5; 32]),
         member_proof: Some(Secret::new([6; 32])),
         only: None,
+        door: None,
     }]);
     let remote: SocketAddr = "127.0.0.1:6881".parse().unwrap();
     let (all, mut told) = neighbour();
@@ -140,6 +155,8 @@ async fn admitted() -> (actix::Addr<CryptoSession>, UnboundedReceiver<Told>) {
     };
     let offices = Offices {
         admit: all.clone().recipient(),
+        judge: all.clone().recipient(),
+        turned_down: all.clone().recipient(),
         up: all.clone().recipient(),
         refused: all.clone().recipient(),
         shared: all.clone().recipient(),

@@ -164,6 +164,7 @@ mod tests {
         Arc::new(OpenedChannel {
             kind: bitchat_protocol::channel::Kind::Open,
             only: None,
+            door: None,
             name: "team".to_owned(),
             keys: ChannelKeys::member(ChannelSecret(Secret::new([secret; 32]))),
             trackers: Vec::new(),

@@ -378,6 +378,7 @@ impl Handler<ChannelEvent> for MeshManager {
         match event {
             ChannelEvent::Opened(channel) => self.open(channel, ctx),
             ChannelEvent::Changed(channel) => self.change(channel),
+            ChannelEvent::NotLetIn { .. } => {}
             ChannelEvent::Closed(id) => self.close(id, ctx),
         }
     }

@@ -23,6 +23,7 @@ impl Handler<channel_book::Subscribe> for Neighbour {
         subscribe.0.do_send(ChannelEvent::Opened(Arc::new(OpenedChannel {
             kind: bitchat_protocol::channel::Kind::Open,
             only: None,
+            door: None,
             name: "team".into(),
             keys: ChannelKeys::member(secret),
             trackers: vec![],

@@ -9,6 +9,7 @@ import hashlib
 import json
 import urllib.parse
 
+from identity import unkeyed
 from key_schedule import ed25519_public, schedule
 
 FOUNDER = ed25519_public(b"\x07" * 32)
@@ -48,6 +49,9 @@ def link(file, tiers):
         parameters.append(("seed", checked(label, channel["seed"] + channel["public"])))
     if "founder" in channel:
         parameters.append(("founder", checked("bitchat v1 peer id checksum", channel["founder"])))
+    if "lineage" in channel:
+        parameters.append(("lineage", checked(label, channel["lineage"])))
+        parameters.append(("admission", channel["admission"]))
     parameters += [("tr", " ".join(tier)) for tier in tiers]
     for host, port in file.get("nodes", []):
         parameters.append(("node", f"[{host}]:{port}" if ":" in host else f"{host}:{port}"))
@@ -66,7 +70,7 @@ def case(about, file, tiers):
 
 if __name__ == "__main__":
     secret = bytes(range(32))
-    keys = {k: bytes.fromhex(v) for k, v in schedule(secret).items() if k != "infohash"}
+    keys = {k: bytes.fromhex(v) for k, v in schedule(secret).items() if isinstance(v, str)}
     infohash = bytes.fromhex(schedule(secret)["infohash"]["0"])
     seeds = {"seed": keys["seed_key"], "public": keys["channel_public_key"]}
     tiers = [
@@ -91,12 +95,16 @@ if __name__ == "__main__":
         "comment": "for a later version",
         "zeta": [{"b": -1, "a": b"\xff\x00"}, []],
         "name": "team",
-        "channel": least["channel"] | {"kind": "closed", "policy": {"a": 0}},
+        "channel": least["channel"] | {"policy": {"a": 0}},
     }
+    lineage = unkeyed("bitchat v1 channel lineage", FOUNDER, keys["channel_id"], size=32)
+    charter = {"kind": "closed", "founder": FOUNDER, "lineage": lineage, "admission": "tickets"}
+    closed = least | {"channel": least["channel"] | charter}
     cases = [
         case("least: a member's file, daily, nowhere to ask", least, []),
         case("full: a member's file, fixed, trackers, nodes, founder", full, tiers),
         case("seeder: the same channel for a seeder", seeder, tiers),
-        case("future: a closed channel with unknown keys", future, [[future["announce"]]]),
+        case("future: unknown keys", future, [[future["announce"]]]),
+        case("closed: founder, lineage and policy", closed, []),
     ]
     print(json.dumps({"secret": secret.hex(), "cases": cases}, indent=2))

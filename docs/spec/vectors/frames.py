@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Computes frames.json from the text of 05-session.md, 06-mesh.md, 07-chat.md and 10-log.md alone.
+"""Computes frames.json from the text of 05-session.md, 06-mesh.md, 07-chat.md, 10-log.md and 11-admission.md alone.
 
 Needs nothing but Python's standard library. Usage: python3 frames.py > frames.json
 """
@@ -90,6 +90,9 @@ FRAMES = [
         "entries": [run(19, 173), run(20, 300)],
     }),
     ("fork", 13, {"channel": RED, "chain": CERTIFICATE, "first": run(21, 161), "second": run(22, 161)}),
+    ("tickets", 20, {"channel": RED, "tickets": [run(14, 170)]}),
+    ("refused", 21, {"channel": RED, "code": 3, "text": "ask alice"}),
+    ("let in", 22, {"channel": RED}),
 ]
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ use actix::{
     WrapFuture as _,
 };
 use actix_rt::System;
+use bitchat_actors::channel_book::{JudgePeer, NoteTurndown};
 use bitchat_actors::contact_book::{self, AdmitPeer};
 use bitchat_actors::directory::Directory;
 use bitchat_actors::peer_supervisor::{
@@ -63,6 +64,20 @@ impl Handler<contact_book::Subscribe> for Doorkeeper {
     fn handle(&mut self, _: contact_book::Subscribe, _: &mut Context<Self>) {}
 }
 
+impl Handler<JudgePeer> for Doorkeeper {
+    type Result = MessageResult<JudgePeer>;
+
+    fn handle(&mut self, _: JudgePeer, _: &mut Context<Self>) -> Self::Result {
+        MessageResult(Ok(None))
+    }
+}
+
+impl Handler<NoteTurndown> for Doorkeeper {
+    type Result = ();
+
+    fn handle(&mut self, _: NoteTurndown, _: &mut Context<Self>) {}
+}
+
 fn endpoint(cipher: Cipher) -> EndpointConfig {
     EndpointConfig {
         suites: match cipher {
@@ -90,6 +105,7 @@ impl Node {
         let gate = keys.gate().clone();
         udp.send(AddChannel { id: keys.id(), gate }).await.expect("the port lives");
         let directory = Directory::default();
+        let doorkeeper = Doorkeeper.start();
         let offices = peer_supervisor::Offices {
             connect: udp.clone().recipient(),
             attach: udp.clone().recipient(),
@@ -98,8 +114,10 @@ impl Node {
             carry: udp.clone().recipient(),
             observed: udp.clone().recipient(),
             incoming: udp.clone().recipient(),
-            admit: Doorkeeper.start().recipient(),
-            contacts: Doorkeeper.start().recipient(),
+            admit: doorkeeper.clone().recipient(),
+            contacts: doorkeeper.clone().recipient(),
+            judge: doorkeeper.clone().recipient(),
+            turned_down: doorkeeper.recipient(),
         };
         let config = peer_supervisor::Config {
             own_peer: peer,

@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use bitchat_integration_tests::control::{Client, Daemon};
-use serde_json::json;
+use bitchat_integration_tests::node::{Chat, Home};
+use serde_json::{Value, json};
 
 use crate::scene::{MESH_WITHIN, SOON, Scene, is, must_have_links};
 
@@ -42,14 +43,16 @@ fn programs_talk_and_hear_through_a_node_without_a_console() {
     }
     bob.wait_for(SOON, |line| is(line, "message") && line["params"]["text"] == "hello");
     bob.ask("say", json!({"text": "hello yourselves"}), SOON);
+    let own = |line: &Value, own: bool| is(line, "message") && line["params"]["own"] == own;
     for client in &mut clients {
         client.wait_for(|line| is(line, "delivered") && line["params"]["id"] == key);
         let text = "hello yourselves";
         client.wait_for(|line| is(line, "message") && line["params"]["text"] == text);
-        assert_eq!(client.count(|line| is(line, "message")), 1, "each once");
+        let each = [true, false].map(|is_own| client.count(|line| own(line, is_own)));
+        assert_eq!(each, [1, 1], "each once");
     }
     bob.listen(Duration::from_millis(300));
-    assert_eq!(bob.count(|line| is(line, "message")), 1, "a repetition under a key is none");
+    assert_eq!(bob.count(|line| own(line, false)), 1, "a repetition under a key is none");
     assert_eq!(clients[1].ask("undelivered", &json!({})), json!({"messages": []}));
 }
 
@@ -170,4 +173,173 @@ fn a_channel_that_is_joined_through_a_running_node_is_talked_in_at_once() {
     must_be_linked(&mut alice, 1);
     alice.ask("channel_leave", &json!({"channel": "team"}));
     assert_eq!(alice.ask("channels", &json!({"all": true}))["channels"], json!([]));
+}
+
+#[test]
+fn two_chats_attach_to_one_node_talk_and_leave_it_running() {
+    let scene = Scene::new(2);
+    let Some(_tracker) = scene.start_tracker() else { return };
+    let mut daemon = Daemon::start(&scene.homes[0], SOON);
+    let mut bob = scene.chat(1);
+    let home = &scene.homes[0];
+    let (mut by_name, mut by_file) = (home.chat(&["team"]), scene.chat(0));
+    for chat in [&mut by_name, &mut by_file, &mut bob] {
+        must_have_links(chat, 1, MESH_WITHIN);
+    }
+    by_name.ask("say", json!({"text": "one"}), SOON);
+    by_file.ask("tell", json!({"to": &bob_id(&mut bob), "text": "two"}), SOON);
+    for text in ["one", "two"] {
+        bob.wait_for(SOON, |line| is(line, "message") && line["params"]["text"] == text);
+    }
+    bob.ask("say", json!({"text": "three"}), SOON);
+    for chat in [&mut by_name, &mut by_file] {
+        chat.wait_for(SOON, |line| is(line, "message") && line["params"]["text"] == "three");
+    }
+    by_name.ask("quit", json!({}), SOON);
+    assert_eq!(by_name.exit_code(SOON), Some(0));
+    by_file.ask("say", json!({"text": "still here"}), SOON);
+    assert_eq!(by_file.end_input(SOON), Some(0));
+    bob.wait_for(SOON, |line| is(line, "message") && line["params"]["text"] == "still here");
+
+    // Lines for people, as in a pipe.
+    let output = home.run(&["chat", "team"], b"four\n/peers\n/nonsense\n");
+    let (shown, said) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(shown.contains("* team: 1 of 1 linked, mesh full\n"), "{shown}{said}");
+    assert!(shown.contains("* delivered to "), "{shown}{said}");
+    assert!(said.contains("/nonsense is not a command"), "{said}");
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    bob.wait_for(SOON, |line| is(line, "message") && line["params"]["text"] == "four");
+    let output = home.run(&["chat", "nowhere"], b"");
+    assert_eq!(output.status.code(), Some(1));
+
+    // What nobody takes is told to whoever said it, and not to the next chat.
+    bob.ask("quit", json!({}), SOON);
+    let mut alice = Client::connect(home, MESH_WITHIN);
+    must_be_linked(&mut alice, 0);
+    let output = home.run(&["chat", "team", "--linger", "300ms"], b"five\n");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(said.contains("not delivered: nobody took 1 message within 300ms"), "{said}");
+    assert_eq!(home.run(&["chat", "team", "--linger", "300ms"], b"").status.code(), Some(0));
+    daemon.stop();
+}
+
+fn bob_id(bob: &mut Chat) -> String {
+    let you = bob.ask("channels", json!({}), SOON)["you"].clone();
+    you.as_str().expect("an id").to_owned()
+}
+
+#[test]
+fn a_chat_whose_node_ends_says_so_and_ends_with_3() {
+    let scene = Scene::new(1);
+    for ends in [Daemon::stop, Daemon::kill] {
+        let mut daemon = Daemon::start(&scene.homes[0], SOON);
+        let mut chat = scene.homes[0].chat(&["team"]);
+        chat.ask("channels", json!({}), SOON);
+        ends(&mut daemon);
+        assert_eq!(chat.exit_code(SOON), Some(3));
+        chat.wait_for_talk(SOON, &["the node that this chat went through has ended"]);
+    }
+    // Whoever comes while it starts waits for it, or is before it.
+    let daemon = Daemon::begin(&scene.homes[0]);
+    for _ in 0..20 {
+        let _ = scene.homes[0].must_run(&["channel", "list"]);
+    }
+    drop(daemon);
+    // Nothing is left in the way of a chat with a node of its own.
+    let output = scene.homes[0].run(&["chat", "team"], b"");
+    assert_eq!(output.status.code(), Some(0));
+}
+
+/// What a command prints and ends with, but for how long ago things were.
+fn told(home: &Home, arguments: &[&str]) -> (String, String, Option<i32>) {
+    let output = home.run(arguments, b"");
+    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+    (text(output.stdout), text(output.stderr), output.status.code())
+}
+
+#[test]
+fn commands_say_and_do_the_same_through_a_running_node_as_without_one() {
+    let scene = Scene::new(2);
+    let [home, other] = &scene.homes[..] else { unreachable!("two homes") };
+    let _ = other.must_run(&["id", "rename", "Bob"]);
+    let card = other.must_run(&["id", "card"]);
+    let link = home.must_run(&["--json", "channel", "show", "team"]);
+    let link: Value = serde_json::from_str(&link).expect("JSON");
+    let link = link["link"].as_str().expect("a link").to_owned();
+    let file = |name: &str| home.path().join(name).to_str().expect("UTF-8").to_owned();
+    let (exported, made) = (file("exported.chat"), file("made.chat"));
+    // Each leaves the profile as it found it, taken together.
+    let commands: &[&[&str]] = &[
+        &["contact", "add", card.trim()],
+        &["channel", "list"],
+        &["channel", "show", "bob"],
+        &["--json", "channel", "show", "bob"],
+        &["channel", "export", "bob"],
+        &["channel", "leave", "bob"],
+        &["contact", "list"],
+        &["--json", "contact", "show", "bob"],
+        &["contact", "show", "bob"],
+        &["contact", "verify", "bob"],
+        &["contact", "verify", "bob", "--words", "12345"],
+        &["contact", "verify", "bob", "--yes"],
+        &["contact", "rename", "bob", "Bob\u{7}"],
+        &["contact", "rename", "bob", "Robert"],
+        &["--json", "contact", "block", "robert"],
+        &["contact", "add", card.trim()],
+        &["contact", "remove", "robert"],
+        &["contact", "show", "robert"],
+        &["contact", "add", "bitchat:contact?"],
+        &["contact", "add", "nobody"],
+        &["channel", "list"],
+        &["--json", "channel", "show", "team"],
+        &["channel", "show", "team"],
+        &["channel", "export", "team", "-o", &exported],
+        &["channel", "export", "team", "-o", &exported],
+        &["--json", "channel", "export", "team", "--seed-only", "-o", &made],
+        &["channel", "leave", "team"],
+        &["channel", "leave", "team"],
+        &["channel", "list"],
+        &["--json", "channel", "join", &link],
+        &["channel", "join", "nowhere.chat"],
+        &["channel", "join", &exported],
+    ];
+    let all = || {
+        let told: Vec<_> = commands.iter().map(|arguments| told(home, arguments)).collect();
+        let files = [&exported, &made].map(|path| {
+            let bytes = std::fs::read(path).expect("written");
+            std::fs::remove_file(path).expect("ours");
+            bytes
+        });
+        (told, files)
+    };
+    let (without, files) = all();
+    let daemon = Daemon::start(home, SOON);
+    let (with, files_of_node) = all();
+    for ((arguments, one), other) in commands.iter().zip(&without).zip(&with) {
+        assert_eq!(one, other, "{arguments:?}");
+    }
+    assert!(files == files_of_node, "the files are the same, byte for byte");
+    let codes = without.iter().map(|(.., code)| code.expect("it ends by itself"));
+    assert_eq!(
+        codes.collect::<Vec<_>>(),
+        [
+            0, 0, 0, 0, 1, 1, 0, 0, 0, 2, 4, 0, 2, 0, 0, 1, 0, 1, 2, 1, 0, 0, 0, 0, 1, 0, 0, 1, 0,
+            0, 1, 0
+        ]
+    );
+
+    // And it is the running node that has it.
+    let _ = home.must_run(&["contact", "add", card.trim()]);
+    let _ = home.must_run(&["contact", "verify", "Bob", "--yes"]);
+    let made = home.must_run(&["--json", "channel", "new", "club", "-o", &made]);
+    let made: Value = serde_json::from_str(&made).expect("JSON");
+    let mut node = Client::connect(home, SOON);
+    assert_eq!(node.ask("contact_show", &json!({"contact": "bob"}))["trust"], "verified");
+    let club = node.ask("channel_show", &json!({"channel": "club"}));
+    assert_eq!((&club["id"], &club["open"]), (&made["id"], &json!(true)));
+    assert_eq!(club["founder"], node.ask("channels", &json!({}))["you"]);
+    drop(daemon);
+    assert!(home.must_run(&["contact", "list"]).contains(" verified "), "it is on disk");
 }

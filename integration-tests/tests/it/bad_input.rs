@@ -69,7 +69,11 @@ fn a_profile_in_use_is_refused_and_its_user_named() {
     chat.ask("peers", json!({}), SOON);
     let pid = chat.pid().to_string();
     check_refused(&scene.homes[0], &["id", "show"], 75, &[&pid]);
+    check_refused(&scene.homes[0], &["run"], 75, &[&pid]);
+    // Nobody can go through a node that cannot be found.
+    std::fs::remove_file(scene.homes[0].data_dir().join("default/control")).expect("it was there");
     check_refused(&scene.homes[0], &["chat", &scene.file], 75, &[&pid]);
+    check_refused(&scene.homes[0], &["contact", "list"], 75, &[&pid]);
     chat.ask("peers", json!({}), SOON);
 }
 

@@ -4,6 +4,7 @@ mod alone;
 mod attached;
 mod bad_input;
 mod clock;
+mod closed;
 mod dht;
 mod dht_answers;
 mod dht_between_hosts;

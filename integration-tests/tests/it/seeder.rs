@@ -2,13 +2,14 @@
 
 use std::process::{Child, Command, Stdio};
 
+use bitchat_integration_tests::control::{Client, Daemon};
 use bitchat_integration_tests::node::Home;
 use serde_json::{Value, json};
 
 use crate::scene::{MESH_WITHIN, PROGRAM, SOON, Scene, is, must_talk};
 
 /// Ends the process when dropped.
-struct Running(Child);
+pub(crate) struct Running(Child);
 
 impl Running {
     /// Has it leave politely.
@@ -27,7 +28,7 @@ impl Drop for Running {
     }
 }
 
-fn seed(home: &Home, file: &str) -> Running {
+pub(crate) fn seed(home: &Home, file: &str) -> Running {
     let mut command = home.command(&["seed", file]);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     Running(command.spawn().expect("the program starts"))
@@ -46,6 +47,11 @@ fn must_become(home: &Home, wanted: impl Fn(&Value) -> bool) -> Value {
         assert!(began.elapsed() < MESH_WITHIN, "{status}");
         std::thread::sleep(std::time::Duration::from_millis(100));
     }
+}
+
+/// Whether it tells that somebody has a message: a seeder, or who reads it.
+fn is_delivered(line: &Value, seeder: bool) -> bool {
+    is(line, "delivered") && line["params"]["seeder"] == seeder
 }
 
 #[test]
@@ -71,15 +77,13 @@ fn a_blind_seeder_is_linked_introduced_and_never_counted_among_those_who_read() 
     }
     must_become(&keeper, |channel| channel["linked"] == 2);
 
-    // The member has it and can read it; the seeder has it, too.
+    // The seeder keeps what is said, and is not taken for somebody who reads it.
     must_talk(&mut chats, 0, 1, "not for seeders");
-    let taken = |seeder: bool| {
-        move |line: &Value| is(line, "delivered") && line["params"]["seeder"] == seeder
-    };
-    chats[0].wait_for(SOON, taken(false));
-    chats[0].wait_for(SOON, taken(true));
-    chats[0].listen(std::time::Duration::from_millis(300));
-    assert_eq!(chats[0].count(|line| is(line, "delivered")), 2, "{}", chats[0].story());
+    for seeder in [false, true] {
+        chats[0].wait_for(SOON, |line| is_delivered(line, seeder));
+        chats[0].listen(std::time::Duration::from_millis(300));
+        assert_eq!(chats[0].count(|line| is_delivered(line, seeder)), 1, "{}", chats[0].story());
+    }
     assert_eq!(chats[0].count(|line| is(line, "member_up")), 1, "{}", chats[0].story());
     let status = must_become(&scene.homes[0], |channel| channel["seeders"] == 1);
     assert_eq!((&status["linked"], &status["members"]), (&json!(1), &json!(1)), "{status}");
@@ -88,8 +92,8 @@ fn a_blind_seeder_is_linked_introduced_and_never_counted_among_those_who_read() 
     assert_eq!(chats.pop().and_then(|mut chat| chat.end_input(SOON)), Some(0));
     chats[0].wait_for(MESH_WITHIN, |line| is(line, "member_down"));
     chats[0].ask("say", json!({"text": "is anybody there?"}), SOON);
-    chats[0].wait_for_count(2, SOON, taken(true));
-    assert_eq!(chats[0].count(taken(false)), 1, "{}", chats[0].story());
+    chats[0].wait_for_count(2, SOON, |line| is_delivered(line, true));
+    assert_eq!(chats[0].count(|line| is_delivered(line, false)), 1, "{}", chats[0].story());
     // The author leaves for good, and the reader comes back: the two were never there together.
     assert_eq!(chats[0].end_input(SOON), Some(0), "it was delivered to somebody");
     let mut reader = scene.chat(1);
@@ -143,4 +147,24 @@ fn two_members_with_no_other_way_are_introduced_by_a_seeder_with_a_full_file() {
     must_talk(&mut chats, 0, 1, "hello");
     drop(running);
     assert_eq!(shown(&keeper)["role"], "seeder", "of a member's file a seeder keeps its part");
+}
+
+#[test]
+fn what_is_to_be_seeded_is_seeded_by_the_node_that_runs_already() {
+    let scene = Scene::new(1);
+    let keeper = Home::new(PROGRAM);
+    let _daemons = [&keeper, &scene.homes[0]].map(|home| Daemon::start(home, SOON));
+    for named in [scene.file.as_str(), "team"] {
+        let output = keeper.run(&["seed", named], b"");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{said}");
+        assert!(said.contains("team is seeded by the node that runs already"), "{said}");
+    }
+    let mut node = Client::connect(&keeper, SOON);
+    let channels = node.ask("channels", &json!({}))["channels"].clone();
+    assert_eq!((&channels[0]["role"], &channels[0]["open"]), (&json!("seeder"), &json!(true)));
+    for named in [scene.file.as_str(), "team"] {
+        let refused = scene.homes[0].run(&["seed", named], b"");
+        assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+    }
 }

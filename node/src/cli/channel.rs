@@ -7,28 +7,32 @@ use std::time::Duration;
 
 use actix::{Actor as _, Addr};
 use bitchat_actors::channel_book::{
-    ChannelBook, ChannelError, ExportChannel, FindChannel, JoinChannel, LeaveChannel, ListChannels,
-    ListInfohashes, Pairs, Summary,
+    ChannelBook, ChannelError, ExportChannel, FindChannel, HasTickets, InvitePeer, JoinChannel,
+    KeepTickets, LeaveChannel, ListChannels, ListInfohashes, People, Summary,
 };
-use bitchat_actors::contact_book::ContactBook;
-use bitchat_actors::root::MeetingPlaces;
+use bitchat_actors::contact_book::{ContactBook, FindContact};
 use bitchat_actors::vault::Profile;
 use bitchat_actors::{clock, entropy};
-use bitchat_protocol::channel::{ChatFile, NodeAddress, OpenName, Rotation};
+use bitchat_protocol::channel::{
+    Charter, ChatFile, Invitation, Kind, NodeAddress, OpenName, Policy, Rotation,
+};
 use bitchat_protocol::crypto::Rng;
-use bitchat_protocol::id::InfoHash;
+use bitchat_protocol::id::{ChannelId, PeerId};
 use bitchat_protocol::identity::DisplayName;
 use bitchat_protocol::limits::CHAT_FILE_BYTES_MAX;
 use bitchat_protocol::text::escape_for_terminal;
 use clap::Subcommand;
-use serde_json::json;
+use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use super::{Context, ask};
+use super::running::Doer;
+use super::{Context, ask, channel_running};
 use crate::exit::{Exit, Failure};
+use crate::methods::{channel_json, right};
 use crate::output::talk;
-use crate::profile;
+use crate::report::{OTHER_VERSION, safe_name};
 use crate::run;
+use crate::settings::Span;
 
 /// `bitchat channel ...`
 #[derive(Debug, Subcommand)]
@@ -46,9 +50,25 @@ pub enum ChannelCommand {
         /// Keep one infohash for ever instead of a new one every day
         #[arg(long)]
         fixed: bool,
+        /// Let in only whom you, or who you let, invite; with --contacts, whom each member knows
+        #[arg(long)]
+        closed: bool,
+        /// Of a closed channel: let in everybody's own contacts, without tickets
+        #[arg(long, requires = "closed")]
+        contacts: bool,
         /// Where to write the file [default: NAME.chat]
         #[arg(short, long, value_name = "FILE")]
         output: Option<PathBuf>,
+    },
+    /// Issue a ticket for a closed channel, and print the line that lets that one person in
+    Invite {
+        /// Its name or the beginning of its id
+        channel: String,
+        /// Whom: a contact's name, or a whole id
+        contact: String,
+        /// As what, and for how long
+        #[command(flatten)]
+        terms: Terms,
     },
     /// Join a channel by its .chat file, link or #name
     Join {
@@ -80,9 +100,26 @@ pub enum ChannelCommand {
     },
 }
 
+/// What a ticket says.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Terms {
+    /// Let them invite others
+    #[arg(long, conflicts_with = "seeder")]
+    pub(super) may_invite: bool,
+    /// As a blind seeder, who cannot read
+    #[arg(long)]
+    pub(super) seeder: bool,
+    /// For how long, such as 24h; else for ever
+    #[arg(long, value_name = "DURATION")]
+    pub(super) expires: Option<Span>,
+}
+
 /// Does it.
 pub(super) fn run(command: &ChannelCommand, context: &Context) -> Result<(), Failure> {
-    let profile = profile::open(&context.global)?;
+    let profile = match Doer::find(context)? {
+        Doer::Node(node) => return channel_running::run(command, context, &node),
+        Doer::Ourselves(profile) => profile,
+    };
     actix_rt::System::new().block_on(async {
         let book = book(&profile, context)?;
         with_book(command, context, &profile, &book).await
@@ -91,13 +128,13 @@ pub(super) fn run(command: &ChannelCommand, context: &Context) -> Result<(), Fai
 
 /// The channels of the profile, those with contacts as well.
 pub(super) fn book(profile: &Profile, context: &Context) -> Result<Addr<ChannelBook>, Failure> {
-    let mut book = ChannelBook::open(profile)?;
-    if let Some(MeetingPlaces { tiers, nodes }) = run::meeting_places(&context.loaded.settings) {
-        let contacts = ContactBook::open(profile)?.start();
-        let changes = contacts.clone().recipient();
-        book = book.with_pairs(Pairs { contacts: contacts.recipient(), changes, tiers, nodes });
-    }
-    Ok(book.start())
+    let contacts = ContactBook::open(profile)?.start();
+    let people = People {
+        contacts: contacts.clone().recipient(),
+        changes: contacts.recipient(),
+        places: run::meeting_places(&context.loaded.settings),
+    };
+    Ok(ChannelBook::open(profile)?.with_people(people).start())
 }
 
 async fn with_book(
@@ -107,52 +144,61 @@ async fn with_book(
     book: &Addr<ChannelBook>,
 ) -> Result<(), Failure> {
     match command {
-        ChannelCommand::New { name, tracker, node, fixed, output } => {
+        ChannelCommand::New { name, tracker, node, fixed, closed, contacts, output } => {
             let rotation = if *fixed { Rotation::Fixed } else { Rotation::Daily };
-            let file = make(name, tracker, node, rotation, profile, context)?;
+            let policy = admission(*closed, *contacts);
+            let file = make(name, tracker, node, rotation, policy, profile.peer_id(), context)?;
             let path = output.clone().unwrap_or_else(|| default_path(&file));
             write_new(&path, &file)?;
-            let summary = match join(book, file.clone()).await {
-                Ok(summary) => summary,
-                Err(failure) => {
-                    // Nobody is in it, so its file leads nowhere.
-                    drop(std::fs::remove_file(&path));
-                    return Err(failure);
+            if let Err(failure) = join(book, file.clone().into()).await {
+                // Nobody is in it, so its file leads nowhere.
+                drop(std::fs::remove_file(&path));
+                return Err(failure);
+            }
+            announce_new(&file, &path, context)
+        }
+        ChannelCommand::Invite { channel, contact, terms } => {
+            let id = find(book, channel).await?.id;
+            let peer = match contact.parse() {
+                Ok(peer) => peer,
+                Err(_) => {
+                    let contacts = ContactBook::open(profile)?.start();
+                    let found = contacts.send(FindContact { text: contact.clone() });
+                    ask(found).await?.map_err(|error| Failure::failed(error.to_string()))?.peer
                 }
             };
-            talk(format_args!(
-                "wrote {}: whoever has this file is in the channel, so pass it on with care",
-                path.display(),
-            ));
-            let link = file.to_link();
-            let json = json!({
-                "id": summary.id.to_string(), "name": file.name().as_str(), "link": *link,
-                "file": path.display().to_string(), "infohashes": infohashes(&file),
-            });
-            context.output.data(&*link, &json)
+            let right = right(terms.may_invite, terms.seeder);
+            let lifetime = terms.expires.map(|span| span.0);
+            let invitation = ask(book.send(InvitePeer { id, peer, right, lifetime })).await?;
+            let link = invitation.map_err(refused)?.to_link();
+            context.output.data(&*link, &json!({"link": *link, "peer": peer.to_string()}))
         }
         ChannelCommand::Join { channel } => {
-            let file = read(channel, context)?;
-            show(&join(book, file).await?, None, context)
+            let invitation = read(channel, context)?;
+            show(channel_json(&join(book, invitation).await?), context)
         }
         ChannelCommand::List => {
             for summary in ask(book.send(ListChannels)).await? {
-                show(&summary, None, context)?;
+                show(channel_json(&summary), context)?;
             }
             Ok(())
         }
         ChannelCommand::Show { channel } => {
             let summary = find(book, channel).await?;
             let hashes = ask(book.send(ListInfohashes { id: summary.id })).await?;
-            // The channel of a pair is not passed on.
-            let file = match summary.pair {
-                Some(_) => None,
+            let hashes: Vec<String> = hashes.iter().map(ToString::to_string).collect();
+            let mut shown = channel_json(&summary);
+            shown["infohashes"] = hashes.into();
+            shown["link"] = match summary.pair {
+                // It is not passed on.
+                Some(_) => Value::Null,
                 None => {
                     let export = ExportChannel { id: summary.id, seed_only: false };
-                    Some(ask(book.send(export)).await?.map_err(refused)?)
+                    let file = ask(book.send(export)).await?.map_err(refused)?;
+                    file.to_link().as_str().into()
                 }
             };
-            show(&summary, Some((hashes, file)), context)
+            show(shown, context)
         }
         ChannelCommand::Leave { channel } => {
             let id = find(book, channel).await?.id;
@@ -172,12 +218,43 @@ async fn with_book(
     }
 }
 
-fn make(
+/// Tells of a channel that was made, and of its file.
+pub(super) fn announce_new(file: &ChatFile, path: &Path, context: &Context) -> Result<(), Failure> {
+    let who = match file.charter().map(|charter| charter.policy) {
+        None => "whoever has this file is in the channel, so pass it on with care",
+        Some(Policy::Tickets) => {
+            "who has this file needs a ticket as well; bitchat channel invite NAME CONTACT gives \
+             one person both"
+        }
+        Some(Policy::Contacts) => {
+            "who has this file is let in by those members who have them in their contact book"
+        }
+    };
+    talk(format_args!("wrote {}: {who}", path.display()));
+    let link = file.to_link();
+    let json = json!({
+        "id": file.keys().id().to_string(), "name": file.name().as_str(), "link": *link,
+        "file": path.display().to_string(), "infohashes": infohashes(file),
+    });
+    context.output.data(&*link, &json)
+}
+
+/// Who is let into a new channel, where it is closed.
+pub(super) const fn admission(closed: bool, contacts: bool) -> Option<Policy> {
+    match (closed, contacts) {
+        (false, _) => None,
+        (true, false) => Some(Policy::Tickets),
+        (true, true) => Some(Policy::Contacts),
+    }
+}
+
+pub(super) fn make(
     name: &str,
     trackers: &[String],
     nodes: &[String],
     rotation: Rotation,
-    profile: &Profile,
+    closed: Option<Policy>,
+    founder: PeerId,
     context: &Context,
 ) -> Result<ChatFile, Failure> {
     let name = DisplayName::new(name.trim())
@@ -198,25 +275,32 @@ fn make(
         .map(|node| node.parse().map_err(|error| Failure::usage(format!("{node}: {error}"))))
         .collect::<Result<_, _>>()?;
     let mut rng = Rng::from_seed(entropy::seed());
-    ChatFile::new_open(name, tiers, nodes, rotation, &mut rng)
-        .map(|file| file.with_founder(profile.peer_id()))
-        .map_err(|error| Failure::usage(error.to_string()))
+    let open = ChatFile::new_open(name, tiers, nodes, rotation, &mut rng)
+        .map(|file| file.with_founder(founder));
+    match closed {
+        None => open,
+        Some(policy) => {
+            open.and_then(|file| ChatFile::new_closed(file, Kind::Closed, founder, policy))
+        }
+    }
+    .map_err(|error| Failure::usage(error.to_string()))
 }
 
 /// Reads a channel from a file, a link or a `#name`.
-pub(super) fn read(text: &str, context: &Context) -> Result<ChatFile, Failure> {
+pub(super) fn read(text: &str, context: &Context) -> Result<Invitation, Failure> {
     if text.starts_with("bitchat:") {
         let refused = |error| Failure::failed(format!("not a channel's link: {error}"));
-        return ChatFile::from_link(text).map_err(refused);
+        return Invitation::from_link(text).map_err(refused);
     }
     if text.starts_with('#') {
         let name: OpenName = text.parse().map_err(|error| Failure::usage(format!("{error}")))?;
         let trackers = &context.loaded.settings.trackers.default;
         let tiers = trackers.iter().map(|tracker| vec![tracker.clone()]).collect();
         return ChatFile::from_open_name(&name, "", tiers, Vec::new())
+            .map(Invitation::from)
             .map_err(|error| Failure::usage(error.to_string()));
     }
-    read_file(Path::new(text))
+    read_file(Path::new(text)).map(Invitation::from)
 }
 
 fn read_file(path: &Path) -> Result<ChatFile, Failure> {
@@ -243,7 +327,7 @@ fn read_file(path: &Path) -> Result<ChatFile, Failure> {
 }
 
 /// Writes a file that is not there yet, for its owner's eyes only.
-fn write_new(path: &Path, file: &ChatFile) -> Result<(), Failure> {
+pub(super) fn write_new(path: &Path, file: &ChatFile) -> Result<(), Failure> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
@@ -278,7 +362,7 @@ fn write_hint(error: ErrorKind) -> &'static str {
     }
 }
 
-fn default_path(file: &ChatFile) -> PathBuf {
+pub(super) fn default_path(file: &ChatFile) -> PathBuf {
     let safe = |c: char| if c.is_alphanumeric() || matches!(c, '-' | '_') { c } else { '_' };
     let name: String = file.name().as_str().chars().map(safe).collect();
     PathBuf::from(format!("{name}.chat"))
@@ -291,8 +375,32 @@ fn infohashes(file: &ChatFile) -> Vec<String> {
     epochs.into_iter().map(|epoch| file.keys().infohash(epoch).to_string()).collect()
 }
 
-pub(super) async fn join(book: &Addr<ChannelBook>, file: ChatFile) -> Result<Summary, Failure> {
-    ask(book.send(JoinChannel { file })).await?.map_err(refused)
+/// Joins a channel, with the tickets that let us in where it is closed.
+pub(super) async fn join(
+    book: &Addr<ChannelBook>,
+    invitation: Invitation,
+) -> Result<Summary, Failure> {
+    let Invitation { file, tickets } = invitation;
+    let charter = file.charter();
+    let summary = ask(book.send(JoinChannel { file })).await?.map_err(refused)?;
+    let id = summary.id;
+    if !tickets.is_empty() {
+        ask(book.send(KeepTickets { id, tickets })).await?.map_err(refused)?;
+    } else if let Some(Charter { founder, policy: Policy::Tickets, .. }) = charter {
+        // What lets us in may have been kept earlier; a founder needs nothing.
+        if !ask(book.send(HasTickets { id })).await? {
+            say_ticket_is_needed(summary.name.as_str(), &founder);
+        }
+    }
+    Ok(summary)
+}
+
+pub(super) fn say_ticket_is_needed(name: &str, founder: &PeerId) {
+    talk(format_args!(
+        "{} is invite-only, and you have no ticket yet: ask its founder {} for one",
+        escape_for_terminal(name),
+        founder.short(),
+    ));
 }
 
 pub(super) async fn find(book: &Addr<ChannelBook>, text: &str) -> Result<Summary, Failure> {
@@ -304,7 +412,11 @@ fn refused(error: ChannelError) -> Failure {
         ChannelError::Full => Exit::Limit,
         ChannelError::NotFound(_)
         | ChannelError::Ambiguous { .. }
-        | ChannelError::Unsupported(_)
+        | ChannelError::NotClosed(_)
+        | ChannelError::Ticket { .. }
+        | ChannelError::InNeedOfNone(_)
+        | ChannelError::MayNotInvite(_)
+        | ChannelError::ChainTooLong(_)
         | ChannelError::IsPair(_)
         | ChannelError::Pair(_)
         | ChannelError::NotSaved(_) => Exit::Failed,
@@ -312,39 +424,37 @@ fn refused(error: ChannelError) -> Failure {
     Failure::new(exit, error.to_string())
 }
 
-/// Prints a line, or, with its infohashes and perhaps its file, all about it.
-fn show(
-    summary: &Summary,
-    more: Option<(Vec<InfoHash>, Option<ChatFile>)>,
-    context: &Context,
-) -> Result<(), Failure> {
-    let name = escape_for_terminal(summary.name.as_str());
-    let role = match (summary.pair, summary.is_member) {
-        (Some(_), _) => "pair",
-        (None, true) => "member",
-        (None, false) => "seeder",
+/// Prints a line about a channel, or, where its infohashes are told, all about it.
+pub(super) fn show(mut channel: Value, context: &Context) -> Result<(), Failure> {
+    if let Some(fields) = channel.as_object_mut() {
+        // Whether it is open is a matter of one run of the node.
+        fields.remove("open");
+    }
+    let id = channel["id"].as_str().and_then(|id| id.parse::<ChannelId>().ok());
+    let words = ["name", "role", "rotation"].map(|field| channel[field].as_str());
+    let (Some(id), [Some(name), Some(role), Some(rotation)]) = (id, words) else {
+        return Err(Failure::failed(OTHER_VERSION));
     };
-    let rotation = summary.rotation.as_str();
-    let mut text = format!("{name:<24} {role} {rotation:<6} {}", summary.id.short());
-    let mut json = json!({
-        "id": summary.id.to_string(), "name": summary.name.as_str(), "role": role,
-        "rotation": rotation, "trackers": summary.trackers,
-        "founder": summary.founder.map(|founder| founder.to_string()),
-        "pair": summary.pair.map(|peer| peer.to_string()),
-    });
-    if let Some((hashes, file)) = more {
-        let hashes: Vec<String> = hashes.iter().map(ToString::to_string).collect();
-        for tracker in summary.trackers.iter().flatten() {
-            text += &format!("\n  tracker   {tracker}");
+    let mut text = format!("{:<24} {role} {rotation:<6} {}", safe_name(name), id.short());
+    if let (Some(kind), Some(_)) = (channel["kind"].as_str(), channel["admission"].as_str()) {
+        text += &format!(" {}", escape_for_terminal(kind));
+    }
+    if let Some(hashes) = channel["infohashes"].as_array() {
+        let tiers = channel["trackers"].as_array().into_iter().flatten();
+        for tracker in tiers.filter_map(Value::as_array).flatten() {
+            text += &line("tracker", tracker);
         }
-        for hash in &hashes {
-            text += &format!("\n  infohash  {hash}");
+        for hash in hashes {
+            text += &line("infohash", hash);
         }
-        json["infohashes"] = json!(hashes);
-        if let Some(file) = file {
-            text += &format!("\n  link      {}", *file.to_link());
-            json["link"] = json!(*file.to_link());
+        // The channel of a pair is not passed on.
+        if !channel["link"].is_null() {
+            text += &line("link", &channel["link"]);
         }
     }
-    context.output.data(text, &json)
+    context.output.data(text, &channel)
+}
+
+fn line(what: &str, value: &Value) -> String {
+    format!("\n  {what:<9} {}", escape_for_terminal(value.as_str().unwrap_or_default()))
 }

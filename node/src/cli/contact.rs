@@ -11,10 +11,10 @@ use serde::Deserialize as _;
 use serde_json::{Value, json};
 
 use super::Context;
+use super::running::{Doer, Running};
 use crate::exit::{Exit, Failure};
 use crate::methods::Contacts;
 use crate::output::talk;
-use crate::profile;
 use crate::report::{ContactReport, OTHER_VERSION, safe_name};
 
 /// Bytes of what a person types when asked for safety words.
@@ -71,20 +71,35 @@ pub enum ContactCommand {
 
 /// Does it.
 pub(super) fn run(command: &ContactCommand, context: &Context) -> Result<(), Failure> {
-    let profile = profile::open(&context.global)?;
+    let profile = match Doer::find(context)? {
+        Doer::Node(node) => {
+            let book = Book::OfNode(node);
+            return actix_rt::System::new().block_on(with_book(command, context, &book));
+        }
+        Doer::Ourselves(profile) => profile,
+    };
     actix_rt::System::new().block_on(async {
         let book = ContactBook::open(&profile)?.start();
-        let contacts = Contacts::of(profile.peer_id(), &book);
-        with_book(command, context, &contacts).await
+        let book = Book::OnDisk(Contacts::of(profile.peer_id(), &book));
+        with_book(command, context, &book).await
     })
 }
 
 /// The contact book that is asked.
-struct Book<'a>(&'a Contacts);
+enum Book {
+    /// Of a profile that no node serves.
+    OnDisk(Contacts),
+    /// Of a node that runs.
+    OfNode(Running),
+}
 
-impl Book<'_> {
+impl Book {
     async fn call(&self, method: &str, params: Value) -> Result<Value, Failure> {
-        let answer = self.0.answer(method, &params, None).await;
+        let contacts = match self {
+            Self::OnDisk(contacts) => contacts,
+            Self::OfNode(node) => return node.call(method, &params),
+        };
+        let answer = contacts.answer(method, &params, None).await;
         let answer = answer.ok_or_else(|| Failure::new(Exit::Internal, "no such method"))?;
         answer.map_err(|refusal| Failure::new(refusal.exit, escape_for_terminal(&refusal.text)))
     }
@@ -97,9 +112,8 @@ impl Book<'_> {
 async fn with_book(
     command: &ContactCommand,
     context: &Context,
-    contacts: &Contacts,
+    book: &Book,
 ) -> Result<(), Failure> {
-    let book = Book(contacts);
     let named = |contact: &String| json!({"contact": contact});
     match command {
         ContactCommand::Add { card, name } => {

@@ -1,11 +1,13 @@
 //! The command line: the flags that hold for every command, and one file per noun.
 
 mod channel;
+mod channel_running;
 mod chat;
 mod config;
 mod contact;
 mod doctor;
 mod id;
+mod running;
 #[cfg(feature = "sim")]
 mod sim;
 mod status;

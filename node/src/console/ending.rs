@@ -1,6 +1,6 @@
 //! How a running node is ended from inside, and with what: outlives a restart of the console.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use actix::Recipient;
@@ -11,6 +11,9 @@ use bitchat_protocol::limits::OUTBOX_MESSAGES_MAX;
 use tokio::sync::watch;
 
 use crate::exit::Exit;
+
+/// Messages of ours whose receipts are told from those of other clients.
+const SAID_MAX: usize = OUTBOX_MESSAGES_MAX;
 
 /// Shared by the console and whoever waits for the node.
 #[derive(Debug, Default)]
@@ -36,6 +39,8 @@ struct Course {
     owed: BTreeSet<MessageId>,
     /// Those of them that were said to one alone: lost if the desk fails.
     unkept: BTreeSet<MessageId>,
+    /// What was said last, oldest first: whose receipts are shown.
+    said_last: VecDeque<MessageId>,
     /// Who holds that.
     desk: Option<Recipient<ListUndelivered>>,
 }
@@ -103,12 +108,29 @@ impl Ending {
     /// A message is about to be said; whether it is on disk once that is answered.
     pub(super) fn note_saying(&self, id: MessageId, is_kept: bool) {
         let course = &mut *self.lock();
+        if !course.said_last.contains(&id) {
+            if course.said_last.len() >= SAID_MAX {
+                course.said_last.pop_front();
+            }
+            course.said_last.push_back(id);
+        }
         if course.owed.len() < OUTBOX_MESSAGES_MAX {
             course.owed.insert(id);
             if !is_kept {
                 course.unkept.insert(id);
             }
         }
+    }
+
+    /// Whether a message was said here, as far as that is remembered.
+    pub(super) fn has_said(&self, id: &MessageId) -> bool {
+        self.lock().said_last.contains(id)
+    }
+
+    /// How many of these are ours and nobody is known to have.
+    pub(super) fn owes(&self, ids: &[MessageId]) -> usize {
+        let course = self.lock();
+        ids.iter().filter(|id| course.owed.contains(id)).count()
     }
 
     /// A message was delivered to somebody, or was not taken.

@@ -3,9 +3,10 @@
 use crate::suggest;
 
 /// Commands, with what follows them and what they do.
-pub(crate) const COMMANDS: [(&str, &str, &str); 12] = [
+pub(crate) const COMMANDS: [(&str, &str, &str); 13] = [
     ("/msg", "WHO TEXT", "say something to one person alone"),
     ("/to", "CHANNEL", "say what follows in another channel"),
+    ("/invite", "WHO", "print the line that lets a contact into this closed channel"),
     ("/peers", "", "who is linked, and with whom"),
     ("/contacts", "[WHO]", "the people in the contact book, or all about one"),
     ("/add", "WHO|CARD [NAME]", "add somebody from a channel or by card"),
@@ -29,6 +30,8 @@ pub(crate) enum Typed {
     Msg { who: String, text: String },
     /// Another present channel.
     To(String),
+    /// A ticket for the present channel.
+    Invite(String),
     /// Who is there.
     Peers,
     /// Something about a person.
@@ -88,6 +91,10 @@ pub(crate) fn read(line: &str) -> Typed {
         },
         "/to" if rest.is_empty() => Typed::Wrong("say which channel: /to CHANNEL".into()),
         "/to" => Typed::To(rest.to_owned()),
+        "/invite" => match split_name(rest) {
+            ("", _) => Typed::Wrong("say whom: /invite WHO".into()),
+            (who, _) => Typed::Invite(who.to_owned()),
+        },
         "/peers" => Typed::Peers,
         "/contacts" | "/add" | "/verify" | "/rename" | "/block" | "/forget" => {
             read_contact(command, rest)
@@ -192,6 +199,8 @@ mod tests {
         assert_eq!(read("/to team"), Typed::To("team".into()));
         assert_eq!(read("/quit"), Typed::Quit);
         assert!(matches!(read("/msg bob"), Typed::Wrong(_)));
+        assert_eq!(read("/invite \"Alice B\""), Typed::Invite("Alice B".into()));
+        assert!(matches!(read("/invite"), Typed::Wrong(_)));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The end of a console, and with what code.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::{AsyncContext as _, Context};
@@ -14,10 +15,17 @@ use crate::rpc::Refusal;
 const LINGER_STEP: Duration = Duration::from_millis(50);
 
 impl Console {
-    /// How many messages nobody has yet.
+    /// How many messages nobody has yet: all of a node that ends with us, else our own.
     fn count_undelivered(&self) -> impl Future<Output = Result<usize, Refusal>> + use<> {
         let messages = self.call("undelivered", &Value::Null);
-        async move { Ok(messages.await?["messages"].as_array().map_or(0, Vec::len)) }
+        let ours = self.node.is_other().then(|| Arc::clone(&self.ending));
+        async move {
+            let messages = messages.await?;
+            let ids = messages["messages"].as_array().map(Vec::as_slice).unwrap_or_default();
+            let Some(ending) = ours else { return Ok(ids.len()) };
+            let ids: Vec<_> = ids.iter().filter_map(|id| id.as_str()?.parse().ok()).collect();
+            Ok(ending.owes(&ids))
+        }
     }
 
     /// Leaves at once; says what nobody has got.

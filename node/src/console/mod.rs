@@ -1,4 +1,5 @@
-//! Lines typed to messages, and back: the last child of the root, talking to actors by message.
+//! Lines typed to messages, and back: for the node of this process, or for another one whose guest it
+//! is.
 //!
 //! | message | from | what it does |
 //! |---|---|---|
@@ -18,6 +19,7 @@ mod front;
 mod grammar;
 mod json;
 mod leaving;
+mod node;
 mod plain;
 mod prompt;
 mod saying;
@@ -27,9 +29,7 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{
-    Actor, ActorFutureExt as _, AsyncContext as _, Context, Handler, Recipient, WrapFuture as _,
-};
+use actix::{Actor, ActorFutureExt as _, AsyncContext as _, Context, Handler, WrapFuture as _};
 use bitchat_actors::channel_book::{self, ChannelEvent};
 use bitchat_actors::chat_desk::{Notice, Subscribe};
 use bitchat_protocol::id::ChannelId;
@@ -37,15 +37,16 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use crate::channels::Channel;
+use crate::control::Remote;
 use crate::exit::Exit;
 use crate::lines::LineError;
-use crate::methods::Methods;
 use crate::methods::notices::{self, Sequence, Wish};
 use crate::rpc::{Asker, Refusal};
 use saying::To;
 
 pub(crate) use ending::Ending;
 pub(crate) use front::{Form, Front};
+pub(crate) use node::Node;
 
 /// Lines read ahead of the console; beyond it standard input is not read.
 const LINES_AHEAD: usize = 64;
@@ -84,18 +85,10 @@ pub(crate) struct Config {
     pub(crate) receipts: bool,
 }
 
-/// Whom a console talks to; all are started before it.
-#[derive(Debug)]
-pub(crate) struct Offices {
-    pub(crate) methods: Methods,
-    pub(crate) notices: Recipient<Subscribe>,
-    pub(crate) channels: Recipient<channel_book::Subscribe>,
-}
-
 /// The actor.
 pub(crate) struct Console {
     config: Config,
-    offices: Offices,
+    node: Node,
     front: Front,
     events: Events,
     ending: Arc<Ending>,
@@ -117,14 +110,14 @@ pub(crate) struct Console {
 impl Console {
     pub(crate) fn new(
         config: Config,
-        offices: Offices,
+        node: Node,
         front: Front,
         events: Events,
         ending: Arc<Ending>,
     ) -> Self {
         Self {
             config,
-            offices,
+            node,
             front,
             events,
             ending,
@@ -148,14 +141,17 @@ impl Console {
         method: &str,
         params: &Value,
     ) -> impl Future<Output = Result<Value, Refusal>> + use<> {
-        let (methods, present) = (self.offices.methods.clone(), self.present().map(|it| it.id));
-        let (method, params) = (method.to_owned(), params.clone());
-        async move { methods.call(&method, &params, present).await }
+        self.node.call(method, params, self.present().map(|it| it.id))
     }
 
     /// Tells a program that is told everything from the start only what it wishes.
     fn subscribe(&mut self, asker: Asker, params: Value, ctx: &mut Context<Self>) {
-        let (methods, present) = (self.offices.methods.clone(), self.present().map(|it| it.id));
+        let Node::Here { methods, .. } = &self.node else {
+            let answer = self.call("subscribe", &params);
+            return self
+                .when(answer, ctx, move |console, answer, _| console.answer(&asker, answer));
+        };
+        let (methods, present) = (methods.clone(), self.present().map(|it| it.id));
         let wish = async move { methods.open(present).await?.wish(&params) };
         self.when(wish, ctx, move |console, wish, _| {
             let answer = wish.map(|wish| {
@@ -164,6 +160,22 @@ impl Console {
             });
             console.answer(&asker, answer);
         });
+    }
+
+    /// Waits for what another node tells, again and again, until that has ended.
+    fn listen(&mut self, remote: &Remote, ctx: &mut Context<Self>) {
+        let remote = remote.clone();
+        let told = async move { (remote.told().await, remote) };
+        ctx.spawn(told.into_actor(self).map(|(told, remote), console, ctx| match told {
+            Some((notice, number)) => {
+                console.show(&notice, number);
+                console.listen(&remote, ctx);
+            }
+            None => {
+                console.front.talk("the node that this chat went through has ended");
+                console.finish(Exit::NotDelivered);
+            }
+        }));
     }
 
     /// Waits for the next line, when nothing else is to be done before.
@@ -270,18 +282,39 @@ impl Console {
             self.ending.note_refused(Exit::Failed);
             self.front.talk("a part of the node failed; the line being dealt with may not be done");
         }
-        let lost = self.ending.meet(self.offices.methods.saying.undelivered.clone());
+        let Node::Here { methods, .. } = &self.node else { return };
+        let lost = self.ending.meet(methods.saying.undelivered.clone());
         if lost > 0 {
             let text = format!(
                 "a part of the node failed, and {} of yours that nobody is known to have with it; \
                  say again what matters",
                 leaving::messages(lost),
             );
-            self.show(&Notice::Warning { text, code: Some(Exit::NotDelivered.code()) });
+            let code = Some(Exit::NotDelivered.code());
+            self.on_notice(&Notice::Warning { text, code });
         }
     }
 
-    fn show(&mut self, notice: &Notice) {
+    /// Numbers a notice of our own node, and shows it.
+    fn on_notice(&mut self, notice: &Notice) {
+        if self.front.form() == Form::Text || self.wish.covers(notice) {
+            let number = self.events.sequence.next();
+            self.show(notice, number);
+        } else {
+            self.note(notice);
+        }
+    }
+
+    fn show(&mut self, notice: &Notice, number: u64) {
+        self.note(notice);
+        match self.front.form() {
+            Form::Json => self.front.notify(notices::notification(notice, number)),
+            Form::Text => self.show_text(notice),
+        }
+    }
+
+    /// Keeps what matters at the end.
+    fn note(&mut self, notice: &Notice) {
         match notice {
             Notice::Warning { code: Some(code), .. } => {
                 self.ending.note_warned(Exit::from_code(*code));
@@ -294,15 +327,6 @@ impl Console {
             | Notice::SeederDown { .. }
             | Notice::Warning { code: None, .. } => {}
         }
-        match self.front.form() {
-            Form::Json => {
-                if self.wish.covers(notice) {
-                    let number = self.events.sequence.next();
-                    self.front.notify(notices::notification(notice, number));
-                }
-            }
-            Form::Text => self.show_text(notice),
-        }
     }
 }
 
@@ -310,8 +334,13 @@ impl Actor for Console {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        self.offices.notices.do_send(Subscribe(ctx.address().recipient()));
-        self.offices.channels.do_send(channel_book::Subscribe(ctx.address().recipient()));
+        match self.node.clone() {
+            Node::Here { notices, channels, .. } => {
+                notices.do_send(Subscribe(ctx.address().recipient()));
+                channels.do_send(channel_book::Subscribe(ctx.address().recipient()));
+            }
+            Node::There(remote) => self.listen(&remote, ctx),
+        }
         let front = self.front.clone();
         let closed = async move { front.closed().await };
         // That nobody reads any more is an end, and no failure.
@@ -320,7 +349,7 @@ impl Actor for Console {
         }));
         let leave = self.ending.asked_to_leave();
         ctx.spawn(leave.into_actor(self).map(|(), console, ctx| console.quit(ctx)));
-        self.greet();
+        self.greet(ctx);
         self.tell_losses();
         self.read_on(ctx);
     }
@@ -337,6 +366,8 @@ impl Handler<ChannelEvent> for Console {
                     self.on_opened(Channel::from(&*opened));
                 }
             }
+            // The chat desk says it.
+            ChannelEvent::NotLetIn { .. } => {}
             ChannelEvent::Closed(id) => self.on_closed(&id),
         }
     }
@@ -346,6 +377,6 @@ impl Handler<Notice> for Console {
     type Result = ();
 
     fn handle(&mut self, notice: Notice, _: &mut Self::Context) {
-        self.show(&notice);
+        self.on_notice(&notice);
     }
 }

@@ -19,13 +19,19 @@ const PRIVATE: &str = "private";
 
 impl Console {
     /// What a person sees first.
-    pub(super) fn greet(&self) {
+    pub(super) fn greet(&mut self, ctx: &mut Context<Self>) {
         if !self.front.is_prompt() {
             return;
         }
         let labels: Vec<_> = self.config.channels.iter().map(|it| self.label(it)).collect();
-        let text = format!("* in {}; a line is a message, /help lists commands", labels.join(", "));
+        let labels = labels.join(", ");
+        let through = if self.node.is_other() { " through the node that runs already" } else { "" };
+        let text = format!("* in {labels}{through}; a line is a message, /help lists commands");
         self.front.answer(text);
+        if self.node.is_other() {
+            // Who is there came before us.
+            self.list_peers(ctx);
+        }
     }
 
     pub(super) fn on_text(&mut self, line: String, ctx: &mut Context<Self>) {
@@ -40,6 +46,7 @@ impl Console {
                 Ok(at) => self.present = at,
                 Err(error) => self.refuse(&error),
             },
+            Typed::Invite(who) => self.invite(&who, ctx),
             Typed::Peers => self.list_peers(ctx),
             Typed::Contact(line) => self.on_contact(line, ctx),
             Typed::Help => self.front.answer(help()),
@@ -62,6 +69,21 @@ impl Console {
     pub(super) fn refuse_for(&mut self, refusal: &Refusal) {
         self.ending.note_refused(refusal.exit);
         self.front.talk(&escape_for_terminal(&refusal.text));
+    }
+
+    fn invite(&mut self, who: &str, ctx: &mut Context<Self>) {
+        if self.present().is_none() {
+            return self.refuse("there is no channel to invite to; /to CHANNEL names one");
+        }
+        let issued = self.call("invite", &json!({ "contact": who }));
+        self.when(issued, ctx, |console, issued, _| match issued {
+            Ok(issued) => {
+                let link = issued["link"].as_str().unwrap_or_default();
+                let link = escape_for_terminal(link);
+                console.front.answer(format!("* give them this line, and nobody else: {link}"));
+            }
+            Err(refusal) => console.refuse_for(&refusal),
+        });
     }
 
     fn list_peers(&mut self, ctx: &mut Context<Self>) {
@@ -97,14 +119,16 @@ impl Console {
 
     pub(super) fn show_text(&self, notice: &Notice) {
         let line = match notice {
-            // Whoever said it has seen it.
-            Notice::Heard { own: true, .. } => return,
+            // Whoever said it has seen it; what we said elsewhere has not been seen here.
+            Notice::Heard { own: true, id, .. } if self.ending.has_said(id) => return,
             Notice::Heard { channel, name, text, .. } => {
                 let label =
                     channel.as_ref().map_or_else(|| PRIVATE.to_owned(), |id| self.label_of(id));
                 format!("[{label}] {}: {}", safe_name(name), escape_for_terminal(text))
             }
             Notice::Delivered { .. } if !self.config.receipts => return,
+            // Another client of the node said it.
+            Notice::Delivered { id, .. } if !self.ending.has_said(id) => return,
             Notice::Delivered { id, name, .. } => {
                 format!("* delivered to {} ({})", safe_name(name), short(id))
             }

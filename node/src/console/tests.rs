@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::sync::Mutex;
 
-use actix::Message;
+use actix::{Message, Recipient};
 use bitchat_actors::channel_book::{ChannelBook, ListChannels, OpenedChannel, Summary};
 use bitchat_actors::chat_desk::{ListUndelivered, Say, SayError, Tell};
 use bitchat_actors::contact_book::ContactBook;
@@ -19,7 +19,7 @@ use bitchat_protocol::identity::{Card, DisplayName, safety_words};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::methods::{About, Contacts, Joining, Past, Queries, Saying};
+use crate::methods::{About, Contacts, Joining, Methods, Past, Queries, Saying};
 
 const TEAM: ChannelId = ChannelId([1; 32]);
 const OTHER: ChannelId = ChannelId([2; 32]);
@@ -121,6 +121,7 @@ impl Handler<ListChannels> for Neighbour {
             name: DisplayName::new(name).unwrap(),
             kind: Kind::Open,
             pair: None,
+            policy: None,
             rotation: Rotation::Fixed,
             is_member: true,
             founder: None,
@@ -290,13 +291,13 @@ fn play_over(
         let events = read_input(&console_front);
         let exits = Arc::clone(&ends);
         let make = move || {
-            let offices = Offices {
-                methods: methods(&neighbour, contacts.clone(), &channels),
+            let node = Node::Here {
+                methods: Box::new(methods(&neighbour, contacts.clone(), &channels)),
                 notices: neighbour.clone().recipient(),
                 channels: channels.clone().recipient(),
             };
             let (config, front) = (config.clone(), console_front.clone());
-            Ok(Console::new(config, offices, front, events.clone(), Arc::clone(&exits)))
+            Ok(Console::new(config, node, front, events.clone(), Arc::clone(&exits)))
         };
         let slot = Slot::new();
         let tree = Supervisor::new("stage", Strategy::RestForOne)
@@ -338,6 +339,7 @@ fn methods(
         lan: bitchat_actors::supervision::Line::to_nobody(),
         whereabouts: neighbour.clone().recipient(),
         drops: neighbour.clone().recipient(),
+        refused: neighbour.clone().recipient(),
     };
     let saying = Saying {
         say: neighbour.clone().recipient(),
@@ -363,6 +365,7 @@ fn opened(name: &str, keys: ChannelKeys, only: Option<PeerId>) -> Arc<OpenedChan
         name: name.into(),
         kind: only.map_or(Kind::Open, |_| Kind::Pair),
         only,
+        door: None,
         keys,
         trackers: Vec::new(),
         nodes: Vec::new(),
@@ -952,5 +955,17 @@ async fn standing(
             Some(addr) if addr.connected() && before != Some(&addr) => return addr,
             _ => tokio::task::yield_now().await,
         }
+    }
+}
+
+impl Handler<bitchat_actors::channel_book::ListRefused> for Neighbour {
+    type Result = Vec<bitchat_actors::channel_book::Refused>;
+
+    fn handle(
+        &mut self,
+        _: bitchat_actors::channel_book::ListRefused,
+        _: &mut Self::Context,
+    ) -> Self::Result {
+        Vec::new()
     }
 }

@@ -15,7 +15,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Bytes of an answer. More than a node in as many channels as it can be in, with as many trackers
 /// as they can have, ever gives.
-const ANSWER_BYTES_MAX: u64 = 64 * 1024 * 1024;
+pub(super) const ANSWER_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// What came of asking.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,36 +30,70 @@ pub(crate) enum Asked {
     Failed(String),
 }
 
-/// Asks the node that serves the profile in `profile`.
-pub(crate) fn ask(profile: &Path, method: &str, params: &Value) -> Asked {
-    let Some(path) = Place::of_node(profile) else { return Asked::Nobody };
-    let stream = match UnixStream::connect(&path) {
-        Ok(stream) => stream,
-        // Left behind by a node that was killed.
-        Err(error)
-            if matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::NotFound) =>
-        {
-            return Asked::Nobody;
+/// A connection to the node that serves a profile.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    stream: BufReader<UnixStream>,
+    next_id: u64,
+}
+
+impl Connection {
+    /// Connects to the node that serves the profile in `profile`; `None`: there is none.
+    ///
+    /// # Errors
+    ///
+    /// Why a node that is there cannot be connected to, in words.
+    pub(crate) fn to(profile: &Path) -> Result<Option<Self>, String> {
+        let Some(path) = Place::of_node(profile) else { return Ok(None) };
+        match UnixStream::connect(&path) {
+            Ok(stream) => Ok(Some(Self { stream: BufReader::new(stream), next_id: 1 })),
+            // Left behind by a node that was killed.
+            Err(error)
+                if matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::NotFound) =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(format!("{}: {error}", path.display())),
         }
-        Err(error) => return Asked::Failed(format!("{}: {error}", path.display())),
-    };
-    match exchange(stream, method, params) {
-        Ok(answer) => read(&answer),
-        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-            Asked::Failed("it did not answer in time; try again".into())
+    }
+
+    /// Asks, and waits for the answer.
+    pub(crate) fn ask(&mut self, method: &str, params: &Value) -> Asked {
+        match self.exchange(method, params) {
+            Ok(answer) => read(&answer),
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                Asked::Failed("it did not answer in time; try again".into())
+            }
+            Err(error) => Asked::Failed(error.to_string()),
         }
-        Err(error) => Asked::Failed(error.to_string()),
+    }
+
+    /// The socket, where nothing was asked that is not answered.
+    pub(crate) fn into_stream(self) -> UnixStream {
+        self.stream.into_inner()
+    }
+
+    fn exchange(&mut self, method: &str, params: &Value) -> io::Result<String> {
+        let stream = self.stream.get_mut();
+        stream.set_read_timeout(Some(TIMEOUT))?;
+        stream.set_write_timeout(Some(TIMEOUT))?;
+        let id = self.next_id;
+        self.next_id += 1;
+        let request = json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params});
+        stream.write_all(format!("{request}\n").as_bytes())?;
+        let mut answer = String::new();
+        (&mut self.stream).take(ANSWER_BYTES_MAX).read_line(&mut answer)?;
+        Ok(answer)
     }
 }
 
-fn exchange(mut stream: UnixStream, method: &str, params: &Value) -> io::Result<String> {
-    stream.set_read_timeout(Some(TIMEOUT))?;
-    stream.set_write_timeout(Some(TIMEOUT))?;
-    let request = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
-    stream.write_all(format!("{request}\n").as_bytes())?;
-    let mut answer = String::new();
-    BufReader::new(stream.take(ANSWER_BYTES_MAX)).read_line(&mut answer)?;
-    Ok(answer)
+/// Asks the node that serves the profile in `profile`.
+pub(crate) fn ask(profile: &Path, method: &str, params: &Value) -> Asked {
+    match Connection::to(profile) {
+        Ok(Some(mut node)) => node.ask(method, params),
+        Ok(None) => Asked::Nobody,
+        Err(text) => Asked::Failed(text),
+    }
 }
 
 fn read(answer: &str) -> Asked {

@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::audience::{Audience, Told};
+use crate::exit::Exit;
 use crate::lines::{Cutter, LineError};
 use crate::methods::notices::{self, Sequence};
 use crate::methods::{self, Methods};
@@ -62,17 +63,28 @@ impl Client {
         let mut last_line = Instant::now();
         loop {
             let silent_at = last_line + LINE_TIMEOUT;
+            let mut bytes = String::new();
             let line = match self.next(&mut reader, &mut cutter, silent_at).await {
                 Next::Line(line) => {
                     let line = self.on_line(line).await;
                     last_line = Instant::now();
+                    // What happened before the answer is told before it.
+                    while let Some((number, notice)) =
+                        self.told.as_mut().and_then(|it| it.try_recv().ok())
+                    {
+                        bytes += &(notices::notification(&notice, number) + "\n");
+                    }
                     line
                 }
-                Next::Notice((seq, notice)) => Some(notices::notification(&notice, seq)),
+                Next::Notice((number, notice)) => Some(notices::notification(&notice, number)),
                 Next::Leave => return,
             };
-            let Some(line) = line else { continue };
-            let bytes = line + "\n";
+            if let Some(line) = line {
+                bytes += &(line + "\n");
+            }
+            if bytes.is_empty() {
+                continue;
+            }
             let taken = timeout(TAKE_TIMEOUT, writer.write_all(bytes.as_bytes())).await;
             if !matches!(taken, Ok(Ok(()))) {
                 return;
@@ -157,7 +169,7 @@ async fn read(
 
 /// Tells a client that there are too many, as far as it takes that at once.
 pub(super) fn send_away(stream: &UnixStream) {
-    let refusal = Err(Refusal::now("too many clients at once; try again later"));
+    let refusal = Err(Refusal::with(Exit::Limit, "too many clients at once; try again later"));
     let text = rpc::Asker::NOBODY.answer(&refusal).unwrap_or_default() + "\n";
     // A connection that was just made has room for a line.
     let _ = stream.try_write(text.as_bytes());

@@ -13,6 +13,7 @@
 mod ask;
 mod audience;
 mod client;
+mod remote;
 mod socket;
 #[cfg(test)]
 mod tests;
@@ -30,9 +31,10 @@ use tokio::net::UnixStream;
 
 use crate::methods::Methods;
 
-pub(crate) use ask::{Asked, ask};
+pub(crate) use ask::{Asked, Connection, ask};
 use audience::Audience;
 use client::Client;
+pub(crate) use remote::Remote;
 pub(crate) use socket::Place;
 use socket::Socket;
 

@@ -29,7 +29,9 @@ use tokio::io::{
 };
 
 use super::*;
+use crate::exit::Exit;
 use crate::methods::{About, Contacts, Joining, Past, Queries, Saying};
+use crate::rpc::Lack;
 use serde_json::{Value, json};
 
 /// A node in some channels, each with one tracker and one member.
@@ -205,6 +207,7 @@ fn opened(id: ChannelId, name: &str) -> Summary {
         name: DisplayName::new(name).unwrap(),
         kind: Kind::Open,
         pair: None,
+        policy: None,
         rotation: Rotation::Fixed,
         is_member: true,
         founder: None,
@@ -236,6 +239,7 @@ fn offices(is_mute: bool) -> Offices {
         lan: Line::to(node.clone().recipient()),
         whereabouts: node.clone().recipient(),
         drops: node.clone().recipient(),
+        refused: node.clone().recipient(),
     };
     let saying = Saying {
         say: node.clone().recipient(),
@@ -659,4 +663,95 @@ async fn what_is_no_socket_is_left_alone_and_a_long_path_is_told() {
     let error = Socket::bind(&Place::choose(&long, None)).unwrap_err();
     assert!(error.contains("longer than the system allows"), "{error}");
     assert!(error.contains("XDG_RUNTIME_DIR") && error.contains("--data-dir"), "{error}");
+}
+
+/// The other side of a connection to a node, and when the node has left it.
+fn remote() -> (Remote, tokio::task::JoinHandle<()>, Rc<RefCell<Audience>>) {
+    let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+    theirs.set_nonblocking(true).unwrap();
+    let audience = Rc::<RefCell<Audience>>::default();
+    let client = Client::new(offices(false).methods, Rc::clone(&audience));
+    let left = actix_rt::spawn(client.serve(UnixStream::from_std(theirs).unwrap()));
+    (Remote::over(ours).unwrap(), left, audience)
+}
+
+#[actix::test]
+async fn a_guest_is_answered_and_told_until_the_node_ends() {
+    let (remote, node, audience) = remote();
+    let subscribed = remote.call_alone("subscribe", json!({"channels": ["team"]})).await;
+    assert_eq!(subscribed, Ok(json!({"n": 0})));
+    // Each gets its own answer, whoever asked first.
+    let (peers, full) = futures_util::join!(
+        remote.call_alone("peers", json!({"channel": "team"})),
+        remote.call_alone("say", json!({"channel": "team", "text": "too much"})),
+    );
+    assert_eq!(peers.unwrap()["members"][0]["name"], "bob");
+    let full = full.unwrap_err();
+    assert_eq!((full.exit, full.lacks), (Exit::Limit, Some(Lack::Room { waiting: 7 })));
+    audience.borrow_mut().tell(heard(Some(OTHER), "elsewhere"));
+    audience.borrow_mut().tell(heard(Some(TEAM), "here"));
+    assert_eq!(remote.told().await, Some((heard(Some(TEAM), "here"), 1)));
+    // What happened before an answer is told before it.
+    audience.borrow_mut().tell(heard(None, "before"));
+    let mut help = Box::pin(remote.call("help", json!({})));
+    tokio::select! {
+        _ = &mut help => panic!("answered before what happened was told"),
+        told = remote.told() => assert_eq!(told, Some((heard(None, "before"), 2))),
+    }
+    drop(help);
+    node.abort();
+    assert_eq!(remote.told().await, None);
+    let gone = remote.call_alone("peers", json!({"channel": "team"})).await.unwrap_err();
+    assert_eq!(gone.text, "the node has ended");
+}
+
+#[actix::test]
+async fn a_guest_that_takes_nothing_is_told_of_the_gap_and_answered_again_later() {
+    let (remote, _node, audience) = remote();
+    remote.call_alone("subscribe", json!({})).await.unwrap();
+    let text = "x".repeat(10_000);
+    for _ in 0..100 {
+        for _ in 0..20 {
+            audience.borrow_mut().tell(heard(None, text.clone()));
+        }
+        tokio::task::yield_now().await;
+    }
+    let mut seqs = Vec::new();
+    while seqs.last() != Some(&2000) {
+        if seqs.len() == 300 {
+            audience.borrow_mut().tell(heard(None, "after"));
+        }
+        let (_, seq) = remote.told().await.unwrap();
+        seqs.push(seq);
+        if seq > 2000 {
+            break;
+        }
+    }
+    assert!(seqs.is_sorted_by(|one, other| one < other), "{seqs:?}");
+    assert!(seqs.len() < 2000, "all of it was held");
+    assert!(remote.call_alone("help", json!({})).await.is_ok());
+}
+
+#[actix::test]
+async fn what_is_no_node_at_the_other_end_is_left() {
+    for said in [&b"garbage\n"[..], b"\xff\n", b"{\"id\": 1", b"[]\n7\n\n"] {
+        let (ours, mut theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        let remote = Remote::over(ours).unwrap();
+        std::io::Write::write_all(&mut theirs, said).unwrap();
+        theirs.shutdown(std::net::Shutdown::Write).unwrap();
+        assert_eq!(remote.told().await, None);
+        assert!(remote.call_alone("help", json!({})).await.is_err());
+    }
+}
+
+impl Handler<bitchat_actors::channel_book::ListRefused> for Neighbour {
+    type Result = Vec<bitchat_actors::channel_book::Refused>;
+
+    fn handle(
+        &mut self,
+        _: bitchat_actors::channel_book::ListRefused,
+        _: &mut Self::Context,
+    ) -> Self::Result {
+        Vec::new()
+    }
 }

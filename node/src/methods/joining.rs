@@ -1,13 +1,15 @@
 //! Channels of the profile: joined and left, opened and closed, shown and passed on.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::{Addr, Recipient};
 use bitchat_actors::channel_book::{
-    ChannelBook, ChannelError, CloseChannel, ExportChannel, FindChannel, JoinChannel, LeaveChannel,
-    ListChannels, ListInfohashes, OpenChannel, Summary,
+    ChannelBook, ChannelError, CloseChannel, ExportChannel, FindChannel, HasTickets, InvitePeer,
+    JoinChannel, KeepTickets, LeaveChannel, ListChannels, ListInfohashes, OpenChannel, Summary,
 };
-use bitchat_protocol::channel::{ChatFile, OpenName};
+use bitchat_protocol::channel::{ChatFile, Invitation, OpenName, Policy, Right};
+use bitchat_protocol::id::{ChannelId, PeerId};
 use data_encoding::BASE64;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
@@ -38,6 +40,9 @@ pub(crate) struct Joining {
     list: Recipient<ListChannels>,
     export: Recipient<ExportChannel>,
     infohashes: Recipient<ListInfohashes>,
+    keep: Recipient<KeepTickets>,
+    has: Recipient<HasTickets>,
+    invite: Recipient<InvitePeer>,
 }
 
 impl Joining {
@@ -53,6 +58,9 @@ impl Joining {
             list: book.clone().recipient(),
             export: book.clone().recipient(),
             infohashes: book.clone().recipient(),
+            keep: book.clone().recipient(),
+            has: book.clone().recipient(),
+            invite: book.clone().recipient(),
         }
     }
 
@@ -84,26 +92,56 @@ impl Joining {
         self.list.send(ListChannels).await.map_err(restarting)
     }
 
-    async fn find(&self, params: &Value) -> Result<Summary, Refusal> {
-        let text = rpc::string_of(params, "channel")?.to_owned();
-        self.find.send(FindChannel { text }).await.map_err(restarting)?.map_err(refused)
+    /// Finds a channel, open or not, by its name, its id or the beginning of that.
+    pub(super) async fn find(&self, text: &str) -> Result<Summary, Refusal> {
+        let find = FindChannel { text: text.to_owned() };
+        self.find.send(find).await.map_err(restarting)?.map_err(refused)
+    }
+
+    async fn named(&self, params: &Value) -> Result<Summary, Refusal> {
+        self.find(rpc::string_of(params, "channel")?).await
+    }
+
+    /// Issues a ticket for `peer`, with all that it needs beside it.
+    pub(super) async fn invite(
+        &self,
+        id: ChannelId,
+        peer: PeerId,
+        params: &Value,
+    ) -> Result<Value, Refusal> {
+        let right = right(rpc::flag_of(params, "may_invite")?, rpc::flag_of(params, "seeder")?);
+        let lifetime = rpc::number_of(params, "expires_s")?.map(Duration::from_secs);
+        let issued = self.invite.send(InvitePeer { id, peer, right, lifetime }).await;
+        let invitation = issued.map_err(restarting)?.map_err(refused)?;
+        Ok(json!({"link": invitation.to_link().as_str(), "peer": peer.to_string()}))
     }
 
     /// Stores a channel, and opens it: whoever joins through a running node wants to be there.
     async fn join(&self, params: &Value) -> Result<Value, Refusal> {
-        let file = self.read(params).await?;
+        let Invitation { file, tickets } = self.read(params).await?;
         let joined = self.join.send(JoinChannel { file }).await.map_err(restarting)?;
         let id = joined.map_err(refused)?.id;
+        if !tickets.is_empty() {
+            let keep = KeepTickets { id, tickets };
+            self.keep.send(keep).await.map_err(restarting)?.map_err(refused)?;
+        }
         self.open.send(OpenChannel { id }).await.map_err(restarting)?.map_err(refused)?;
-        self.find(&json!({"channel": id.to_string()})).await.map(|summary| to_json(&summary))
+        let summary = self.find(&id.to_string()).await?;
+        // What lets us in may have been kept earlier; a founder needs nothing.
+        let needs_ticket = summary.policy == Some(Policy::Tickets)
+            && !self.has.send(HasTickets { id }).await.map_err(restarting)?;
+        let mut joined = to_json(&summary);
+        joined["needs_ticket"] = needs_ticket.into();
+        Ok(joined)
     }
 
     /// A channel as a link, a `#name` or the bytes of its file.
-    async fn read(&self, params: &Value) -> Result<ChatFile, Refusal> {
+    async fn read(&self, params: &Value) -> Result<Invitation, Refusal> {
         if let Some(text) = rpc::optional_string(params, "file")? {
             let bytes = BASE64.decode(text.as_bytes()).map(Zeroizing::new);
             let bytes = bytes.map_err(|_| rpc::wrong("file", "a .chat file in base64"))?;
             return ChatFile::from_bytes(&bytes)
+                .map(Invitation::from)
                 .map_err(|error| Refusal::now(format!("not a .chat file: {error}")));
         }
         let text = rpc::string_of(params, "channel")?;
@@ -115,33 +153,36 @@ impl Joining {
             let derive = move || ChatFile::from_open_name(&name, "", tiers, Vec::new());
             let derived = tokio::task::spawn_blocking(derive).await;
             let failed = |_| Refusal::now("the key of that name could not be derived; try again");
-            return derived.map_err(failed)?.map_err(|error| Refusal::params(error.to_string()));
+            return derived
+                .map_err(failed)?
+                .map(Invitation::from)
+                .map_err(|error| Refusal::params(error.to_string()));
         }
-        ChatFile::from_link(text)
+        Invitation::from_link(text)
             .map_err(|error| Refusal::now(format!("not a channel's link: {error}")))
     }
 
     async fn leave(&self, params: &Value) -> Result<Value, Refusal> {
-        let id = self.find(params).await?.id;
+        let id = self.named(params).await?.id;
         let left = self.leave.send(LeaveChannel { id }).await.map_err(restarting)?;
         Ok(to_json(&left.map_err(refused)?))
     }
 
     async fn open(&self, params: &Value) -> Result<Value, Refusal> {
-        let summary = self.find(params).await?;
+        let summary = self.named(params).await?;
         let open = OpenChannel { id: summary.id };
         self.open.send(open).await.map_err(restarting)?.map_err(refused)?;
         Ok(to_json(&Summary { is_open: true, ..summary }))
     }
 
     async fn close(&self, params: &Value) -> Result<Value, Refusal> {
-        let summary = self.find(params).await?;
+        let summary = self.named(params).await?;
         self.close.send(CloseChannel { id: summary.id }).await.map_err(restarting)?;
         Ok(to_json(&Summary { is_open: false, ..summary }))
     }
 
     async fn show(&self, params: &Value) -> Result<Value, Refusal> {
-        let summary = self.find(params).await?;
+        let summary = self.named(params).await?;
         let list = ListInfohashes { id: summary.id };
         let hashes = self.infohashes.send(list).await.map_err(restarting)?;
         let mut shown = to_json(&summary);
@@ -155,7 +196,7 @@ impl Joining {
     }
 
     async fn export(&self, params: &Value) -> Result<Value, Refusal> {
-        let summary = self.find(params).await?;
+        let summary = self.named(params).await?;
         let file = self.file(&summary, rpc::flag_of(params, "seed_only")?).await?;
         let bytes = Zeroizing::new(file.to_bytes());
         Ok(json!({
@@ -170,8 +211,17 @@ impl Joining {
     }
 }
 
+/// What a ticket lets its holder be.
+pub(crate) const fn right(may_invite: bool, seeder: bool) -> Right {
+    match (may_invite, seeder) {
+        (_, true) => Right::Seeder,
+        (true, false) => Right::MayInvite,
+        (false, false) => Right::Member,
+    }
+}
+
 /// A channel, for programs.
-pub(super) fn to_json(summary: &Summary) -> Value {
+pub(crate) fn to_json(summary: &Summary) -> Value {
     let role = match (summary.pair, summary.is_member) {
         (Some(_), _) => "pair",
         (None, true) => "member",
@@ -181,6 +231,7 @@ pub(super) fn to_json(summary: &Summary) -> Value {
         "id": summary.id.to_string(), "name": summary.name.as_str(), "role": role,
         "rotation": summary.rotation.as_str(), "trackers": summary.trackers,
         "founder": summary.founder.map(|founder| founder.to_string()),
+        "kind": summary.kind.as_str(), "admission": summary.policy.map(Policy::as_str),
         "pair": summary.pair.map(|peer| peer.to_string()),
         "open": summary.is_open,
     })
@@ -191,7 +242,11 @@ fn refused(error: ChannelError) -> Refusal {
         ChannelError::Full => Exit::Limit,
         ChannelError::NotFound(_)
         | ChannelError::Ambiguous { .. }
-        | ChannelError::Unsupported(_)
+        | ChannelError::NotClosed(_)
+        | ChannelError::Ticket { .. }
+        | ChannelError::InNeedOfNone(_)
+        | ChannelError::MayNotInvite(_)
+        | ChannelError::ChainTooLong(_)
         | ChannelError::IsPair(_)
         | ChannelError::Pair(_)
         | ChannelError::NotSaved(_) => Exit::Failed,
@@ -202,7 +257,7 @@ fn refused(error: ChannelError) -> Refusal {
 #[cfg(test)]
 mod tests {
     use actix::Actor as _;
-    use bitchat_actors::channel_book::Pairs;
+    use bitchat_actors::channel_book::{MeetingPlaces, People};
     use bitchat_actors::contact_book::{AddContact, ContactBook};
     use bitchat_actors::vault::Profile;
     use bitchat_protocol::channel::Rotation;
@@ -268,13 +323,13 @@ mod tests {
             .each_ref()
             .map(|home| Profile::create(home.path(), "default", None, None).unwrap());
         let contacts = ContactBook::open(&own).unwrap().start();
-        let pairs = Pairs {
+        let tiers = vec![vec!["udp://127.0.0.1:1".into()]];
+        let people = People {
             contacts: contacts.clone().recipient(),
             changes: contacts.clone().recipient(),
-            tiers: vec![vec!["udp://127.0.0.1:1".into()]],
-            nodes: Vec::new(),
+            places: Some(MeetingPlaces { tiers, nodes: Vec::new() }),
         };
-        let book = ChannelBook::open(&own).unwrap().with_pairs(pairs).start();
+        let book = ChannelBook::open(&own).unwrap().with_people(people).start();
         let joining = Joining::of(&book, &[]);
         let card = other.identity().card(DisplayName::new("bob").unwrap());
         contacts.send(AddContact { card, our_name: None }).await.unwrap().unwrap();

@@ -7,7 +7,7 @@
 //! | `history` | `history`, `search`, `events`, `ack`, `acked` |
 //! | `contacts` | `contacts`, `contact_add`, `contact_show`, `contact_verify`, `contact_rename`, `contact_block`, `contact_remove` |
 //! | `joining` | `channel_join`, `channel_leave`, `channel_open`, `channel_close`, `channel_show`, `channel_export` |
-//! | here | `channels` |
+//! | here | `channels`, `invite` |
 //! | `notices` | what a client is told unasked, and its numbers |
 //!
 //! Not here: what belongs to one connection (`subscribe`, `help`, `quit`). A method never waits for
@@ -36,13 +36,13 @@ use notices::Wish;
 
 pub(crate) use contacts::{Contacts, trust_word};
 pub(crate) use history::Past;
-pub(crate) use joining::Joining;
+pub(crate) use joining::{Joining, right, to_json as channel_json};
 pub(crate) use people::Person;
 pub(crate) use queries::{About, Queries};
 pub(crate) use saying::{Saying, key_of};
 
 /// The methods of this module itself.
-const METHODS: [&str; 1] = ["channels"];
+const METHODS: [&str; 2] = ["channels", "invite"];
 
 /// Whom the methods ask; all are started before whoever holds this.
 #[derive(Debug, Clone)]
@@ -79,6 +79,9 @@ impl Methods {
             return self.list(&all, present, params);
         }
         let open = OpenChannels::of_all(&all, present);
+        if method == "invite" {
+            return self.invite(params, &open).await;
+        }
         if let Some(said) = self.say(method, params, &open).await {
             return said;
         }
@@ -94,6 +97,21 @@ impl Methods {
         }
         let answer = self.queries.answer(method, params, &open).await;
         answer.unwrap_or_else(|| Err(rpc::no_such_method(method, names())))
+    }
+
+    /// Issues a ticket for one person, in the book or named by a whole id: nobody is invited because
+    /// of what they call themselves.
+    async fn invite(&self, params: &Value, open: &OpenChannels) -> Result<Value, Refusal> {
+        let id = match rpc::optional_string(params, "channel")? {
+            Some(text) => self.joining.find(text).await?.id,
+            None => open.of(params)?.id,
+        };
+        let who = rpc::string_of(params, "contact")?;
+        let peer = match who.parse() {
+            Ok(peer) => peer,
+            Err(_) => self.contacts.find(who).await?.peer,
+        };
+        self.joining.invite(id, peer, params).await
     }
 
     /// Notes with each contact of a result whether it is linked now.
@@ -235,6 +253,7 @@ mod tests {
             name: DisplayName::new(name).unwrap(),
             kind: pair.map_or(Kind::Open, |_| Kind::Pair),
             pair,
+            policy: None,
             rotation: Rotation::Fixed,
             is_member: true,
             founder: None,

@@ -86,6 +86,52 @@ fn member(channel: &ChannelId, peer: &PeerId, name: &str) -> Value {
     json!({"channel": channel.to_string(), "peer": peer.to_string(), "name": name})
 }
 
+/// Reads what [`notification`] wrote: the notice and its number; `None` for what is none, or of a
+/// kind that this version does not know.
+pub(crate) fn read(line: &Value) -> Option<(Notice, u64)> {
+    let params = &line["params"];
+    let text = |field: &str| params[field].as_str();
+    let name = || Some(Arc::from(text("name")?));
+    let channel = || text("channel")?.parse().ok();
+    let perhaps_channel =
+        || if params["channel"].is_null() { Some(None) } else { channel().map(Some) };
+    let flag = |field: &str| params[field].as_bool();
+    // Where there is none, it is null.
+    let seq =
+        || if params["seq"].is_null() { Some(None) } else { params["seq"].as_u64().map(Some) };
+    let peer = || text("peer")?.parse().ok();
+    let notice = match line["method"].as_str()? {
+        "message" => Notice::Heard {
+            seq: seq()?,
+            own: flag("own")?,
+            channel: perhaps_channel()?,
+            from: text("from")?.parse().ok()?,
+            name: name()?,
+            id: text("id")?.parse().ok()?,
+            unix_ms: params["unix_ms"].as_u64()?,
+            text: text("text")?.to_owned(),
+        },
+        "delivered" => Notice::Delivered {
+            seq: seq()?,
+            seeder: flag("seeder")?,
+            id: text("id")?.parse().ok()?,
+            channel: perhaps_channel()?,
+            by: text("by")?.parse().ok()?,
+            name: name()?,
+        },
+        "member_up" => Notice::MemberUp { channel: channel()?, peer: peer()?, name: name()? },
+        "member_down" => Notice::MemberDown { channel: channel()?, peer: peer()?, name: name()? },
+        "seeder_up" => Notice::SeederUp { channel: channel()?, peer: peer()?, name: name()? },
+        "seeder_down" => Notice::SeederDown { channel: channel()?, peer: peer()?, name: name()? },
+        "warning" => Notice::Warning {
+            text: text("text")?.to_owned(),
+            code: params["code"].as_u64().and_then(|code| u8::try_from(code).ok()),
+        },
+        _ => return None,
+    };
+    Some((notice, params["n"].as_u64()?))
+}
+
 #[cfg(test)]
 mod tests {
     use bitchat_protocol::id::MessageId;
@@ -137,12 +183,25 @@ mod tests {
     }
 
     #[test]
-    fn a_notice_is_one_line_whatever_peers_put_into_it() {
+    fn a_notice_comes_back_from_its_line_as_it_was() {
         for notice in all() {
             let line = notification(&notice, 7);
             assert!(!line.contains('\n'), "{line}");
-            let line: Value = serde_json::from_str(&line).unwrap();
-            assert_eq!(line["params"]["n"], 7);
+            let line = serde_json::from_str(&line).unwrap();
+            assert_eq!(read(&line), Some((notice, 7)));
+        }
+    }
+
+    #[test]
+    fn what_is_no_notice_is_none() {
+        for line in [
+            json!({}),
+            json!([]),
+            json!({"id": 1, "result": {}}),
+            json!({"method": "message", "params": {"n": 1, "channel": "zz"}}),
+            json!({"method": "unheard", "params": {"n": 1}}),
+        ] {
+            assert_eq!(read(&line), None, "{line}");
         }
     }
 

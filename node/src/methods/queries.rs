@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use actix::Recipient;
+use bitchat_actors::channel_book::{ListRefused, Refused};
 use bitchat_actors::clock;
 use bitchat_actors::dht::{DhtReport, ListDht};
 use bitchat_actors::lan_discovery::CountHeard;
@@ -22,8 +23,8 @@ use serde_json::Value;
 use super::{OpenChannels, restarting, to_json};
 use crate::channels::Channel;
 use crate::report::{
-    ChannelReport, ClockReport, DhtNodeReport, DropReport, NatReport, PeersReport, Sighting,
-    SourceReport, StatusReport, mesh,
+    ChannelReport, ClockReport, DhtNodeReport, DropReport, NatReport, PeersReport, RefusedReport,
+    Sighting, SourceReport, StatusReport, mesh,
 };
 use crate::rpc::Refusal;
 
@@ -53,6 +54,7 @@ pub(crate) struct Queries {
     pub(crate) lan: Line<CountHeard>,
     pub(crate) whereabouts: Recipient<FindWhereabouts>,
     pub(crate) drops: Recipient<CountDrops>,
+    pub(crate) refused: Recipient<ListRefused>,
 }
 
 impl Queries {
@@ -98,10 +100,13 @@ impl Queries {
             sources.into_iter().collect::<Result<Vec<_>, _>>().map_err(restarting)?.concat();
         let members = meant.iter().map(|it| self.members.send(ListMembers { channel: it.id }));
         let members = try_join_all(members).await.map_err(restarting)?;
+        let refused = self.refused.send(ListRefused).await.map_err(restarting)?;
         let now = clock::now();
         let channels = meant.into_iter().zip(&members);
         Ok(StatusReport {
-            channels: channels.map(|(it, members)| channel(it, members, &sources, now)).collect(),
+            channels: channels
+                .map(|(it, members)| channel(it, members, &sources, &refused, now))
+                .collect(),
             dht: dht.nodes.iter().map(|node| DhtNodeReport::new(node, now)).collect(),
             dropped: dropped(&drops, &dht, &heard),
             ..self.node(&whereabouts, now)
@@ -143,6 +148,7 @@ fn channel(
     channel: &Channel,
     members: &Members,
     sources: &[SourceStatus],
+    refused: &[Refused],
     now: Instant,
 ) -> ChannelReport {
     let own = || sources.iter().filter(|source| source.channel == channel.id);
@@ -159,6 +165,15 @@ fn channel(
         mesh: mesh(members.mesh).into(),
         linked: readers().filter(|member| member.linked).count(),
         members: readers().count(),
+        refused: refused
+            .iter()
+            .filter(|refused| refused.channel == channel.id)
+            .map(|refused| RefusedReport {
+                by: refused.by.to_string(),
+                text: refused.text.clone(),
+                ms_ago: since(refused.at, now),
+            })
+            .collect(),
         seeders: members.members.len() - readers().count(),
         sources: sources.into_iter().map(|it| SourceReport::new(it.clone(), now)).collect(),
     }

@@ -15,6 +15,7 @@ pub(crate) use contact::ContactReport;
 pub(crate) use dht::DhtNodeReport;
 pub(crate) use peers::PeersReport;
 pub(crate) use source::SourceReport;
+pub(crate) use status::RefusedReport;
 pub(crate) use status::nat_words;
 pub(crate) use status::{
     ChannelReport, ClockReport, DropReport, NatReport, Sighting, StatusReport,

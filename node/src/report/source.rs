@@ -7,7 +7,7 @@ use bitchat_protocol::text::escape_for_terminal;
 use serde::{Deserialize, Serialize};
 
 use super::peers::seeders;
-use super::status::ChannelReport;
+use super::status::{ChannelReport, RefusedReport};
 use super::words::{counted, ip_word, milliseconds, safe_name, shown_ip, span};
 
 /// How a source of addresses does for one channel.
@@ -143,6 +143,10 @@ impl ChannelReport {
             self.members,
             seeders(self.seeders),
         );
+        for RefusedReport { by, text: why, ms_ago } in &self.refused {
+            let (by, why) = (safe_name(by), escape_for_terminal(why));
+            text += &format!("\n  {by} did not let you in {} ago: {why}", span(*ms_ago));
+        }
         if self.sources.is_empty() {
             text += "\n  nobody is asked for members: trackers.enabled, dht.enabled and \
                      lan.enabled are false, or the channel names no tracker";

@@ -67,7 +67,17 @@ pub(crate) struct ChannelReport {
     pub(crate) members: usize,
     /// Linked; not counted among the members.
     pub(crate) seeders: usize,
+    /// Who does not let us in, where it is closed.
+    pub(crate) refused: Vec<RefusedReport>,
     pub(crate) sources: Vec<SourceReport>,
+}
+
+/// Somebody who does not let us into a closed channel.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RefusedReport {
+    pub(crate) by: String,
+    pub(crate) text: String,
+    pub(crate) ms_ago: u64,
 }
 
 /// Something that was dropped, counted since the start.
@@ -211,6 +221,11 @@ mod tests {
                 linked: 2,
                 members: 3,
                 seeders: 1,
+                refused: vec![RefusedReport {
+                    by: "bob".into(),
+                    text: "ask \x1b[2Jalice".into(),
+                    ms_ago: 61_000,
+                }],
                 sources: vec![works, fails, spare],
             }],
             dropped: vec![

@@ -5,9 +5,11 @@ use std::time::{Duration, Instant};
 
 use bitchat_protocol::crypto::{Rng, Secret};
 use bitchat_protocol::id::{ChannelId, PeerId};
-use bitchat_protocol::limits::{FRAME_BYTES_MAX, NAME_BYTES_MAX};
+use bitchat_protocol::limits::{
+    FRAME_BYTES_MAX, NAME_BYTES_MAX, REFUSAL_BYTES_MAX, TICKETS_MAX,
+};
 use bitchat_protocol::machine::Machine as _;
-use bitchat_protocol::session::{Config, Decision, Input, Output, OwnChannel, Role, Session};
+use bitchat_protocol::session::{Config, Decision, Door, Input, Output, OwnChannel, Role, Session, Turndown};
 use bitchat_protocol::wire;
 use bitchat_protocol_fuzz::{frames, patch, pieces};
 use bytes::Bytes;
@@ -16,7 +18,13 @@ use libfuzzer_sys::fuzz_target;
 const CHANNEL: ChannelId = ChannelId([5; 32]);
 
 static GENUINE: LazyLock<Vec<Vec<u8>>> =
-    LazyLock::new(|| frames::genuine(CHANNEL).iter().map(wire::encode).collect());
+    LazyLock::new(|| {
+    let both = [CHANNEL, CLOSED].map(frames::genuine).concat();
+    both.iter().map(wire::encode).collect()
+});
+
+/// Beside the link's own, a channel that is closed.
+const CLOSED: ChannelId = ChannelId([6; 32]);
 
 fn session(now: Instant, role: Role) -> Session {
     let (own, peer) = match role {
@@ -31,12 +39,15 @@ fn session(now: Instant, role: Role) -> Session {
         channel: CHANNEL,
         handshake_hash: [3; 64],
         peer: PeerId([peer; 32]),
-        channels: vec![OwnChannel {
-            id: CHANNEL,
-            proof: Secret::new([4; 32]),
-            member_proof: Some(Secret::new([5; 32])),
-            only: None,
-        }],
+        channels: [(CHANNEL, None), (CLOSED, Some(Door { tickets: vec![], revision: 1 }))]
+            .map(|(id, door)| OwnChannel {
+                id,
+                proof: Secret::new([4; 32]),
+                member_proof: Some(Secret::new([5; 32])),
+                only: None,
+                door,
+            })
+            .to_vec(),
         observed: "192.0.2.1:5000".parse().expect("an address"),
         renewal_interval: Duration::from_secs(10),
     };
@@ -62,6 +73,13 @@ fn drain(session: &mut Session, now: Instant, greeting: &mut Option<Vec<u8>>) ->
             Output::AskEntropy => {
                 session.handle_input(now, Input::Entropy(Secret::new([6; 32])));
             }
+            Output::AskAdmission { channel, tickets, .. } => {
+                assert!(tickets.len() <= TICKETS_MAX);
+                let turndown = Turndown { code: 1, text: "no".to_owned() };
+                let verdict = if tickets.is_empty() { Ok(None) } else { Err(turndown) };
+                session.handle_input(now, Input::Admission { channel, verdict });
+            }
+            Output::TurnedDown { why, .. } => assert!(why.text.len() <= REFUSAL_BYTES_MAX),
             Output::Up(_)
             | Output::SharedChanged(_)
             | Output::Mix { .. }

@@ -1,18 +1,20 @@
 //! Frames to begin with, and what every frame that was read must keep to.
 
+use bitchat_protocol::channel::TICKET_BYTES;
 use bitchat_protocol::crypto::dh::KeyPair;
 use bitchat_protocol::crypto::kem::{KEM_CIPHERTEXT_BYTES, KEM_PUBLIC_BYTES, KemKeyPair};
 use bitchat_protocol::crypto::{Rng, Secret};
 use bitchat_protocol::id::{ChainId, ChannelId, DeviceId, MessageId, PeerId};
 use bitchat_protocol::limits::{
-    CERTIFICATES_PER_FRAME_MAX, PROOFS_MAX, ENTRIES_PER_FRAME_MAX, HAVE_CHAINS_PER_FRAME_MAX,
-    MESSAGE_BYTES_MAX, NAME_BYTES_MAX, PEER_ADDRESSES_MAX, PEER_RECORDS_PER_FRAME_MAX,
-    RECEIPTS_PER_FRAME_MAX,
+    CERTIFICATES_PER_FRAME_MAX, ENTRIES_PER_FRAME_MAX, HAVE_CHAINS_PER_FRAME_MAX,
+    MESSAGE_BYTES_MAX, NAME_BYTES_MAX, PEER_ADDRESSES_MAX, PEER_RECORDS_PER_FRAME_MAX, PROOFS_MAX,
+    RECEIPTS_PER_FRAME_MAX, REFUSAL_BYTES_MAX, TICKETS_MAX,
 };
 use bitchat_protocol::log::{Certificate, ENTRY_BYTES_MAX};
 use bitchat_protocol::wire::{
-    ChainHave, ChannelProof, Delivered, Entries, EntryBytes, Fork, Frame, Have, Hello, PeerRecord,
-    Peers, Rename, RenewAnswer, RenewConfirm, RenewOffer, Say, SharedChannels, Want, WireAddress,
+    ChainHave, ChannelProof, Delivered, Entries, EntryBytes, Fork, Frame, Have, Hello, LetIn,
+    PeerRecord, Peers, Refused, Rename, RenewAnswer, RenewConfirm, RenewOffer, Say, SharedChannels,
+    TicketBytes, Tickets, Want, WireAddress,
 };
 
 /// One frame of each kind, all about `channel`.
@@ -70,6 +72,9 @@ pub fn genuine(channel: ChannelId) -> Vec<Frame> {
             entries: vec![raw(173), raw(200)],
         }),
         Frame::Fork(Fork { channel, chain: certificate, first: raw(161), second: raw(161) }),
+        Frame::Tickets(Tickets { channel, tickets: vec![TicketBytes([1; TICKET_BYTES]); 2] }),
+        Frame::Refused(Refused { channel, code: 1, text: "ask".to_owned() }),
+        Frame::LetIn(LetIn { channel }),
     ]
 }
 
@@ -92,7 +97,7 @@ pub fn check_bounds(frame: &Frame) {
         Frame::Delivered(delivered) => assert!(delivered.ids.len() <= RECEIPTS_PER_FRAME_MAX),
         Frame::RenewOffer(offer) => assert_eq!(offer.kem.len(), KEM_PUBLIC_BYTES),
         Frame::RenewAnswer(answer) => assert_eq!(answer.kem.len(), KEM_CIPHERTEXT_BYTES),
-        Frame::RenewConfirm(_) | Frame::Want(_) => {}
+        Frame::RenewConfirm(_) | Frame::Want(_) | Frame::LetIn(_) => {}
         Frame::Have(have) => assert!(have.chains.len() <= HAVE_CHAINS_PER_FRAME_MAX),
         Frame::Entries(Entries { chains, entries, .. }) => {
             assert!(chains.len() <= CERTIFICATES_PER_FRAME_MAX);
@@ -102,5 +107,7 @@ pub fn check_bounds(frame: &Frame) {
         Frame::Fork(fork) => {
             assert!(fork.first.0.len().max(fork.second.0.len()) <= ENTRY_BYTES_MAX);
         }
+        Frame::Tickets(shown) => assert!(shown.tickets.len() <= TICKETS_MAX),
+        Frame::Refused(refused) => assert!(refused.text.len() <= REFUSAL_BYTES_MAX),
     }
 }

@@ -3,8 +3,10 @@
 //! ```text
 //! announce       tracker URL                                  BEP 3    optional
 //! announce-list  tiers of tracker URLs                        BEP 12   optional
-//! channel        founder    32 bytes, an identity                      optional
+//! channel        admission  "tickets" | "contacts"                    closed and group
+//!                founder    32 bytes, an identity                      optional
 //!                kind       "open" | "closed" | "pair" | "group"
+//!                lineage    32 bytes                                   closed and group
 //!                public     32 bytes, the channel's public key         with seed
 //!                rotation   "fixed" | "daily"
 //!                secret     32 bytes S                                 member's file
@@ -23,9 +25,10 @@ use std::collections::BTreeMap;
 use zeroize::Zeroizing;
 
 use super::address::NodeAddress;
-use super::chat_file::{ChatFile, ChatFileError, Key, Kind};
+use super::chat_file::{ChatFile, ChatFileError, Key, Kind, Policy};
 use super::epoch::Rotation;
 use super::keys::{ChannelPublicKey, ChannelSecret, SeedKey};
+use super::ticket::Lineage;
 use crate::bencode::{self, OwnedValue, Value};
 use crate::crypto::{Secret, sign};
 use crate::id::{InfoHash, PeerId};
@@ -69,9 +72,12 @@ impl ChatFile {
                 .ok_or(ChatFileError::NewerValue("rotation"))?,
             key: key_of(&mut channel)?,
             founder: channel.take_public_key("founder")?.map(PeerId),
+            lineage: channel.take_array("lineage")?.map(Lineage),
+            policy: channel.take_text("admission")?.map(policy_of).transpose()?,
             unknown: root.rest(),
             unknown_in_channel: channel.rest(),
         };
+        file.check_charter()?;
         file.check_addresses()?;
         file.check_infohash(infohash)?;
         Ok(file)
@@ -132,6 +138,10 @@ impl ChatFile {
         if let Some(founder) = &self.founder {
             entries.push((b"founder", founder.0.as_slice().into()));
         }
+        if let Some(lineage) = &self.lineage {
+            entries.push((b"lineage", lineage.0.as_slice().into()));
+        }
+        entries.extend(self.policy.map(|policy| (b"admission".as_slice(), policy.as_str().into())));
         Value::Dict(entries)
     }
 }
@@ -142,6 +152,10 @@ fn borrowed(unknown: &BTreeMap<Vec<u8>, OwnedValue>) -> Vec<(&[u8], Value<'_>)> 
 
 fn list<'a>(items: impl Iterator<Item = Value<'a>>) -> Value<'a> {
     Value::List(items.collect())
+}
+
+fn policy_of(word: &str) -> Result<Policy, ChatFileError> {
+    Policy::from_word(word).ok_or(ChatFileError::NewerValue("admission"))
 }
 
 const fn wrong(key: &'static str, expected: &'static str) -> ChatFileError {
@@ -241,7 +255,7 @@ mod tests {
     #[test]
     fn every_vector_is_read_and_written_back_byte_for_byte() {
         let vectors = vectors();
-        assert_eq!(vectors.len(), 4);
+        assert_eq!(vectors.len(), 5);
         for vector in &vectors {
             let file = ChatFile::from_bytes(&vector.file).expect(&vector.about);
             assert_eq!(*file.to_bytes(), vector.file, "{}", vector.about);
@@ -255,10 +269,11 @@ mod tests {
         let file = |at: usize| ChatFile::from_bytes(&vectors[at].file).unwrap();
         let keys =
             ChannelKeys::member(ChannelSecret(Secret::new(std::array::from_fn(|i| i as u8))));
-        for at in 0..4 {
+        for at in 0..5 {
             assert_eq!(file(at).keys().id(), keys.id());
         }
         let (least, full, seeder, future) = (file(0), file(1), file(2), file(3));
+        let closed = file(4);
         assert!(least.tiers().is_empty() && least.nodes().is_empty() && least.founder().is_none());
         assert_eq!(least.rotation(), Rotation::Daily);
         assert_eq!(full.rotation(), Rotation::Fixed);
@@ -267,8 +282,10 @@ mod tests {
         assert_eq!(full.nodes()[1].to_string(), "[2001:db8::1]:6882");
         assert!(full.founder().is_some());
         assert_eq!(full.seed_only(), seeder);
-        assert_eq!(future.kind(), Kind::Closed);
-        assert!(!future.kind().is_supported() && full.kind().is_supported());
+        assert_eq!((closed.kind(), future.charter()), (Kind::Closed, None));
+        let charter = closed.charter().unwrap();
+        assert_eq!(charter.lineage, Lineage::begin(&charter.founder, &keys.id()));
+        assert_eq!(charter.policy, Policy::Tickets);
         assert_eq!(future.tiers(), [["http://127.0.0.1:6969/announce"]]);
     }
 
@@ -355,6 +372,22 @@ mod tests {
     }
 
     #[test]
+    fn a_closed_channel_without_its_charter_and_an_open_one_with_it_are_refused() {
+        let closed = ("kind", Some("6:closed"));
+        check(&altered(&[], &[closed]), ChatFileError::Missing("founder"));
+        let expected = "absent in this kind of channel";
+        let lineage = format!("32:{}", "l".repeat(32));
+        let wrong = ChatFileError::Wrong { key: "lineage", expected };
+        check(&altered(&[], &[("lineage", Some(&lineage))]), wrong);
+        let wrong = ChatFileError::Wrong { key: "admission", expected };
+        check(&altered(&[], &[("admission", Some("7:tickets"))]), wrong);
+        let newer = ChatFileError::NewerValue("admission");
+        check(&altered(&[], &[("admission", Some("5:votes"))]), newer);
+        let short = ChatFileError::Wrong { key: "lineage", expected: "32 bytes" };
+        check(&altered(&[], &[("lineage", Some("3:abc"))]), short);
+    }
+
+    #[test]
     fn a_newer_version_says_so_whatever_else_it_changed() {
         let bytes = altered(&[], &[("version", Some("i2e")), ("secret", None), ("kind", None)]);
         check(&bytes, ChatFileError::Version(2));
@@ -410,7 +443,7 @@ mod tests {
 
         #[test]
         fn a_changed_byte_is_refused_or_makes_another_file_that_is_written_back(
-            vector in 0..4_usize, at in any::<prop::sample::Index>(), byte in any::<u8>(),
+            vector in 0..5_usize, at in any::<prop::sample::Index>(), byte in any::<u8>(),
         ) {
             let mut bytes = vectors()[vector].file.clone();
             let at = at.index(bytes.len());

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use super::address::{AddressError, NodeAddress};
 use super::epoch::{Epoch, Rotation};
 use super::keys::{ChannelKeys, ChannelPublicKey, ChannelSecret, SeedKey};
+use super::ticket::Lineage;
 use crate::bencode::{DecodeError, OwnedValue};
 use crate::crypto::Rng;
 use crate::id::{InfoHash, PeerId};
@@ -43,15 +44,50 @@ impl Kind {
         }
     }
 
-    /// Whether this version can join such a channel.
+    /// Whether its founder says who may be in it.
     #[must_use]
-    pub const fn is_supported(self) -> bool {
-        matches!(self, Self::Open)
+    pub const fn is_closed(self) -> bool {
+        matches!(self, Self::Closed | Self::Group)
     }
 
     pub(super) fn from_word(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.as_str() == word)
     }
+}
+
+/// Whom the members of a closed channel let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Policy {
+    /// Whoever shows a good ticket.
+    Tickets,
+    /// Whoever is in each one's own contact book.
+    Contacts,
+}
+
+impl Policy {
+    /// The word for it in files and links.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Tickets => "tickets",
+            Self::Contacts => "contacts",
+        }
+    }
+
+    pub(super) fn from_word(word: &str) -> Option<Self> {
+        [Self::Tickets, Self::Contacts].into_iter().find(|policy| policy.as_str() == word)
+    }
+}
+
+/// Who says who may be in a closed channel, and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Charter {
+    /// Who made it.
+    pub founder: PeerId,
+    /// What tickets are bound to.
+    pub lineage: Lineage,
+    /// Whom members let in.
+    pub policy: Policy,
 }
 
 /// Why bytes, text or parts do not make a `.chat` file; each says what to do.
@@ -124,6 +160,9 @@ pub struct ChatFile {
     pub(super) rotation: Rotation,
     pub(super) key: Key,
     pub(super) founder: Option<PeerId>,
+    /// Of a closed channel, and only of one.
+    pub(super) lineage: Option<Lineage>,
+    pub(super) policy: Option<Policy>,
     pub(super) unknown: BTreeMap<Vec<u8>, OwnedValue>,
     pub(super) unknown_in_channel: BTreeMap<Vec<u8>, OwnedValue>,
 }
@@ -147,6 +186,45 @@ impl ChatFile {
         Self::assemble(name, tiers, nodes, rotation, key)
     }
 
+    /// Makes a new closed channel of `founder` with a secret of its own: of the kind [`Kind::Closed`],
+    /// or [`Kind::Group`].
+    ///
+    /// # Errors
+    ///
+    /// As [`ChatFile::new_open`]; [`ChatFileError::Wrong`] for another kind.
+    pub fn new_closed(
+        file: Self,
+        kind: Kind,
+        founder: PeerId,
+        policy: Policy,
+    ) -> Result<Self, ChatFileError> {
+        let lineage = Lineage::begin(&founder, &file.keys().id());
+        let (founder, lineage, policy) = (Some(founder), Some(lineage), Some(policy));
+        let file = Self { kind, founder, lineage, policy, ..file };
+        file.check_charter()?;
+        Ok(file)
+    }
+
+    /// A closed channel names its founder, its lineage and its policy; no other one does.
+    pub(super) fn check_charter(&self) -> Result<(), ChatFileError> {
+        let wrong = |key| ChatFileError::Wrong { key, expected: "absent in this kind of channel" };
+        match (self.kind.is_closed(), self.founder, self.lineage, self.policy) {
+            (true, None, ..) => Err(ChatFileError::Missing("founder")),
+            (true, _, None, _) => Err(ChatFileError::Missing("lineage")),
+            (true, _, _, None) => Err(ChatFileError::Missing("admission")),
+            (false, _, Some(_), _) => Err(wrong("lineage")),
+            (false, _, _, Some(_)) => Err(wrong("admission")),
+            (true, Some(_), Some(_), Some(_)) | (false, _, None, None) => Ok(()),
+        }
+    }
+
+    /// Who says who may be in it, where it is closed.
+    #[must_use]
+    pub fn charter(&self) -> Option<Charter> {
+        let (founder, lineage, policy) = (self.founder?, self.lineage?, self.policy?);
+        Some(Charter { founder, lineage, policy })
+    }
+
     pub(super) fn assemble(
         name: DisplayName,
         mut tiers: Vec<Vec<String>>,
@@ -166,6 +244,8 @@ impl ChatFile {
             rotation,
             key,
             founder: None,
+            lineage: None,
+            policy: None,
             unknown: BTreeMap::new(),
             unknown_in_channel: BTreeMap::new(),
         };
@@ -332,6 +412,24 @@ mod tests {
         assert_eq!(seeder.tiers(), member.tiers());
         assert_eq!(seeder.founder(), member.founder());
         assert_eq!(seeder.seed_only(), seeder);
+    }
+
+    #[test]
+    fn a_closed_channel_has_a_founder_a_lineage_and_a_policy_and_no_other_has() {
+        let founder = PeerId([1; 32]);
+        for (kind, policy) in [(Kind::Closed, Policy::Tickets), (Kind::Group, Policy::Contacts)] {
+            let open = new(&[], vec![]).unwrap();
+            let file = ChatFile::new_closed(open.clone(), kind, founder, policy).unwrap();
+            let lineage = Lineage::begin(&founder, &open.keys().id());
+            assert_eq!(file.charter(), Some(Charter { founder, lineage, policy }));
+            assert_eq!(file.seed_only().charter(), file.charter());
+            assert_eq!((file.kind(), open.charter()), (kind, None));
+        }
+        for kind in [Kind::Open, Kind::Pair] {
+            let file = new(&[], vec![]).unwrap();
+            let wrong = ChatFile::new_closed(file, kind, founder, Policy::Tickets);
+            assert!(matches!(wrong, Err(ChatFileError::Wrong { key: "lineage", .. })));
+        }
     }
 
     #[test]

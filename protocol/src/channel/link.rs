@@ -2,10 +2,13 @@
 //!
 //! ```text
 //! bitchat:channel?v=1&name=<name>&kind=<kind>&rotation=<rotation>&secret=<base32>
-//!                &founder=<peer id>&tr=<tier>...&node=<host:port>...
+//!                &founder=<peer id>&lineage=<base32>&admission=<policy>
+//!                &tr=<tier>...&node=<host:port>...&ticket=<base32>...
 //!
 //! secret   base32(S || checksum)             a member's link
 //! seed     base32(Ks || public || checksum)  a seeder's link, in place of secret
+//! lineage  base32(lineage || checksum)       of a closed channel, as admission
+//! ticket   base32(ticket || checksum)        of who is invited by this link, the founder's first
 //! tr       one tier of tracker URLs, separated by spaces; once per tier
 //! ```
 //!
@@ -15,12 +18,14 @@
 use data_encoding::BASE32_NOPAD;
 use zeroize::Zeroizing;
 
-use super::chat_file::{ChatFile, ChatFileError, Key, Kind};
+use super::chat_file::{ChatFile, ChatFileError, Key, Kind, Policy};
 use super::epoch::Rotation;
 use super::keys::{ChannelPublicKey, ChannelSecret, SeedKey};
+use super::ticket::{Lineage, TICKET_BYTES, Ticket, TicketError};
 use crate::crypto::{Secret, hash, sign};
 use crate::id::{ParseIdError, PeerId};
 use crate::identity::DisplayName;
+use crate::limits::TICKETS_MAX;
 use crate::uri::{self, UriError};
 
 const VERSION: &str = "1";
@@ -28,6 +33,8 @@ const CHECKSUM_LABEL: &str = "bitchat v1 channel link checksum";
 const CHECKSUM_BYTES: usize = 4;
 const SECRET_BYTES: usize = 32 + CHECKSUM_BYTES;
 const SEED_BYTES: usize = 64 + CHECKSUM_BYTES;
+const LINEAGE_BYTES: usize = 32 + CHECKSUM_BYTES;
+const CHECKED_TICKET_BYTES: usize = TICKET_BYTES + CHECKSUM_BYTES;
 
 /// Why text is not a channel link; each says what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -41,6 +48,15 @@ pub enum ChannelLinkError {
     /// The key does not read or fails its checksum.
     #[error("channel link: the key is damaged, a character is wrong or missing; copy it again")]
     Key,
+    /// The lineage does not read or fails its checksum.
+    #[error("channel link: the lineage is damaged; copy the link again")]
+    Lineage,
+    /// A ticket does not read or fails its checksum, or there are too many.
+    #[error("channel link: the ticket is damaged; copy the link again")]
+    Ticket,
+    /// A ticket of another version.
+    #[error("channel link: the ticket: {0}")]
+    OtherTicket(#[from] TicketError),
     /// The founder's id does not read.
     #[error("channel link: the founder's id is damaged ({0}); copy it again")]
     Founder(#[from] ParseIdError),
@@ -49,14 +65,68 @@ pub enum ChannelLinkError {
     Content(#[from] ChatFileError),
 }
 
+/// A closed channel with the tickets that let somebody in, or any channel without.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Invitation {
+    /// The channel.
+    pub file: ChatFile,
+    /// At most [`TICKETS_MAX`], from the founder's to the invitee's.
+    pub tickets: Vec<Ticket>,
+}
+
+impl From<ChatFile> for Invitation {
+    /// Of a channel that needs no ticket, or of which we have none.
+    fn from(file: ChatFile) -> Self {
+        Self { file, tickets: Vec::new() }
+    }
+}
+
+impl Invitation {
+    /// Writes the link. The text holds a secret.
+    #[must_use]
+    pub fn to_link(&self) -> Zeroizing<String> {
+        self.file.link_with(&self.tickets)
+    }
+
+    /// Reads a link, with tickets or without.
+    ///
+    /// # Errors
+    ///
+    /// [`ChannelLinkError`], in words for the person who pasted it.
+    pub fn from_link(text: &str) -> Result<Self, ChannelLinkError> {
+        let mut parameters = uri::parse(text, "channel")?;
+        let texts = uri::take_all(&mut parameters, "ticket");
+        if texts.len() > TICKETS_MAX {
+            return Err(ChannelLinkError::Ticket);
+        }
+        let ticket = |text: &Zeroizing<String>| {
+            let bytes = unchecked::<CHECKED_TICKET_BYTES>(text).ok_or(ChannelLinkError::Ticket)?;
+            Ok::<_, ChannelLinkError>(Ticket::decode(&bytes.expose()[..TICKET_BYTES])?)
+        };
+        // First of all the version, which the file reads: another one may have other tickets.
+        let file = ChatFile::from_parameters(parameters)?;
+        let tickets = texts.iter().map(ticket).collect::<Result<_, _>>()?;
+        Ok(Self { file, tickets })
+    }
+}
+
 impl ChatFile {
     /// Writes the link. The text holds a secret.
     #[must_use]
     pub fn to_link(&self) -> Zeroizing<String> {
+        self.link_with(&[])
+    }
+
+    fn link_with(&self, tickets: &[Ticket]) -> Zeroizing<String> {
+        let tickets: Vec<_> = tickets
+            .iter()
+            .map(|ticket| checked::<CHECKED_TICKET_BYTES>(&[&ticket.encode()]))
+            .collect();
+        let lineage = self.lineage.map(|lineage| checked::<LINEAGE_BYTES>(&[&lineage.0]));
         let (key, key_text) = match &self.key {
             Key::Member(secret) => ("secret", checked::<SECRET_BYTES>(&[secret.0.expose()])),
             Key::Seeder(seed, public) => {
-                ("seed", checked::<SEED_BYTES>(&[seed.0.expose(), &public.0]))
+                ("seed", checked::<SEED_BYTES>(&[seed.0.expose(), public.0.as_slice()]))
             }
         };
         let founder = self.founder.map(|founder| founder.to_string());
@@ -70,18 +140,24 @@ impl ChatFile {
             (key, key_text.as_str()),
         ];
         parameters.extend(founder.as_deref().map(|founder| ("founder", founder)));
+        parameters.extend(lineage.as_ref().map(|lineage| ("lineage", lineage.as_str())));
+        parameters.extend(self.policy.map(|policy| ("admission", policy.as_str())));
         parameters.extend(tiers.iter().map(|tier| ("tr", tier.as_str())));
         parameters.extend(nodes.iter().map(|node| ("node", node.as_str())));
+        parameters.extend(tickets.iter().map(|ticket| ("ticket", ticket.as_str())));
         uri::write("channel", parameters)
     }
 
-    /// Reads a link.
+    /// Reads a link; tickets in it are left out, see [`Invitation`].
     ///
     /// # Errors
     ///
     /// [`ChannelLinkError`], in words for the person who pasted it.
     pub fn from_link(text: &str) -> Result<Self, ChannelLinkError> {
-        let mut parameters = uri::parse(text, "channel")?;
+        Ok(Invitation::from_link(text)?.file)
+    }
+
+    fn from_parameters(mut parameters: Vec<uri::Parameter<'_>>) -> Result<Self, ChannelLinkError> {
         // First of all: another version may have changed everything else.
         if *uri::take_one(&mut parameters, "v")? != VERSION {
             return Err(ChannelLinkError::Version);
@@ -92,6 +168,8 @@ impl ChatFile {
         let secret = uri::take_optional(&mut parameters, "secret")?;
         let seed = uri::take_optional(&mut parameters, "seed")?;
         let founder = uri::take_optional(&mut parameters, "founder")?;
+        let lineage = uri::take_optional(&mut parameters, "lineage")?;
+        let policy = uri::take_optional(&mut parameters, "admission")?;
         let tiers = uri::take_all(&mut parameters, "tr");
         let nodes = uri::take_all(&mut parameters, "node");
         uri::expect_empty(&parameters)?;
@@ -106,19 +184,29 @@ impl ChatFile {
         )?;
         let kind = kind.ok_or(ChatFileError::NewerValue("kind"))?;
         let founder = founder.map(|founder| usable(founder.parse()?)).transpose()?;
-        Ok(Self { kind, founder, ..file })
+        let lineage = lineage.map(|text| {
+            let bytes = unchecked::<LINEAGE_BYTES>(&text)?;
+            bytes.expose().first_chunk::<32>().copied().map(Lineage)
+        });
+        let lineage = lineage.map(|read| read.ok_or(ChannelLinkError::Lineage)).transpose()?;
+        let policy = policy
+            .map(|word| Policy::from_word(&word).ok_or(ChatFileError::NewerValue("admission")))
+            .transpose()?;
+        let file = Self { kind, founder, lineage, policy, ..file };
+        file.check_charter()?;
+        Ok(file)
     }
 }
 
 fn key_of(secret: Option<&String>, seed: Option<&String>) -> Result<Key, ChannelLinkError> {
     match (secret, seed) {
         (Some(text), None) => {
-            let bytes = unchecked::<SECRET_BYTES>(text)?;
+            let bytes = unchecked::<SECRET_BYTES>(text).ok_or(ChannelLinkError::Key)?;
             let secret = bytes.expose().first_chunk::<32>().ok_or(ChannelLinkError::Key)?;
             Ok(Key::Member(ChannelSecret(Secret::new(*secret))))
         }
         (None, Some(text)) => {
-            let bytes = unchecked::<SEED_BYTES>(text)?;
+            let bytes = unchecked::<SEED_BYTES>(text).ok_or(ChannelLinkError::Key)?;
             let (seed, rest) =
                 bytes.expose().split_first_chunk::<32>().ok_or(ChannelLinkError::Key)?;
             let public = rest.first_chunk::<32>().ok_or(ChannelLinkError::Key)?;
@@ -138,11 +226,14 @@ fn usable(founder: PeerId) -> Result<PeerId, ChannelLinkError> {
 }
 
 /// The parts and their checksum, `N` bytes together, in base32.
-fn checked<const N: usize>(parts: &[&[u8; 32]]) -> Zeroizing<String> {
+fn checked<const N: usize>(parts: &[&[u8]]) -> Zeroizing<String> {
     let mut bytes = Secret::new([0; N]);
     let (keys, checksum) = bytes.expose_mut().split_at_mut(N - CHECKSUM_BYTES);
-    for (place, part) in keys.chunks_mut(32).zip(parts) {
-        place.copy_from_slice(*part);
+    let mut places = &mut keys[..];
+    for part in parts {
+        let (place, rest) = places.split_at_mut(part.len());
+        place.copy_from_slice(part);
+        places = rest;
     }
     checksum.copy_from_slice(&checksum_of(keys));
     let mut text = Zeroizing::new(BASE32_NOPAD.encode(bytes.expose()));
@@ -150,18 +241,19 @@ fn checked<const N: usize>(parts: &[&[u8; 32]]) -> Zeroizing<String> {
     text
 }
 
-fn unchecked<const N: usize>(text: &str) -> Result<Secret<N>, ChannelLinkError> {
+/// What was written, if all of it is there.
+fn unchecked<const N: usize>(text: &str) -> Option<Secret<N>> {
     // The length first: it bounds what is decoded, and what decoding writes.
     if text.len() != BASE32_NOPAD.encode_len(N) {
-        return Err(ChannelLinkError::Key);
+        return None;
     }
     let text = Zeroizing::new(text.to_ascii_uppercase());
-    let decoded = BASE32_NOPAD.decode(text.as_bytes()).map_err(|_| ChannelLinkError::Key)?;
+    let decoded = BASE32_NOPAD.decode(text.as_bytes()).ok()?;
     let decoded = Zeroizing::new(decoded);
     let mut bytes = Secret::new([0; N]);
     bytes.expose_mut().copy_from_slice(&decoded);
     let (keys, checksum) = bytes.expose().split_at(N - CHECKSUM_BYTES);
-    if checksum == checksum_of(keys) { Ok(bytes) } else { Err(ChannelLinkError::Key) }
+    (checksum == checksum_of(keys)).then_some(bytes)
 }
 
 fn checksum_of(keys: &[u8]) -> [u8; CHECKSUM_BYTES] {
@@ -174,8 +266,8 @@ mod tests {
 
     use super::*;
     use crate::channel::test_files::{any_file, vectors};
-    use crate::channel::{AddressError, ChannelKeys};
-    use crate::identity::NameError;
+    use crate::channel::{AddressError, ChannelKeys, Right};
+    use crate::identity::{Identity, NameError};
     use crate::tracker::UrlError;
 
     #[test]
@@ -242,6 +334,50 @@ mod tests {
         check("tr=udp://tracker", "tr=tracker", ChatFileError::Tracker(UrlError::Scheme));
         check("node=router", "node=:", ChatFileError::Node(AddressError::Host));
         check("founder=", "founder=a", ParseIdError::Malformed { expected: PeerId::TEXT_LEN });
+    }
+
+    #[test]
+    fn an_invitation_carries_its_tickets_and_a_damaged_one_says_so() {
+        let invitation = Invitation::from_link(&vectors()[4].link).unwrap();
+        assert_eq!(invitation.tickets, []);
+        let founder = Identity::from_seed(Secret::new([7; 32]));
+        let charter = invitation.file.charter().unwrap();
+        assert_eq!(charter.founder, founder.peer_id());
+        let issue = |right| Ticket::issue(&founder, charter.lineage, PeerId([1; 32]), right, None);
+        let tickets = vec![issue(Right::MayInvite), issue(Right::Member)];
+        let invitation = Invitation { tickets, ..invitation };
+        let link = invitation.to_link();
+        assert_eq!(Invitation::from_link(&link), Ok(invitation.clone()));
+        assert_eq!(ChatFile::from_link(&link), Ok(invitation.file.clone()));
+        let at = link.rfind("ticket=").unwrap() + 7;
+        for (place, len) in [(at, 1), (at + 100, 1), (link.len() - 1, 1), (at, 279)] {
+            let mut wrong = link.to_string();
+            let letter = if &wrong[place..=place] == "a" { "b" } else { "a" };
+            wrong.replace_range(place..place + len, letter);
+            assert_eq!(Invitation::from_link(&wrong), Err(ChannelLinkError::Ticket));
+        }
+        let tickets = vec![issue(Right::Member); TICKETS_MAX + 1];
+        let many = Invitation { tickets, ..invitation }.to_link();
+        assert_eq!(Invitation::from_link(&many), Err(ChannelLinkError::Ticket));
+    }
+
+    #[test]
+    fn the_link_of_a_closed_channel_names_founder_lineage_and_policy() {
+        let link = vectors()[4].link.clone();
+        let without = |key: &str| {
+            let at = link.find(&format!("&{key}=")).unwrap();
+            let end = link[at + 1..].find('&').map_or(link.len(), |end| at + 1 + end);
+            ChatFile::from_link(&[&link[..at], &link[end..]].concat())
+        };
+        for key in ["founder", "lineage", "admission"] {
+            assert_eq!(without(key), Err(ChatFileError::Missing(key).into()));
+        }
+        let open = link.replace("kind=closed", "kind=open");
+        assert!(matches!(ChatFile::from_link(&open), Err(ChannelLinkError::Content(_))));
+        let other = link.replace("admission=tickets", "admission=votes");
+        assert_eq!(ChatFile::from_link(&other), Err(ChatFileError::NewerValue("admission").into()));
+        let cut = link.replace("lineage=", "lineage=a");
+        assert_eq!(ChatFile::from_link(&cut), Err(ChannelLinkError::Lineage));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! - `name`: open channels that are found by a name alone.
 //! - `pair`: the channel of two contacts, made from their keys alone.
 //! - `standing`: what a peer proves to be on a link.
+//! - `ticket`: who is let into a closed channel.
 //! - `address`: where to ask for a channel.
 
 mod address;
@@ -18,12 +19,14 @@ mod pair;
 mod standing;
 #[cfg(test)]
 mod test_files;
+mod ticket;
 
 pub use address::{AddressError, NodeAddress};
-pub use chat_file::{ChatFile, ChatFileError, Kind};
+pub use chat_file::{Charter, ChatFile, ChatFileError, Kind, Policy};
 pub use epoch::{EPOCH_MARGIN_MAX, EPOCH_OVERLAP, Epoch, Rotation};
 pub use keys::{ChannelKeys, ChannelPublicKey, ChannelSecret, GateKeys, SeedKey};
-pub use link::ChannelLinkError;
+pub use link::{ChannelLinkError, Invitation};
 pub use name::{OpenName, OpenNameError};
 pub use pair::PairError;
 pub use standing::Standing;
+pub use ticket::{Denial, Grant, Lineage, Right, TICKET_BYTES, Ticket, TicketError, judge};

@@ -7,7 +7,7 @@ use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use serde_json::Value;
 
-use super::chat_file::{ChatFile, Kind};
+use super::chat_file::{ChatFile, Kind, Policy};
 use super::{NodeAddress, Rotation};
 use crate::bencode::OwnedValue;
 use crate::crypto::{Rng as Seeded, Secret};
@@ -59,6 +59,13 @@ pub(super) fn any_file() -> impl Strategy<Value = ChatFile> {
             let identity = Identity::from_seed(Secret::new(seed));
             let file = if founder { file.with_founder(identity.peer_id()) } else { file };
             let (unknown, unknown_in_channel): (BTreeMap<_, _>, BTreeMap<_, _>) = unknown;
-            ChatFile { kind: Kind::ALL[kind], unknown, unknown_in_channel, ..file }
+            let kind = Kind::ALL[kind];
+            let file = if kind.is_closed() {
+                let policy = if daily { Policy::Tickets } else { Policy::Contacts };
+                ChatFile::new_closed(file, kind, identity.peer_id(), policy).unwrap()
+            } else {
+                ChatFile { kind, ..file }
+            };
+            ChatFile { unknown, unknown_in_channel, ..file }
         })
 }

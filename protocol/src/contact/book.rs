@@ -17,6 +17,8 @@ const CANDIDATES_SHOWN: usize = 5;
 #[derive(Debug, Clone)]
 pub struct Book {
     own: PeerId,
+    /// What others know us by, as [`name::key`] has it.
+    own_name: Option<String>,
     contacts: BTreeMap<PeerId, Contact>,
     changed: BTreeSet<PeerId>,
 }
@@ -25,12 +27,19 @@ impl Book {
     /// Makes an empty book for the node with the given id.
     #[must_use]
     pub const fn new(own: PeerId) -> Self {
-        Self { own, contacts: BTreeMap::new(), changed: BTreeSet::new() }
+        Self { own, own_name: None, contacts: BTreeMap::new(), changed: BTreeSet::new() }
     }
 
     /// Makes a book of contacts that were checked before.
     pub(super) fn with_contacts(own: PeerId, contacts: BTreeMap<PeerId, Contact>) -> Self {
-        Self { own, contacts, changed: BTreeSet::new() }
+        Self { own, own_name: None, contacts, changed: BTreeSet::new() }
+    }
+
+    /// Says what we call ourselves: a stranger who claims that is shown with a part of its id.
+    #[must_use]
+    pub fn called(mut self, own_name: Option<&DisplayName>) -> Self {
+        self.own_name = own_name.map(|name| name::key(name.as_str()));
+        self
     }
 
     /// All contacts, in the order of their ids.
@@ -278,7 +287,10 @@ impl Book {
 
     fn free_name(&self, peer: &PeerId, claim: Option<&DisplayName>) -> Arc<str> {
         let [best, marked, full] = name::candidates(peer, claim);
-        let is_free = |name: &String| self.holder(peer, &name::key(name)).is_none();
+        let is_free = |name: &String| {
+            let key = name::key(name);
+            self.own_name.as_ref() != Some(&key) && self.holder(peer, &key).is_none()
+        };
         [best, marked].into_iter().find(is_free).unwrap_or(full).into()
     }
 

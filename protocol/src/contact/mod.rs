@@ -14,7 +14,7 @@
 //! - The name of a contact that a person added (or blocked) changes only by that person's hand.
 //! - A stranger who claims the name of a known or verified contact is refused, loudly: either the
 //!   contact has a new key, or somebody wants to be taken for them. A person has to find out.
-//! - Strangers who claim the same name are told apart by a part of their ids.
+//! - Strangers who claim the same name, or ours, are told apart by a part of their ids.
 //! - Who came under the name of a contact with another key is noted with the contact, until a person
 //!   compares the safety words or forgets it.
 //!

@@ -175,7 +175,10 @@ impl Log {
             | Frame::Delivered(_)
             | Frame::RenewOffer(_)
             | Frame::RenewAnswer(_)
-            | Frame::RenewConfirm(_) => {}
+            | Frame::RenewConfirm(_)
+            | Frame::Tickets(_)
+            | Frame::Refused(_)
+            | Frame::LetIn(_) => {}
         }
     }
 }

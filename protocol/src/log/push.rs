@@ -60,11 +60,11 @@ impl Channel {
         let has = peer.has.get(&chain).map_or(0, |held| held.head);
         let first =
             entries.first().and_then(|bytes| super::Entry::decode(&self.id, bytes.clone()).ok());
-        let number = first.map_or(0, |first| first.head.number);
-        if number == 0 || number > peer.flow.sent.max(has) + 1 {
+        let first = first.map_or(0, |first| first.head.number);
+        if first == 0 || first > peer.flow.sent.max(has) + 1 {
             return;
         }
-        for (number, bytes) in (number..).zip(&entries) {
+        for (number, bytes) in (first..).zip(&entries) {
             if number > peer.flow.sent.max(has) {
                 core.link(id).pushed += bytes.len();
                 peer.flow.unacknowledged.push_back((number, bytes.len()));

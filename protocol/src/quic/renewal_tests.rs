@@ -68,7 +68,11 @@ impl Talker {
                     self.session.handle_input(now, Input::Entropy(Secret::new([7; 32])));
                 }
                 Output::ForceKeyUpdate => side.link().force_key_update(),
-                Output::Deliver(_) | Output::SharedChanged(_) | Output::Renamed(_) => {}
+                Output::Deliver(_)
+                | Output::SharedChanged(_)
+                | Output::AskAdmission { .. }
+                | Output::TurnedDown { .. }
+                | Output::Renamed(_) => {}
                 Output::Close(why) => panic!("closed: {why}"),
             }
         }

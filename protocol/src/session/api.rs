@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::channel::{ChannelKeys, Standing};
 use crate::crypto::Secret;
 use crate::id::{ChannelId, PeerId};
-use crate::wire::Frame;
+use crate::wire::{Frame, TicketBytes};
 
 /// Who opened the link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -46,6 +46,18 @@ pub struct OwnChannel {
     pub member_proof: Option<Secret<32>>,
     /// The only one who may be in it beside us, in the channel of a pair.
     pub only: Option<PeerId>,
+    /// What lets us in, where it is closed; who else may be in it is asked by
+    /// [`Output::AskAdmission`].
+    pub door: Option<Door>,
+}
+
+/// What a session shows, and when it asks again, about a closed channel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Door {
+    /// Ours, to be shown; at most [`crate::limits::TICKETS_MAX`].
+    pub tickets: Vec<TicketBytes>,
+    /// Another number: who may be in it may be others now.
+    pub revision: u64,
 }
 
 impl From<&ChannelKeys> for OwnChannel {
@@ -55,6 +67,7 @@ impl From<&ChannelKeys> for OwnChannel {
             proof: keys.proof().clone(),
             member_proof: keys.member_proof().cloned(),
             only: None,
+            door: None,
         }
     }
 }
@@ -113,6 +126,13 @@ pub enum Input {
     RenameDecision(Decision),
     /// The channels we are in changed; all of them.
     ChannelsChanged(Vec<OwnChannel>),
+    /// Answers [`Output::AskAdmission`].
+    Admission {
+        /// The channel.
+        channel: ChannelId,
+        /// `Ok`: the peer may be in it, for so long, or for ever.
+        verdict: Result<Option<Duration>, Turndown>,
+    },
     /// Our display name changed.
     Renamed(String),
     /// The link moved on to this generation of keys. Optional: frames tell it too.
@@ -122,6 +142,15 @@ pub enum Input {
         /// The one asked for.
         generation: u64,
     },
+}
+
+/// Why a peer is not let into a closed channel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Turndown {
+    /// For programs.
+    pub code: u8,
+    /// For people; at most [`crate::limits::REFUSAL_BYTES_MAX`] bytes.
+    pub text: String,
 }
 
 /// Who is there.
@@ -135,7 +164,7 @@ pub struct PeerInfo {
     pub incarnation: [u8; 8],
     /// Where it sees us.
     pub observed_us_at: Option<SocketAddr>,
-    /// The channels both are in, and as what the peer is; the link's own is among them.
+    /// The channels both are in, and as what the peer is; never empty.
     pub shared: Vec<(ChannelId, Standing)>,
 }
 
@@ -154,6 +183,9 @@ pub enum Close {
     /// The contact book refuses the peer.
     #[error("refused")]
     Refused,
+    /// One does not let the other into any channel that both have proven.
+    #[error("not let in")]
+    NotLetIn,
     /// We are no longer in the channel that the link was opened for.
     #[error("the channel was left")]
     ChannelLeft,
@@ -176,6 +208,23 @@ pub enum Output {
         peer: PeerId,
         /// What it calls itself.
         name: String,
+    },
+    /// Whether the peer may be in a closed channel that it has proven; answer with
+    /// [`Input::Admission`].
+    AskAdmission {
+        /// The channel.
+        channel: ChannelId,
+        /// What it has proven to be.
+        standing: Standing,
+        /// What it shows.
+        tickets: Vec<TicketBytes>,
+    },
+    /// The peer does not let us into a closed channel.
+    TurnedDown {
+        /// The channel.
+        channel: ChannelId,
+        /// Why; the text is not escaped.
+        why: Turndown,
     },
     /// Answer with [`Input::Entropy`]: fresh keys are about to be made.
     AskEntropy,

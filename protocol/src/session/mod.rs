@@ -5,12 +5,18 @@
 //!  (link up) ---------------> [Greeting] --------------------------------> [Asking]
 //!                                 |                      ask the contact book  |   |
 //!                                 |                                     accept |   | refuse
-//!                    10 s, self dial,                                          v   |
-//!                    violation    |      frames, renewals, channels, name [Up]-.   |
-//!                                 |                                       ^  | |   |
-//!                                 v                      violation        '--+-'   |
-//!                              [Closed] <------------------------------------'-----'
+//!                                 |        show tickets of closed channels     v   |
+//!                                 |                                    [Knocking]  |
+//!                                 |               none lets in / is let in |   |   |
+//!                    10 s, self dial,                 [Parting] <----------'   |   |
+//!                    violation    |                       | ^         one does |   |
+//!                                 |                   3 s | | none any more    v   |
+//!                                 |                       | '---------------- [Up]-+- frames, renewals,
+//!                                 v                       v    violation       |   |  channels, name
+//!                              [Closed] <----------------------------------------------'
 //! ```
+//!
+//! Where nothing is closed, Knocking takes no time.
 //!
 //! Frames that come while the contact book is asked are held, bounded, and taken in afterwards: the
 //! peer may have accepted us first.
@@ -21,6 +27,9 @@
 //! Spec: `docs/spec/05-session.md`.
 
 mod api;
+#[cfg(test)]
+mod door_tests;
+mod doors;
 mod proofs;
 mod renames;
 mod renewal;
@@ -31,7 +40,10 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-pub use self::api::{Close, Config, Decision, Input, Output, OwnChannel, PeerInfo, Role};
+pub use self::api::{
+    Close, Config, Decision, Door, Input, Output, OwnChannel, PeerInfo, Role, Turndown,
+};
+use self::doors::{Doors, Todo};
 use self::proofs::Channels;
 use self::renames::Renames;
 use self::renewal::{Answering, Offering, Step};
@@ -41,8 +53,8 @@ use crate::id::{ChannelId, PeerId};
 use crate::limits::{FRAMES_HELD_BYTES_MAX, FRAMES_HELD_MAX};
 use crate::machine::Machine;
 use crate::wire::{
-    self, ChannelProof, Entries, Fork, Frame, Have, Hello, Rename, SharedChannels, Want,
-    WireAddress,
+    self, ChannelProof, Entries, Fork, Frame, Have, Hello, LetIn, Refused, Rename, SharedChannels,
+    Tickets, Want, WireAddress,
 };
 
 /// The version of the language spoken here.
@@ -50,6 +62,8 @@ pub const VERSION: u16 = 1;
 
 /// From the handshake to an accepted hello.
 const HELLO_DEADLINE: Duration = Duration::from_secs(10);
+/// How long we wait for the peer to read why it is not let in, before we end the link.
+const PARTING: Duration = Duration::from_secs(3);
 
 /// The session of one link; see the module.
 #[derive(Debug)]
@@ -59,6 +73,9 @@ pub struct Session {
     link_channel: ChannelId,
     handshake_hash: [u8; 64],
     channels: Channels,
+    doors: Doors,
+    /// What was told of last.
+    shared: Vec<(ChannelId, Standing)>,
     generation: u64,
     renewal: Renewal,
     renames: Renames,
@@ -78,7 +95,9 @@ enum Renewal {
 enum State {
     Greeting { deadline: Instant },
     Asking { deadline: Instant, hello: Hello, held: Vec<Frame>, held_bytes: usize },
+    Knocking { deadline: Instant, hello: Hello, held: Vec<Frame>, held_bytes: usize },
     Up { proofs: Vec<ChannelProof> },
+    Parting { deadline: Instant },
     Closed,
 }
 
@@ -100,6 +119,8 @@ impl Session {
             link_channel: config.channel,
             handshake_hash: config.handshake_hash,
             channels,
+            doors: Doors::default(),
+            shared: Vec::new(),
             generation,
             renewal,
             renames: Renames::new(now),
@@ -138,12 +159,21 @@ impl Session {
     fn route_frame(&mut self, frame: Frame, bytes: usize) -> Result<(), Close> {
         match (&mut self.state, frame) {
             (State::Closed, _) => Ok(()),
+            // All that still matters is whether the peer has nothing more to read.
+            (State::Parting { .. }, Frame::Refused(_)) => Err(Close::NotLetIn),
+            (State::Parting { .. }, _) => Ok(()),
             (State::Greeting { deadline }, Frame::Hello(hello)) => {
                 let deadline = *deadline;
                 self.on_hello(hello, deadline)
             }
             (State::Greeting { .. }, _) | (_, Frame::Hello(_)) => Err(Close::Violation),
-            (State::Asking { held, held_bytes, .. }, frame) => {
+            (State::Knocking { .. }, Frame::Tickets(shown)) => self.on_tickets(shown),
+            (State::Knocking { .. }, Frame::Refused(refused)) => self.on_refused(refused),
+            (State::Knocking { .. }, Frame::LetIn(let_in)) => self.on_let_in(let_in),
+            (
+                State::Asking { held, held_bytes, .. } | State::Knocking { held, held_bytes, .. },
+                frame,
+            ) => {
                 *held_bytes += bytes;
                 if held.len() == FRAMES_HELD_MAX || *held_bytes > FRAMES_HELD_BYTES_MAX {
                     return Err(Close::Overloaded);
@@ -173,21 +203,144 @@ impl Session {
     }
 
     fn on_decision(&mut self, decision: Decision) -> Result<(), Close> {
-        let State::Asking { hello, held, .. } = &mut self.state else { return Ok(()) };
+        if !matches!(self.state, State::Asking { .. }) {
+            return Ok(());
+        }
         if decision == Decision::Refuse {
             return Err(Close::Refused);
         }
-        let held = std::mem::take(held);
-        let info = PeerInfo {
-            peer: self.peer,
-            name: std::mem::take(&mut hello.name),
-            incarnation: hello.incarnation,
-            observed_us_at: hello.observed.map(|address| address.0),
-            shared: self.channels.shared().to_vec(),
+        let State::Asking { deadline, hello, held, held_bytes } =
+            std::mem::replace(&mut self.state, State::Closed)
+        else {
+            return Ok(());
         };
-        self.state = State::Up { proofs: std::mem::take(&mut hello.proofs) };
-        self.outputs.push_back(Output::Up(info));
-        held.into_iter().try_for_each(|frame| self.on_frame_up(frame))
+        let is_about_doors = |frame: &Frame| {
+            matches!(frame, Frame::Tickets(_) | Frame::Refused(_) | Frame::LetIn(_))
+        };
+        let (first, held): (Vec<_>, Vec<_>) = held.into_iter().partition(is_about_doors);
+        self.state = State::Knocking { deadline, hello, held, held_bytes };
+        self.set_doors();
+        first.into_iter().try_for_each(|frame| self.route_frame(frame, 0))?;
+        self.settle()
+    }
+
+    /// Shows our tickets where the peer has proven a closed channel.
+    fn set_doors(&mut self) {
+        let todo = self.doors.set(self.channels.doors());
+        todo.into_iter().for_each(|todo| self.attend(todo));
+    }
+
+    fn attend(&mut self, todo: Todo) {
+        match todo {
+            Todo::Show(channel, tickets) => {
+                self.send(&Frame::Tickets(Tickets { channel, tickets }))
+            }
+            Todo::Ask(channel, tickets) => {
+                if let Some(standing) = self.channels.standing_in(&channel) {
+                    let ask = Output::AskAdmission { channel, standing, tickets };
+                    self.outputs.push_back(ask);
+                }
+            }
+        }
+    }
+
+    fn on_tickets(&mut self, Tickets { channel, tickets }: Tickets) -> Result<(), Close> {
+        match self.doors.on_tickets(channel, tickets) {
+            Some(todo) => todo?.into_iter().for_each(|todo| self.attend(todo)),
+            // It may have been proven, and closed, when the peer said so.
+            None if self.channels.best_in(&channel).is_some() => {}
+            None => return Err(Close::Violation),
+        }
+        Ok(())
+    }
+
+    fn on_refused(&mut self, refused: Refused) -> Result<(), Close> {
+        let Refused { channel, code, text } = refused;
+        if self.doors.on_said(&channel, false) {
+            self.outputs.push_back(Output::TurnedDown { channel, why: Turndown { code, text } });
+            return self.settle();
+        }
+        match self.channels.best_in(&channel) {
+            Some(_) => Ok(()),
+            None => Err(Close::Violation),
+        }
+    }
+
+    fn on_let_in(&mut self, LetIn { channel }: LetIn) -> Result<(), Close> {
+        if self.doors.on_said(&channel, true) {
+            return self.settle();
+        }
+        match self.channels.best_in(&channel) {
+            Some(_) => Ok(()),
+            None => Err(Close::Violation),
+        }
+    }
+
+    fn on_admission(
+        &mut self,
+        channel: ChannelId,
+        verdict: Result<Option<Duration>, Turndown>,
+    ) -> Result<(), Close> {
+        let outcome = verdict.as_ref().map(|limit| *limit).map_err(|_| ());
+        match self.doors.on_verdict(self.now, channel, outcome) {
+            Ok(()) => {}
+            Err(todo) => {
+                todo.into_iter().for_each(|todo| self.attend(todo));
+                return Ok(());
+            }
+        }
+        match verdict {
+            Ok(_) => self.send(&Frame::LetIn(LetIn { channel })),
+            Err(Turndown { code, text }) => {
+                self.send(&Frame::Refused(Refused { channel, code, text }));
+            }
+        }
+        self.settle()
+    }
+
+    /// Tells of what is shared now, and ends the link where no door will open any more.
+    fn settle(&mut self) -> Result<(), Close> {
+        let proven = self.channels.proven().iter();
+        let shared: Vec<_> = proven.filter(|(id, _)| self.doors.is_open(id)).copied().collect();
+        let is_over = shared.is_empty() && self.doors.any_shut() && !self.doors.any_pending();
+        match &mut self.state {
+            State::Knocking { hello, held, .. } if !shared.is_empty() => {
+                let held = std::mem::take(held);
+                let info = PeerInfo {
+                    peer: self.peer,
+                    name: std::mem::take(&mut hello.name),
+                    incarnation: hello.incarnation,
+                    observed_us_at: hello.observed.map(|address| address.0),
+                    shared: shared.clone(),
+                };
+                self.state = State::Up { proofs: std::mem::take(&mut hello.proofs) };
+                self.shared = shared;
+                self.outputs.push_back(Output::Up(info));
+                for frame in held {
+                    self.on_frame_up(frame)?;
+                }
+                return Ok(());
+            }
+            State::Up { .. } if shared != self.shared => {
+                self.shared.clone_from(&shared);
+                self.outputs.push_back(Output::SharedChanged(shared));
+            }
+            State::Knocking { .. }
+            | State::Up { .. }
+            | State::Greeting { .. }
+            | State::Asking { .. }
+            | State::Parting { .. }
+            | State::Closed => {}
+        }
+        if is_over && matches!(self.state, State::Knocking { .. } | State::Up { .. }) {
+            if self.doors.any_refused() {
+                return Err(Close::NotLetIn);
+            }
+            // The peer ends it when it has read why.
+            self.state = State::Parting { deadline: self.now + PARTING };
+            return Ok(());
+        }
+        Ok(())
     }
 
     fn on_rename_decision(&mut self, decision: Decision) -> Result<(), Close> {
@@ -207,8 +360,11 @@ impl Session {
 
     fn on_frame_up(&mut self, frame: Frame) -> Result<(), Close> {
         match frame {
+            Frame::Tickets(shown) => self.on_tickets(shown)?,
+            Frame::Refused(refused) => self.on_refused(refused)?,
+            Frame::LetIn(let_in) => self.on_let_in(let_in)?,
             Frame::Hello(_) => return Err(Close::Violation),
-            Frame::SharedChannels(shared) => self.on_proofs(shared.proofs),
+            Frame::SharedChannels(shared) => self.on_proofs(shared.proofs)?,
             Frame::Rename(rename) => {
                 self.renames.on_name(rename.name);
                 self.judge_name();
@@ -262,40 +418,42 @@ impl Session {
             return Ok(());
         };
         if self.channels.standing_in(&channel) >= Some(least) {
-            self.outputs.push_back(Output::Deliver(frame));
+            // Of one that is closed to one of the two it was said before that was known.
+            if self.doors.is_open(&channel) {
+                self.outputs.push_back(Output::Deliver(frame));
+            }
         } else if self.channels.best_in(&channel) < Some(least) {
             return Err(Close::Violation);
         }
         Ok(())
     }
 
-    fn on_proofs(&mut self, new: Vec<ChannelProof>) {
+    fn on_proofs(&mut self, new: Vec<ChannelProof>) -> Result<(), Close> {
         if let State::Up { proofs } = &mut self.state {
             *proofs = new;
-            self.match_proofs();
         }
+        self.match_proofs()
     }
 
-    fn on_channels(&mut self, ours: Vec<OwnChannel>) {
+    fn on_channels(&mut self, ours: Vec<OwnChannel>) -> Result<(), Close> {
         self.channels.set_ours(ours);
         let proofs = self.channels.proofs(&mut self.rng);
         self.send(&Frame::SharedChannels(SharedChannels { proofs }));
-        self.match_proofs();
+        self.match_proofs()
     }
 
-    fn match_proofs(&mut self) {
+    fn match_proofs(&mut self) -> Result<(), Close> {
         match &self.state {
-            State::Up { proofs } => {
-                if self.channels.match_proofs(proofs) {
-                    let shared = self.channels.shared().to_vec();
-                    self.outputs.push_back(Output::SharedChanged(shared));
-                }
-            }
+            State::Up { proofs } => self.channels.match_proofs(proofs),
+            State::Knocking { hello, .. } => self.channels.match_proofs(&hello.proofs),
             State::Asking { hello, .. } => {
                 self.channels.match_proofs(&hello.proofs);
+                return Ok(());
             }
-            State::Greeting { .. } | State::Closed => {}
+            State::Greeting { .. } | State::Parting { .. } | State::Closed => return Ok(()),
         }
+        self.set_doors();
+        self.settle()
     }
 
     fn on_generation(&mut self, generation: u64) {
@@ -369,10 +527,8 @@ impl Machine for Session {
             }
             Input::ContactDecision(decision) => self.on_decision(decision),
             Input::RenameDecision(decision) => self.on_rename_decision(decision),
-            Input::ChannelsChanged(ours) => {
-                self.on_channels(ours);
-                Ok(())
-            }
+            Input::ChannelsChanged(ours) => self.on_channels(ours),
+            Input::Admission { channel, verdict } => self.on_admission(channel, verdict),
             Input::Renamed(name) => {
                 self.send(&Frame::Rename(Rename { name }));
                 Ok(())
@@ -393,12 +549,21 @@ impl Machine for Session {
     fn handle_timeout(&mut self, now: Instant) {
         self.now = self.now.max(now);
         match &self.state {
-            State::Greeting { deadline } | State::Asking { deadline, .. } => {
+            State::Greeting { deadline }
+            | State::Asking { deadline, .. }
+            | State::Knocking { deadline, .. } => {
                 if self.now >= *deadline {
                     self.close(Close::HelloTimeout);
                 }
             }
+            State::Parting { deadline } => {
+                if self.now >= *deadline {
+                    self.close(Close::NotLetIn);
+                }
+            }
             State::Up { .. } => {
+                let todo = self.doors.recheck(self.now);
+                todo.into_iter().for_each(|todo| self.attend(todo));
                 self.judge_name();
                 if let Renewal::Offering(offering) = &mut self.renewal {
                     match offering.handle_timeout(self.now) {
@@ -421,8 +586,14 @@ impl Machine for Session {
             Renewal::Answering(_) => None,
         };
         match &self.state {
-            State::Greeting { deadline } | State::Asking { deadline, .. } => Some(*deadline),
-            State::Up { .. } => renewal.into_iter().chain(self.renames.poll_timeout()).min(),
+            State::Greeting { deadline }
+            | State::Asking { deadline, .. }
+            | State::Knocking { deadline, .. }
+            | State::Parting { deadline } => Some(*deadline),
+            State::Up { .. } => {
+                let timers = [renewal, self.renames.poll_timeout(), self.doors.poll_timeout()];
+                timers.into_iter().flatten().min()
+            }
             State::Closed => None,
         }
     }

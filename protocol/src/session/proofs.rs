@@ -9,7 +9,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{OwnChannel, Role};
+use super::{Door, OwnChannel, Role};
 use crate::channel::Standing;
 use crate::crypto::{Rng, Secret, hash};
 use crate::id::{ChannelId, PeerId};
@@ -28,7 +28,7 @@ pub(super) struct Channels {
     /// The best standing that the peer ever had. Never shrinks: what is in flight when a channel is
     /// left is no violation.
     best: HashMap<ChannelId, Standing>,
-    shared: Vec<(ChannelId, Standing)>,
+    proven: Vec<(ChannelId, Standing)>,
 }
 
 impl Channels {
@@ -44,7 +44,7 @@ impl Channels {
             peer,
             ours: Vec::new(),
             best: HashMap::new(),
-            shared: Vec::new(),
+            proven: Vec::new(),
         };
         channels.set_ours(ours);
         channels
@@ -71,22 +71,20 @@ impl Channels {
         proofs
     }
 
-    /// Finds the shared channels from the peer's proofs; whether they changed.
-    pub(super) fn match_proofs(&mut self, proofs: &[ChannelProof]) -> bool {
+    /// Finds the channels that the peer has proven.
+    pub(super) fn match_proofs(&mut self, proofs: &[ChannelProof]) {
         // Not compared in constant time: a table with a random key compares nothing but equals.
         let proofs: HashSet<_> = proofs.iter().collect();
-        let shared: Vec<_> = self
+        let proven: Vec<_> = self
             .ours
             .iter()
             .filter_map(|channel| Some((channel.id, self.standing(channel, &proofs)?)))
             .collect();
-        for (channel, standing) in &shared {
+        for (channel, standing) in &proven {
             let best = self.best.entry(*channel).or_insert(*standing);
             *best = (*best).max(*standing);
         }
-        let changed = shared != self.shared;
-        self.shared = shared;
-        changed
+        self.proven = proven;
     }
 
     /// What the peer has proven. A member proves both: who could not be let in as a seeder is no
@@ -106,13 +104,20 @@ impl Channels {
         self.ours.iter().any(|channel| channel.id == *id)
     }
 
-    pub(super) fn shared(&self) -> &[(ChannelId, Standing)] {
-        &self.shared
+    pub(super) fn proven(&self) -> &[(ChannelId, Standing)] {
+        &self.proven
+    }
+
+    /// The closed ones of them.
+    pub(super) fn doors(&self) -> Vec<(ChannelId, Door)> {
+        let is_proven = |channel: &&OwnChannel| self.standing_in(&channel.id).is_some();
+        let ours = self.ours.iter().filter(is_proven);
+        ours.filter_map(|channel| Some((channel.id, channel.door.clone()?))).collect()
     }
 
     /// What the peer has proven in `id` now.
     pub(super) fn standing_in(&self, id: &ChannelId) -> Option<Standing> {
-        self.shared.iter().find(|(shared, _)| shared == id).map(|(_, standing)| *standing)
+        self.proven.iter().find(|(proven, _)| proven == id).map(|(_, standing)| *standing)
     }
 
     /// What the peer may have proven in `id` when it spoke.
@@ -144,6 +149,7 @@ mod tests {
                 proof: key.clone(),
                 member_proof: None,
                 only: None,
+                door: None,
             }];
             let channels = Channels::new(hash, role, PeerId([2; 32]), ours);
             let proof = channels.proofs(&mut Rng::from_seed([0; 32]))[0];

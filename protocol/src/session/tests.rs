@@ -9,34 +9,35 @@ use crate::limits::RENAME_INTERVAL_MIN;
 use crate::log::Certificate;
 use crate::wire::{EntryBytes, Peers, RenewConfirm, RenewOffer, Say};
 
-const HOUR: Duration = Duration::from_secs(3600);
-const RED: ChannelId = ChannelId([1; 32]);
-const GREEN: ChannelId = ChannelId([2; 32]);
-const BLUE: ChannelId = ChannelId([3; 32]);
+pub(super) const HOUR: Duration = Duration::from_secs(3600);
+pub(super) const RED: ChannelId = ChannelId([1; 32]);
+pub(super) const GREEN: ChannelId = ChannelId([2; 32]);
+pub(super) const BLUE: ChannelId = ChannelId([3; 32]);
 
-fn keys(channels: &[ChannelId]) -> Vec<OwnChannel> {
+pub(super) fn keys(channels: &[ChannelId]) -> Vec<OwnChannel> {
     let key = |id: &ChannelId, twist: u8| Secret::new(id.0.map(|byte| byte ^ twist));
     let own = |id: &ChannelId| OwnChannel {
         id: *id,
         proof: key(id, 0x55),
         member_proof: Some(key(id, 0xaa)),
         only: None,
+        door: None,
     };
     channels.iter().map(own).collect()
 }
 
 /// What a seeder of these channels holds.
-fn seed_keys(channels: &[ChannelId]) -> Vec<OwnChannel> {
+pub(super) fn seed_keys(channels: &[ChannelId]) -> Vec<OwnChannel> {
     let mut own = keys(channels);
     own.iter_mut().for_each(|channel| channel.member_proof = None);
     own
 }
 
-fn members(channels: &[ChannelId]) -> Vec<(ChannelId, Standing)> {
+pub(super) fn members(channels: &[ChannelId]) -> Vec<(ChannelId, Standing)> {
     channels.iter().map(|id| (*id, Standing::Member)).collect()
 }
 
-fn config(role: Role, channels: &[ChannelId]) -> Config {
+pub(super) fn config(role: Role, channels: &[ChannelId]) -> Config {
     let (own, peer) = match role {
         Role::Dialler => (1, 2),
         Role::Listener => (2, 1),
@@ -57,18 +58,18 @@ fn config(role: Role, channels: &[ChannelId]) -> Config {
 
 /// One session with the keys of its link: each generation depends on the one before, and on what
 /// was mixed in.
-struct Side {
-    session: Session,
-    generation: u64,
-    key: [u8; 32],
-    mixes: Vec<(u64, Secret<32>)>,
-    out: Vec<Output>,
-    entropy: [u8; 32],
-    now: Instant,
+pub(super) struct Side {
+    pub(super) session: Session,
+    pub(super) generation: u64,
+    pub(super) key: [u8; 32],
+    pub(super) mixes: Vec<(u64, Secret<32>)>,
+    pub(super) out: Vec<Output>,
+    pub(super) entropy: [u8; 32],
+    pub(super) now: Instant,
 }
 
 impl Side {
-    fn new(now: Instant, config: Config, seed: u8) -> Self {
+    pub(super) fn new(now: Instant, config: Config, seed: u8) -> Self {
         let session = Session::new(now, config, 1, Rng::from_seed([seed; 32]));
         Self {
             session,
@@ -81,34 +82,34 @@ impl Side {
         }
     }
 
-    fn update_key(&mut self) {
+    pub(super) fn update_key(&mut self) {
         self.generation += 1;
         let mixed = self.mixes.iter().find(|(generation, _)| *generation == self.generation);
         let mixed = mixed.map_or([0; 32], |(_, secret)| *secret.expose());
         self.key = *hash::derive(&self.key, "test", &[&mixed]).expose();
     }
 
-    fn input(&mut self, now: Instant, input: Input) {
+    pub(super) fn input(&mut self, now: Instant, input: Input) {
         self.now = now;
         self.session.handle_input(now, input);
     }
 
-    fn receive(&mut self, now: Instant, frame: &Frame) {
+    pub(super) fn receive(&mut self, now: Instant, frame: &Frame) {
         self.receive_body(now, wire::encode(frame));
     }
 
-    fn receive_body(&mut self, now: Instant, body: Vec<u8>) {
+    pub(super) fn receive_body(&mut self, now: Instant, body: Vec<u8>) {
         let generation = self.generation;
         self.input(now, Input::FrameReceived { generation, body: body.into() });
     }
 
-    fn take_output(&mut self) -> Vec<Output> {
+    pub(super) fn take_output(&mut self) -> Vec<Output> {
         std::iter::from_fn(|| self.session.poll_output()).collect()
     }
 
     /// Drains the outputs, does what they ask of the link, and gives the frames with the keys they
     /// were sent under.
-    fn perform(&mut self) -> Vec<(u64, [u8; 32], Vec<u8>)> {
+    pub(super) fn perform(&mut self) -> Vec<(u64, [u8; 32], Vec<u8>)> {
         let mut sent = Vec::new();
         while let Some(output) = self.session.poll_output() {
             match output {
@@ -125,6 +126,8 @@ impl Side {
                 Output::AskContactBook { .. }
                 | Output::Up(_)
                 | Output::SharedChanged(_)
+                | Output::AskAdmission { .. }
+                | Output::TurnedDown { .. }
                 | Output::Renamed(_)
                 | Output::Deliver(_)
                 | Output::Close(_) => self.out.push(output),
@@ -133,13 +136,15 @@ impl Side {
         sent
     }
 
-    fn closed(&self) -> Option<Close> {
+    pub(super) fn closed(&self) -> Option<Close> {
         self.out.iter().find_map(|output| match output {
             Output::Close(why) => Some(*why),
             Output::SendFrame(_)
             | Output::AskContactBook { .. }
             | Output::Up(_)
             | Output::SharedChanged(_)
+            | Output::AskAdmission { .. }
+            | Output::TurnedDown { .. }
             | Output::Renamed(_)
             | Output::Deliver(_)
             | Output::AskEntropy
@@ -149,24 +154,24 @@ impl Side {
     }
 }
 
-struct Pair {
-    now: Instant,
-    dialler: Side,
-    listener: Side,
+pub(super) struct Pair {
+    pub(super) now: Instant,
+    pub(super) dialler: Side,
+    pub(super) listener: Side,
 }
 
 impl Pair {
-    fn new(dialler: &[ChannelId], listener: &[ChannelId]) -> Self {
+    pub(super) fn new(dialler: &[ChannelId], listener: &[ChannelId]) -> Self {
         Self::from_configs(config(Role::Dialler, dialler), config(Role::Listener, listener))
     }
 
-    fn from_configs(dialler: Config, listener: Config) -> Self {
+    pub(super) fn from_configs(dialler: Config, listener: Config) -> Self {
         #[expect(clippy::disallowed_methods, reason = "any start will do")]
         let now = Instant::now();
         Self { now, dialler: Side::new(now, dialler, 1), listener: Side::new(now, listener, 2) }
     }
 
-    fn up(channels: &[ChannelId]) -> Self {
+    pub(super) fn up(channels: &[ChannelId]) -> Self {
         let mut pair = Self::new(channels, channels);
         pair.exchange();
         pair.accept();
@@ -175,14 +180,14 @@ impl Pair {
         pair
     }
 
-    fn accept(&mut self) {
+    pub(super) fn accept(&mut self) {
         self.dialler.input(self.now, Input::ContactDecision(Decision::Accept));
         self.listener.input(self.now, Input::ContactDecision(Decision::Accept));
         self.exchange();
     }
 
     /// Carries frames until nobody has any; under which keys they travel must agree.
-    fn exchange(&mut self) {
+    pub(super) fn exchange(&mut self) {
         loop {
             let to_listener = self.dialler.perform();
             let to_dialler = self.listener.perform();
@@ -195,7 +200,7 @@ impl Pair {
     }
 
     /// Runs to the next timer, if it is due before `end`.
-    fn step(&mut self, end: Instant) -> bool {
+    pub(super) fn step(&mut self, end: Instant) -> bool {
         let timers = [self.dialler.session.poll_timeout(), self.listener.session.poll_timeout()];
         let next = timers.into_iter().flatten().min().filter(|next| *next < end);
         self.now = next.unwrap_or(end);
@@ -205,7 +210,7 @@ impl Pair {
     }
 }
 
-fn carry(now: Instant, frames: Vec<(u64, [u8; 32], Vec<u8>)>, to: &mut Side) {
+pub(super) fn carry(now: Instant, frames: Vec<(u64, [u8; 32], Vec<u8>)>, to: &mut Side) {
     for (generation, key, body) in frames {
         while to.generation < generation {
             to.update_key();
@@ -217,7 +222,7 @@ fn carry(now: Instant, frames: Vec<(u64, [u8; 32], Vec<u8>)>, to: &mut Side) {
     }
 }
 
-fn say(channel: Option<ChannelId>) -> Frame {
+pub(super) fn say(channel: Option<ChannelId>) -> Frame {
     Frame::Say(Say { channel, id: MessageId([4; 16]), unix_ms: 5, text: "hi".into() })
 }
 
@@ -234,18 +239,18 @@ fn log_frames(channel: ChannelId) -> Vec<Frame> {
     ]
 }
 
-fn peers(channel: ChannelId) -> Frame {
+pub(super) fn peers(channel: ChannelId) -> Frame {
     Frame::Peers(Peers { channel, full: false, added: vec![], removed: vec![] })
 }
 
 /// A dialler whose listener is played by the test, up in RED and GREEN.
-fn up_dialler() -> (Instant, Side) {
+pub(super) fn up_dialler() -> (Instant, Side) {
     let Pair { now, dialler, .. } = Pair::up(&[RED, GREEN]);
     (now, dialler)
 }
 
 #[track_caller]
-fn check_closes(frame: &Frame, role: Role, expected: Option<Close>) {
+pub(super) fn check_closes(frame: &Frame, role: Role, expected: Option<Close>) {
     let Pair { now, dialler, listener } = Pair::up(&[RED, GREEN]);
     let mut side = if role == Role::Dialler { dialler } else { listener };
     side.receive(now, frame);

@@ -5,9 +5,9 @@
 //! fields = one MessagePack map, field name -> value; byte strings as `bin`, lists as arrays
 //!
 //! kind   1 Hello           5 Say          9 RenewConfirm   13 Fork
-//!        2 SharedChannels  6 Delivered   10 Have
-//!        3 Rename          7 RenewOffer  11 Want
-//!        4 Peers           8 RenewAnswer 12 Entries
+//!        2 SharedChannels  6 Delivered   10 Have           20 Tickets
+//!        3 Rename          7 RenewOffer  11 Want           21 Refused
+//!        4 Peers           8 RenewAnswer 12 Entries        22 LetIn
 //! ```
 //!
 //! A field that is missing, doubled, of the wrong type or out of bounds makes the whole frame
@@ -20,7 +20,9 @@ use serde::de::DeserializeOwned;
 
 use super::Frame;
 use crate::crypto::kem::{KEM_CIPHERTEXT_BYTES, KEM_PUBLIC_BYTES};
-use crate::limits::{FRAME_BYTES_MAX, FRAME_DEPTH_MAX, MESSAGE_BYTES_MAX, NAME_BYTES_MAX};
+use crate::limits::{
+    FRAME_BYTES_MAX, FRAME_DEPTH_MAX, MESSAGE_BYTES_MAX, NAME_BYTES_MAX, REFUSAL_BYTES_MAX,
+};
 
 const HELLO: u8 = 1;
 const SHARED_CHANNELS: u8 = 2;
@@ -35,6 +37,9 @@ const HAVE: u8 = 10;
 const WANT: u8 = 11;
 const ENTRIES: u8 = 12;
 const FORK: u8 = 13;
+const TICKETS: u8 = 20;
+const REFUSED: u8 = 21;
+const LET_IN: u8 = 22;
 
 /// Why a body is not a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -73,6 +78,9 @@ pub fn encode(frame: &Frame) -> Vec<u8> {
         Frame::Want(want) => write_map(WANT, want),
         Frame::Entries(entries) => write_map(ENTRIES, entries),
         Frame::Fork(fork) => write_map(FORK, fork),
+        Frame::Tickets(tickets) => write_map(TICKETS, tickets),
+        Frame::Refused(refused) => write_map(REFUSED, refused),
+        Frame::LetIn(let_in) => write_map(LET_IN, let_in),
     }
 }
 
@@ -108,6 +116,9 @@ pub fn decode(body: &[u8]) -> Result<Option<Frame>, DecodeError> {
         WANT => read_map(rest).map(Frame::Want),
         ENTRIES => read_map(rest).map(Frame::Entries),
         FORK => read_map(rest).map(Frame::Fork),
+        TICKETS => read_map(rest).map(Frame::Tickets),
+        REFUSED => read_map(rest).map(Frame::Refused),
+        LET_IN => read_map(rest).map(Frame::LetIn),
         _ => return Ok(None),
     };
     frame.filter(in_bounds).map(Some).ok_or(DecodeError::Malformed { kind })
@@ -131,7 +142,10 @@ fn in_bounds(frame: &Frame) -> bool {
         Frame::Say(say) => (1..=MESSAGE_BYTES_MAX).contains(&say.text.len()),
         Frame::RenewOffer(offer) => offer.kem.len() == KEM_PUBLIC_BYTES,
         Frame::RenewAnswer(answer) => answer.kem.len() == KEM_CIPHERTEXT_BYTES,
+        Frame::Refused(refused) => refused.text.len() <= REFUSAL_BYTES_MAX,
         Frame::SharedChannels(_)
+        | Frame::Tickets(_)
+        | Frame::LetIn(_)
         | Frame::Peers(_)
         | Frame::Delivered(_)
         | Frame::RenewConfirm(_)

@@ -9,6 +9,7 @@
 //! does not decode closes the link: it cannot come from an honest peer, as the link is
 //! authenticated.
 
+mod admission;
 pub(crate) mod bounded;
 mod chat;
 mod codec;
@@ -17,6 +18,7 @@ mod log;
 mod peers;
 mod renewal;
 
+pub use admission::{LetIn, Refused, TicketBytes, Tickets};
 pub use chat::{Delivered, Say};
 pub use codec::{DecodeError, decode, encode};
 pub(crate) use codec::{read_map, write_map};
@@ -54,4 +56,10 @@ pub enum Frame {
     Entries(Entries),
     /// A proof that an author spoke with two tongues.
     Fork(Fork),
+    /// What lets the sender into a closed channel.
+    Tickets(Tickets),
+    /// The receiver is not let into a closed channel.
+    Refused(Refused),
+    /// The receiver is let into a closed channel.
+    LetIn(LetIn),
 }

@@ -74,6 +74,16 @@ fn who_came_with_another_key_is_noted_until_a_person_compares_the_words() {
 }
 
 #[test]
+fn a_stranger_who_claims_our_own_name_is_told_from_us() {
+    let mut book = book().called(Some(&name("Myself")));
+    let marked = format!("mySELF ({})", MALLORY.short());
+    assert_eq!(book.admit(MALLORY, "mySELF", 2_000), accepted(&marked));
+    // A person who adds somebody of that name knows who it is.
+    book.add(card(BOB, "Myself"), None, 2_000).unwrap();
+    assert_eq!(book.admit(BOB, "Myself", 3_000), accepted("Myself"));
+}
+
+#[test]
 fn names_that_are_shown_alike_are_one_name() {
     let mut book = book();
     book.add(card(BOB, "a:b[c]"), None, 1_000).unwrap();

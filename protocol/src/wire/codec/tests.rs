@@ -4,14 +4,16 @@ use data_encoding::HEXLOWER;
 use proptest::prelude::*;
 
 use super::super::{
-    ChainHave, ChannelProof, Delivered, Entries, EntryBytes, Fork, Have, Hello, PeerRecord, Peers,
-    Rename, RenewAnswer, RenewConfirm, RenewOffer, Say, SharedChannels, Want, WireAddress,
+    ChainHave, ChannelProof, Delivered, Entries, EntryBytes, Fork, Have, Hello, LetIn, PeerRecord,
+    Peers, Refused, Rename, RenewAnswer, RenewConfirm, RenewOffer, Say, SharedChannels,
+    TicketBytes, Tickets, Want, WireAddress,
 };
 use super::*;
 use crate::id::{ChainId, ChannelId, DeviceId, MessageId, PeerId};
 use crate::limits::{
     CERTIFICATES_PER_FRAME_MAX, ENTRIES_PER_FRAME_MAX, HAVE_CHAINS_PER_FRAME_MAX,
     PEER_ADDRESSES_MAX, PEER_RECORDS_PER_FRAME_MAX, PROOFS_MAX, RECEIPTS_PER_FRAME_MAX,
+    TICKETS_MAX,
 };
 use crate::log::{Certificate, ENTRY_BYTES_MAX};
 
@@ -57,6 +59,15 @@ fn offer() -> RenewOffer {
 
 fn answer() -> RenewAnswer {
     RenewAnswer { number: 1, dh: [12; 32], kem: vec![13; KEM_CIPHERTEXT_BYTES], generation: 4 }
+}
+
+fn tickets(count: usize) -> Tickets {
+    let tickets = vec![TicketBytes([14; crate::channel::TICKET_BYTES]); count];
+    Tickets { channel: ChannelId([5; 32]), tickets }
+}
+
+fn refused(text: String) -> Refused {
+    Refused { channel: ChannelId([5; 32]), code: 3, text }
 }
 
 fn quiet_hello() -> Hello {
@@ -112,6 +123,9 @@ fn examples() -> Vec<Frame> {
             first: raw(21, 161),
             second: raw(22, 161),
         }),
+        Frame::Tickets(tickets(1)),
+        Frame::Refused(refused("ask alice".into())),
+        Frame::LetIn(LetIn { channel: ChannelId([5; 32]) }),
     ]
 }
 
@@ -138,6 +152,16 @@ fn every_frame_is_written_and_read_as_in_the_vectors() {
         let body = HEXLOWER.decode(hex.as_bytes()).unwrap();
         assert_eq!(decode(&body), Ok(Some(frame)), "{}", vector["name"]);
     }
+}
+
+#[test]
+fn tickets_and_words_of_refusal_are_bounded() {
+    for count in [0, TICKETS_MAX] {
+        check_read(&Frame::Tickets(tickets(count)));
+    }
+    check_refused(&Frame::Tickets(tickets(TICKETS_MAX + 1)));
+    check_read(&Frame::Refused(refused("x".repeat(REFUSAL_BYTES_MAX))));
+    check_refused(&Frame::Refused(refused("x".repeat(REFUSAL_BYTES_MAX + 1))));
 }
 
 #[test]
