@@ -612,6 +612,11 @@ impl Drive for ChatDesk {
         match output {
             Output::Log(log::Output::Send { to, frame })
             | Output::Whisper(chat::Output::Send { to, frame }) => {
+                if self.outgoing.is_empty() {
+                    // Where a timer made it, nobody else sends it.
+                    let sent = actix::fut::ready(()).into_actor(self);
+                    ctx.spawn(sent.map(|(), desk, _| desk.flush()));
+                }
                 let body = Bytes::from(wire::encode(&frame));
                 self.outgoing.entry(to).or_default().push(body);
             }
