@@ -43,7 +43,7 @@ fn programs_talk_and_hear_through_a_node_without_a_console() {
     }
     bob.wait_for(SOON, |line| is(line, "message") && line["params"]["text"] == "hello");
     bob.ask("say", json!({"text": "hello yourselves"}), SOON);
-    let own = |line: &Value, own: bool| is(line, "message") && line["params"]["own"] == own;
+    let own = |line: &Value, own: bool| line["method"] == "message" && line["params"]["own"] == own;
     for client in &mut clients {
         client.wait_for(|line| is(line, "delivered") && line["params"]["id"] == key);
         let text = "hello yourselves";
