@@ -301,8 +301,6 @@ pub enum EventKind {
     NotOpen(ChannelId),
 }
 
-/// Who waits for what a search finds.
-
 /// The actor.
 pub struct Archive {
     paths: Paths,
