@@ -14,6 +14,9 @@ use crate::rpc::Refusal;
 /// Between two looks at whether everything is delivered, at the end of the input.
 const LINGER_STEP: Duration = Duration::from_millis(50);
 
+/// What becomes of what nobody has.
+const KEPT: &str = "What was said in channels is kept, and goes out when somebody is there";
+
 impl Console {
     /// How many messages nobody has yet: all of a node that ends with us, else our own.
     fn count_undelivered(&self) -> impl Future<Output = Result<usize, Refusal>> + use<> {
@@ -39,7 +42,7 @@ impl Console {
             if count == 0 {
                 return console.finish(Exit::Done);
             }
-            console.front.talk(&format!("not delivered to anybody: {}", messages(count)));
+            console.front.talk(&format!("not delivered to anybody: {}. {KEPT}", messages(count)));
             console.finish(Exit::NotDelivered);
         });
     }
@@ -73,7 +76,7 @@ impl Console {
 
     pub(super) fn give_up(&mut self, count: usize) {
         let text = self.within_linger(&format!("nobody took {}", messages(count)));
-        self.front.talk(&format!("not delivered: {text}"));
+        self.front.talk(&format!("not delivered: {text}. {KEPT}"));
         self.finish(Exit::NotDelivered);
     }
 
