@@ -176,6 +176,7 @@ fn methods(about: &Arc<About>, slots: &root::Offices) -> Result<Methods, String>
         events: archive.need()?,
         acknowledge: archive.need()?,
         acknowledged: archive.need()?,
+        forget: archive.need()?,
     };
     Ok(Methods {
         past,

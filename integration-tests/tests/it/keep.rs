@@ -244,3 +244,28 @@ fn two_and_three_who_were_apart_and_both_talked_have_one_log_afterwards() {
     talk.must_agree();
     assert_eq!(history(&mut talk.chats[0]).len(), 75);
 }
+
+#[test]
+fn what_was_said_in_a_channel_that_was_left_is_gone() {
+    let mut scene = Scene::new(1);
+    scene.homes[0].set("trackers.enabled", "false");
+    let leave = ["channel", "leave", "team"];
+    for through_the_node in [false, true] {
+        let mut chat = scene.chat(0);
+        chat.ask("say", json!({"text": "not for long"}), SOON);
+        assert_eq!(history(&mut chat).len(), 1);
+        if through_the_node {
+            chat.ask("channel_leave", json!({"channel": "team"}), SOON);
+        }
+        chat.request("quit", json!({}));
+        chat.exit_code(SOON);
+        if !through_the_node {
+            let _ = scene.homes[0].must_run(&leave);
+        }
+        let mut again = scene.chat(0);
+        assert_eq!(history(&mut again), []);
+        assert_eq!(again.ask("undelivered", json!({}), SOON), json!({"messages": []}));
+        again.request("quit", json!({}));
+        again.exit_code(SOON);
+    }
+}

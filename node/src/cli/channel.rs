@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use actix::{Actor as _, Addr};
+use bitchat_actors::archive::{Archive, ArchiveError, ForgetChannel};
 use bitchat_actors::channel_book::{
     ChannelBook, ChannelError, ExportChannel, FindChannel, HasTickets, InvitePeer, JoinChannel,
     KeepTickets, LeaveChannel, ListChannels, ListInfohashes, People, Summary,
@@ -137,6 +138,16 @@ pub(super) fn book(profile: &Profile, context: &Context) -> Result<Addr<ChannelB
     Ok(ChannelBook::open(profile)?.with_people(people).start())
 }
 
+/// Removes what was said in a channel that was left.
+async fn forget(profile: &Profile, id: ChannelId) -> Result<(), Failure> {
+    let kept = |error: ArchiveError| {
+        let text = format!("the channel was left, but what was said there is still kept: {error}");
+        Failure::new(Exit::Failed, text)
+    };
+    let archive = Archive::open(profile).map_err(kept)?.start();
+    ask(archive.send(ForgetChannel { id })).await?.map_err(kept)
+}
+
 async fn with_book(
     command: &ChannelCommand,
     context: &Context,
@@ -203,6 +214,7 @@ async fn with_book(
         ChannelCommand::Leave { channel } => {
             let id = find(book, channel).await?.id;
             let gone = ask(book.send(LeaveChannel { id })).await?.map_err(refused)?;
+            forget(profile, id).await?;
             talk(format_args!("left {}", escape_for_terminal(gone.name.as_str())));
             Ok(())
         }

@@ -2,8 +2,8 @@
 
 use actix::Recipient;
 use bitchat_actors::archive::{
-    Acknowledge, ArchiveError, Event, EventKind, FindAcknowledged, From as Begin, ListEvents,
-    ReadPage, Search, StoredMessage,
+    Acknowledge, ArchiveError, Event, EventKind, FindAcknowledged, ForgetChannel, From as Begin,
+    ListEvents, ReadPage, Search, StoredMessage,
 };
 use bitchat_protocol::id::{DeviceId, PeerId};
 use bitchat_protocol::log::{Position, Role};
@@ -28,6 +28,7 @@ pub(crate) struct Past {
     pub(crate) events: Recipient<ListEvents>,
     pub(crate) acknowledge: Recipient<Acknowledge>,
     pub(crate) acknowledged: Recipient<FindAcknowledged>,
+    pub(crate) forget: Recipient<ForgetChannel>,
 }
 
 #[cfg(test)]
@@ -38,6 +39,10 @@ impl Past {
 
         impl actix::Actor for Nobody {
             type Context = actix::Context<Self>;
+
+            fn started(&mut self, ctx: &mut Self::Context) {
+                actix::ActorContext::stop(ctx);
+            }
         }
 
         impl<M: actix::Message> actix::Handler<M> for Nobody
@@ -57,7 +62,8 @@ impl Past {
             search: nobody.clone().recipient(),
             events: nobody.clone().recipient(),
             acknowledge: nobody.clone().recipient(),
-            acknowledged: nobody.recipient(),
+            acknowledged: nobody.clone().recipient(),
+            forget: nobody.recipient(),
         }
     }
 }
@@ -169,6 +175,24 @@ impl Methods {
     async fn acked(&self, params: &Value) -> Result<Value, Refusal> {
         let client = rpc::string_of(params, "client")?;
         Ok(json!({"seq": self.last_of(client).await?}))
+    }
+
+    /// Removes what was said in a channel that was left; it is what `channel_leave` answers with.
+    pub(super) async fn forget(&self, left: Value) -> Result<Value, Refusal> {
+        let id = left["id"].as_str().and_then(|id| id.parse().ok());
+        let Some(id) = id else { return Ok(left) };
+        match self.past.forget.send(ForgetChannel { id }).await {
+            Ok(Ok(())) => Ok(left),
+            Ok(Err(error)) => {
+                let text =
+                    format!("the channel was left, but what was said there is still kept: {error}");
+                Err(Refusal::now(text))
+            }
+            Err(_) => {
+                tracing::warn!("what was said in a channel that was left is still kept");
+                Ok(left)
+            }
+        }
     }
 
     /// The last event that a client has dealt with; 0: none.

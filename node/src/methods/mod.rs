@@ -72,7 +72,10 @@ impl Methods {
             return Err(rpc::no_such_method(method, names()));
         }
         if let Some(answer) = self.joining.answer(method, params).await {
-            return answer;
+            return match (method, answer) {
+                ("channel_leave", Ok(left)) => self.forget(left).await,
+                (_, answer) => answer,
+            };
         }
         let all = self.joining.list().await?;
         if method == "channels" {
