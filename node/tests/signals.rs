@@ -29,8 +29,10 @@ fn terminated(request: &str) -> (Option<i32>, String) {
         .unwrap();
     let mut stdin = child.stdin.take().unwrap();
     writeln!(stdin, "{request}").unwrap();
-    let mut answers = BufReader::new(child.stdout.take().unwrap()).lines();
-    let answer = answers.next().unwrap().unwrap();
+    let answers = BufReader::new(child.stdout.take().unwrap()).lines();
+    // What was said is told before it is answered.
+    let is_answer = |line: &String| line.contains("\"id\":1,");
+    let answer = answers.map_while(Result::ok).find(is_answer).unwrap();
     assert!(answer.contains("result"), "{answer}");
     let kill = format!("kill -TERM {}", child.id());
     assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());

@@ -269,3 +269,23 @@ fn what_was_said_in_a_channel_that_was_left_is_gone() {
         again.exit_code(SOON);
     }
 }
+
+#[test]
+fn a_person_looks_back_and_searches() {
+    let mut scene = Scene::new(1);
+    scene.homes[0].set("trackers.enabled", "false");
+    let _ = scene.homes[0].must_run(&["id", "rename", "ann"]);
+    let chat = ["chat", &scene.file, "--linger", "500ms"];
+    let _ = scene.homes[0].run(&chat, b"first \x1b[2J words\nother things\n");
+    let output =
+        scene.homes[0].run(&chat, b"/history\n/search WORDS\n/search nobody\n/history x\n");
+    let shown = String::from_utf8(output.stdout).expect("UTF-8");
+    let lines: Vec<&str> = shown.lines().collect();
+    assert!(!shown.contains('\x1b'), "{shown:?}");
+    assert_eq!(lines[0], "* said before in team:");
+    assert!(lines[1].starts_with("[team] ann: first ") && lines[1].ends_with("words"), "{shown}");
+    assert_eq!(lines[2..4], ["[team] ann: other things", "* found:"]);
+    assert_eq!((lines[4], lines[5]), (lines[1], "* nothing is kept"));
+    let talk = String::from_utf8_lossy(&output.stderr);
+    assert!(talk.contains("/history 50"), "{talk}");
+}

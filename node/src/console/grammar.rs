@@ -3,11 +3,13 @@
 use crate::suggest;
 
 /// Commands, with what follows them and what they do.
-pub(crate) const COMMANDS: [(&str, &str, &str); 13] = [
+pub(crate) const COMMANDS: [(&str, &str, &str); 15] = [
     ("/msg", "WHO TEXT", "say something to one person alone"),
     ("/to", "CHANNEL", "say what follows in another channel"),
     ("/invite", "WHO", "print the line that lets a contact into this closed channel"),
     ("/peers", "", "who is linked, and with whom"),
+    ("/history", "[NUMBER]", "what was said here before, as far as it is kept"),
+    ("/search", "WORDS", "messages with all the words, in all open channels"),
     ("/contacts", "[WHO]", "the people in the contact book, or all about one"),
     ("/add", "WHO|CARD [NAME]", "add somebody from a channel or by card"),
     ("/verify", "WHO", "show the safety words to compare"),
@@ -18,6 +20,9 @@ pub(crate) const COMMANDS: [(&str, &str, &str); 13] = [
     ("/quit", "", "leave at once"),
     ("//", "TEXT", "a message that begins with a slash"),
 ];
+
+/// Messages that `/history` shows, if it is not said how many.
+const HISTORY: u64 = 20;
 
 /// What a line means.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +39,10 @@ pub(crate) enum Typed {
     Invite(String),
     /// Who is there.
     Peers,
+    /// So many messages of before.
+    History(u64),
+    /// Messages with these words.
+    Search(String),
     /// Something about a person.
     Contact(ContactLine),
     /// What can be typed.
@@ -96,6 +105,13 @@ pub(crate) fn read(line: &str) -> Typed {
             (who, _) => Typed::Invite(who.to_owned()),
         },
         "/peers" => Typed::Peers,
+        "/history" if rest.is_empty() => Typed::History(HISTORY),
+        "/history" => match rest.trim().parse() {
+            Ok(number) => Typed::History(number),
+            Err(_) => Typed::Wrong("say how many messages: /history 50".into()),
+        },
+        "/search" if rest.trim().is_empty() => Typed::Wrong("say for what: /search WORDS".into()),
+        "/search" => Typed::Search(rest.to_owned()),
         "/contacts" | "/add" | "/verify" | "/rename" | "/block" | "/forget" => {
             read_contact(command, rest)
         }

@@ -5,7 +5,7 @@ use bitchat_actors::chat_desk::Notice;
 use bitchat_protocol::id::{ChannelId, MessageId};
 use bitchat_protocol::text::escape_for_terminal;
 use serde::Deserialize as _;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::grammar::{COMMANDS, Typed, read};
 use super::{Channel, Console, To};
@@ -48,6 +48,8 @@ impl Console {
             },
             Typed::Invite(who) => self.invite(&who, ctx),
             Typed::Peers => self.list_peers(ctx),
+            Typed::History(limit) => self.look_back(limit, ctx),
+            Typed::Search(words) => self.search(&words, ctx),
             Typed::Contact(line) => self.on_contact(line, ctx),
             Typed::Help => self.front.answer(help()),
             Typed::Quit => self.quit(ctx),
@@ -84,6 +86,47 @@ impl Console {
             }
             Err(refusal) => console.refuse_for(&refusal),
         });
+    }
+
+    fn look_back(&mut self, limit: u64, ctx: &mut Context<Self>) {
+        let Some(present) = self.present().cloned() else {
+            return self.refuse("there is no channel to look back in; /to CHANNEL names one");
+        };
+        let params = json!({"channel": present.id.to_string(), "limit": limit});
+        let page = self.call("history", &params);
+        self.when(page, ctx, move |console, page, _| match page {
+            Ok(page) => {
+                let head = format!("* said before in {}:", console.label(&present));
+                console.answer_messages(&head, page["messages"].as_array());
+            }
+            Err(refusal) => console.refuse_for(&refusal),
+        });
+    }
+
+    fn search(&mut self, words: &str, ctx: &mut Context<Self>) {
+        let found = self.call("search", &json!({ "words": words }));
+        self.when(found, ctx, |console, found, _| match found {
+            Ok(found) => {
+                // Newest last, as everywhere on a screen.
+                let mut messages = found["messages"].as_array().cloned().unwrap_or_default();
+                messages.reverse();
+                console.answer_messages("* found:", Some(&messages));
+            }
+            Err(refusal) => console.refuse_for(&refusal),
+        });
+    }
+
+    fn answer_messages(&self, head: &str, messages: Option<&Vec<Value>>) {
+        let text = |message: &Value, field: &str| message[field].as_str().unwrap_or("").to_owned();
+        let lines = messages.into_iter().flatten().map(|message| {
+            let channel = text(message, "channel").parse().map(|id| self.label_of(&id));
+            let (name, said) = (text(message, "name"), text(message, "text"));
+            let label = channel.unwrap_or_default();
+            format!("[{label}] {}: {}", safe_name(&name), escape_for_terminal(&said))
+        });
+        let lines: Vec<String> = lines.collect();
+        let head = if lines.is_empty() { "* nothing is kept" } else { head };
+        self.front.answer([&[head.to_owned()], &lines[..]].concat().join("\n"));
     }
 
     fn list_peers(&mut self, ctx: &mut Context<Self>) {

@@ -1,5 +1,8 @@
 //! People: who is in the contact book, and how far their keys are trusted.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use actix::{Addr, Recipient};
 use bitchat_actors::contact_book::{
     AddContact, BlockContact, ContactBook, EditError, FindContact, ListContacts, RemoveContact,
@@ -51,6 +54,12 @@ impl Contacts {
             find: book.clone().recipient(),
             list: book.clone().recipient(),
         }
+    }
+
+    /// How those in the book are called.
+    pub(super) async fn names(&self) -> BTreeMap<PeerId, Arc<str>> {
+        let all = self.list.send(ListContacts).await.unwrap_or_default();
+        all.into_iter().map(|contact| (contact.peer, contact.name)).collect()
     }
 
     /// Does what one of [`METHODS`] says; `None`: it is none of them. `seen` is who a `contact_add`

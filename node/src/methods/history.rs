@@ -1,5 +1,8 @@
 //! What was said before, and what a client has dealt with.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use actix::Recipient;
 use bitchat_actors::archive::{
     Acknowledge, ArchiveError, Event, EventKind, FindAcknowledged, ForgetChannel, From as Begin,
@@ -19,6 +22,8 @@ pub(super) const METHODS: [&str; 5] = ["history", "search", "events", "ack", "ac
 const LIMIT: u64 = 100;
 /// As many at most.
 const LIMIT_MAX: u64 = 1000;
+
+type Names = BTreeMap<PeerId, Arc<str>>;
 
 /// The archive, as the methods ask it.
 #[derive(Debug, Clone)]
@@ -98,7 +103,7 @@ impl Methods {
         };
         let page = ReadPage { channel, from, limit: limit_of(params)? };
         let messages = self.past.page.send(page).await.map_err(restarting)?.map_err(refused)?;
-        Ok(self.messages(&messages))
+        Ok(self.messages(&messages).await)
     }
 
     async fn search(&self, params: &Value, open: &OpenChannels) -> Result<Value, Refusal> {
@@ -110,19 +115,26 @@ impl Methods {
         let before = position_of(params, "before")?;
         let search = Search { channel, words, limit: limit_of(params)?, before };
         let messages = self.past.search.send(search).await.map_err(restarting)?.map_err(refused)?;
-        Ok(self.messages(&messages))
+        Ok(self.messages(&messages).await)
     }
 
-    fn messages(&self, messages: &[StoredMessage]) -> Value {
-        let all: Vec<Value> = messages.iter().map(|message| self.message(message)).collect();
+    async fn messages(&self, messages: &[StoredMessage]) -> Value {
+        let names = self.contacts.names().await;
+        let all: Vec<Value> =
+            messages.iter().map(|message| self.message(message, &names)).collect();
         json!({"messages": all})
     }
 
-    fn message(&self, message: &StoredMessage) -> Value {
+    /// As it is kept, with the name that its author has in the contact book, or ours.
+    fn message(&self, message: &StoredMessage, names: &Names) -> Value {
         let author = message.position.author;
+        let own = author == self.queries.about.peer;
+        let our_name = Some(&*self.queries.about.name).filter(|name| own && !name.is_empty());
+        let name = our_name.or_else(|| names.get(&author).map(|name| &**name));
         json!({
             "channel": message.channel.to_string(), "from": author.to_string(),
-            "own": author == self.queries.about.peer, "id": message.id.to_string(),
+            "name": name.map_or_else(|| author.short(), ToOwned::to_owned),
+            "own": own, "id": message.id.to_string(),
             "unix_ms": message.unix_ms, "text": message.text,
             "stored_unix": message.stored_unix, "position": position_text(&message.position),
         })
@@ -135,14 +147,15 @@ impl Methods {
         };
         let list = ListEvents { since, limit: limit_of(params)? };
         let events = self.past.events.send(list).await.map_err(restarting)?.map_err(refused)?;
-        let all: Vec<Value> = events.iter().map(|event| self.event(event)).collect();
+        let names = self.contacts.names().await;
+        let all: Vec<Value> = events.iter().map(|event| self.event(event, &names)).collect();
         Ok(json!({"events": all}))
     }
 
     /// As a notification of it looks; where it cannot be shown any more, only its number.
-    fn event(&self, Event { seq, kind }: &Event) -> Value {
+    fn event(&self, Event { seq, kind }: &Event, names: &Names) -> Value {
         let (method, mut params) = match kind {
-            EventKind::Message(message) => ("message", self.message(message)),
+            EventKind::Message(message) => ("message", self.message(message, names)),
             EventKind::Delivered { id, channel, by, role } => (
                 "delivered",
                 json!({
