@@ -600,6 +600,8 @@ impl Handler<OpenChannel> for Archive {
     type Result = Result<ChannelState, ArchiveError>;
 
     fn handle(&mut self, open: OpenChannel, ctx: &mut Self::Context) -> Self::Result {
+        // What was sent before counts, and who opens it anew goes on from there.
+        self.flush(ctx);
         let id = open.keys.id();
         let state = self.with(ctx, |store| store.open_channel(open.keys, open.retention))?;
         self.index_soon(ctx);

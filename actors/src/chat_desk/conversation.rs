@@ -1,6 +1,6 @@
 //! The channels that are open, and what waits until the archive has opened them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bitchat_protocol::channel::ChannelKeys;
@@ -9,6 +9,7 @@ use bitchat_protocol::log::Role;
 use tokio::sync::oneshot;
 
 use super::{Say, SayError};
+use crate::archive::ArchiveError;
 use crate::channel_book::OpenedChannel;
 
 /// Texts that wait for the archive to open their channel.
@@ -26,19 +27,25 @@ pub(super) struct Conversation {
     pub(super) only: Option<PeerId>,
     /// Whether the log has what is on disk.
     pub(super) is_open: bool,
+    /// Its number among all conversations of this desk.
+    pub(super) generation: u64,
+    /// Why the archive could not open it, the last time.
+    pub(super) trouble: Option<ArchiveError>,
     /// Whether the archive has opened it, or could not.
     pub(super) is_tried: bool,
     early: Vec<(Say, Answer)>,
 }
 
 impl Conversation {
-    pub(super) fn new(channel: &OpenedChannel) -> Self {
+    pub(super) fn new(channel: &OpenedChannel, generation: u64) -> Self {
         Self {
             name: channel.name.clone(),
             keys: Arc::new(channel.keys.clone()),
             only: channel.only,
             is_open: false,
             is_tried: false,
+            generation,
+            trouble: None,
             early: Vec::new(),
         }
     }
@@ -94,29 +101,37 @@ impl Members {
 /// What was said here and nobody is known to have: in the order in which it was said.
 #[derive(Debug, Default)]
 pub(super) struct Undelivered {
-    order: BTreeMap<u64, MessageId>,
-    known: BTreeSet<MessageId>,
+    order: BTreeMap<u64, (ChannelId, MessageId)>,
+    known: BTreeMap<(ChannelId, MessageId), u64>,
     next: u64,
 }
 
 impl Undelivered {
-    /// More than that are not listed.
-    const MAX: usize = bitchat_protocol::limits::OUTBOX_MESSAGES_MAX;
+    /// Beyond it the newest are left out.
+    const MAX: usize = 100_000;
 
-    pub(super) fn insert(&mut self, id: MessageId) {
-        if self.order.len() < Self::MAX && self.known.insert(id) {
-            self.order.insert(self.next, id);
+    pub(super) fn insert(&mut self, channel: ChannelId, id: MessageId) {
+        let key = (channel, id);
+        if self.order.len() < Self::MAX && !self.known.contains_key(&key) {
+            self.known.insert(key, self.next);
+            self.order.insert(self.next, key);
             self.next += 1;
         }
     }
 
-    pub(super) fn remove(&mut self, id: &MessageId) {
-        if self.known.remove(id) {
-            self.order.retain(|_, it| it != id);
+    pub(super) fn remove(&mut self, channel: ChannelId, id: MessageId) {
+        if let Some(place) = self.known.remove(&(channel, id)) {
+            self.order.remove(&place);
         }
     }
 
+    /// Forgets what was said in a channel that is closed.
+    pub(super) fn close(&mut self, channel: ChannelId) {
+        self.order.retain(|_, (of, _)| *of != channel);
+        self.known.retain(|(of, _), _| *of != channel);
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = MessageId> + '_ {
-        self.order.values().copied()
+        self.order.values().map(|(_, id)| *id)
     }
 }

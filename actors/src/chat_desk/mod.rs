@@ -22,7 +22,7 @@ mod conversation;
 mod listeners;
 mod speech;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ use bitchat_protocol::contact::{Contact, Refusal, Trust};
 use bitchat_protocol::crypto::Rng;
 use bitchat_protocol::crypto::sign::SigningKey;
 use bitchat_protocol::id::{ChainId, ChannelId, MessageId, PeerId};
-use bitchat_protocol::limits::CONTACTS_MAX;
+use bitchat_protocol::limits::{CONTACTS_MAX, OUTBOX_MESSAGES_MAX};
 use bitchat_protocol::log::{self, Batch, Body, ChannelState, Entry, Role};
 use bitchat_protocol::wire;
 use bytes::Bytes;
@@ -263,6 +263,9 @@ pub struct Config {
     pub is_heard: bool,
 }
 
+/// What the archive says to a batch.
+type Appended = Result<Result<Vec<Event>, ArchiveError>, MailboxError>;
+
 /// The actor.
 pub struct ChatDesk {
     config: Config,
@@ -272,7 +275,11 @@ pub struct ChatDesk {
     conversations: BTreeMap<ChannelId, Conversation>,
     members: Members,
     /// Who waits for a message of ours to be on disk.
-    saying: BTreeMap<MessageId, Vec<Answer>>,
+    saying: BTreeMap<(ChannelId, MessageId), Vec<Answer>>,
+    /// Batches on their way to the disk, in their order, and the answers that came before their turn.
+    appending: VecDeque<(u64, Option<Appended>)>,
+    /// Counts conversations, to tell an answer for one from an answer for its successor.
+    generation: u64,
     undelivered: Undelivered,
     /// Chains of ours that are being looked through for it.
     looking: usize,
@@ -306,6 +313,8 @@ impl ChatDesk {
             conversations: BTreeMap::new(),
             members: Members::default(),
             saying: BTreeMap::new(),
+            appending: VecDeque::new(),
+            generation: 0,
             undelivered: Undelivered::default(),
             looking: 0,
             asking: Vec::new(),
@@ -350,42 +359,58 @@ impl ChatDesk {
             Some(known) if !known.is_open => return known.wait(say, answer),
             Some(_) => match say.id {
                 Some(id) => return self.say_unless_said(id, say, answer, ctx),
-                None => return self.say_now(say, answer, ctx),
+                None => return self.say_now(say, Some(answer), ctx),
             },
         };
         // Who asked may be gone.
         let _ = answer.send(Err(refusal));
     }
 
-    fn say_unless_said(&self, id: MessageId, say: Say, answer: Answer, ctx: &mut Context<Self>) {
-        let said = self.offices.archive.find.send(FindSaid { channel: say.channel, id });
-        ctx.spawn(said.into_actor(self).map(move |said, desk, ctx| {
-            let known = match said {
-                Ok(Ok(None)) => return desk.say_now(say, answer, ctx),
-                Ok(Ok(Some(message))) => Ok(message.id),
-                Ok(Err(error)) => Err(SayError::NotKept(error)),
-                Err(_) => Err(SayError::Starting),
-            };
-            let _ = answer.send(known);
+    fn say_unless_said(
+        &mut self,
+        id: MessageId,
+        say: Say,
+        answer: Answer,
+        ctx: &mut Context<Self>,
+    ) {
+        let channel = say.channel;
+        // Whoever repeats it before it is answered waits for the same answer.
+        if let Some(waiting) = self.saying.get_mut(&(channel, id)) {
+            return waiting.push(answer);
+        }
+        self.saying.insert((channel, id), vec![answer]);
+        let said = self.offices.archive.find.send(FindSaid { channel, id });
+        ctx.spawn(said.into_actor(self).map(move |said, desk, ctx| match said {
+            Ok(Ok(None)) => desk.say_now(say, None, ctx),
+            Ok(Ok(Some(message))) => desk.answer_said(channel, id, &Ok(message.id)),
+            Ok(Err(error)) => desk.answer_said(channel, id, &Err(SayError::NotKept(error))),
+            Err(_) => desk.answer_said(channel, id, &Err(SayError::Starting)),
         }));
     }
 
-    fn say_now(&mut self, say: Say, answer: Answer, ctx: &mut Context<Self>) {
+    /// Says a text; who waits for one with an id of its own does so already.
+    fn say_now(&mut self, say: Say, answer: Option<Answer>, ctx: &mut Context<Self>) {
         let Say { channel, text, id } = say;
-        match self.driver.machine_mut().log.say(channel, id, unix_ms(), text) {
-            Ok(id) => self.saying.entry(id).or_default().push(answer),
-            Err(error) => drop(answer.send(Err(error.into()))),
+        match (self.driver.machine_mut().log.say(channel, id, unix_ms(), text), id) {
+            (Ok(id), _) => self.saying.entry((channel, id)).or_default().extend(answer),
+            (Err(error), Some(id)) => self.answer_said(channel, id, &Err(error.into())),
+            (Err(error), None) => {
+                answer.into_iter().for_each(|answer| drop(answer.send(Err(error.into()))));
+            }
         }
         self.settle(ctx);
         self.flush();
     }
 
-    /// A message of ours is on disk, or is not.
-    fn on_said(&mut self, id: MessageId, said: &Result<MessageId, SayError>) {
-        if said.is_ok() {
-            self.undelivered.insert(id);
-        }
-        for answer in self.saying.remove(&id).unwrap_or_default() {
+    /// Tells all who wait for a message what became of it.
+    fn answer_said(
+        &mut self,
+        channel: ChannelId,
+        id: MessageId,
+        said: &Result<MessageId, SayError>,
+    ) {
+        for answer in self.saying.remove(&(channel, id)).unwrap_or_default() {
+            // Who asked may be gone.
             let _ = answer.send(said.clone());
         }
     }
@@ -400,37 +425,54 @@ impl ChatDesk {
     fn open(&mut self, channel: &OpenedChannel, ctx: &mut Context<Self>) {
         let id = channel.keys.id();
         // A newer file of the channel may have come in the place of another one.
-        if let Some(mut known) = self.conversations.insert(id, Conversation::new(channel)) {
+        self.generation += 1;
+        let new = Conversation::new(channel, self.generation);
+        if let Some(mut known) = self.conversations.insert(id, new) {
             known.refuse(&SayError::Starting);
         }
-        self.open_archive(id, ctx);
+        self.open_archive(id, self.generation, ctx);
     }
 
-    fn open_archive(&mut self, id: ChannelId, ctx: &mut Context<Self>) {
-        let Some(known) = self.conversations.get(&id).filter(|known| !known.is_open) else {
-            return;
-        };
-        let (keys, retention) = (Arc::clone(&known.keys), self.config.retention);
+    /// The conversation of a channel, if it is still the one that was meant and not open.
+    fn unopened(&mut self, id: ChannelId, generation: u64) -> Option<&mut Conversation> {
+        let known = self.conversations.get_mut(&id)?;
+        (known.generation == generation && !known.is_open).then_some(known)
+    }
+
+    fn open_archive(&mut self, id: ChannelId, generation: u64, ctx: &mut Context<Self>) {
+        let retention = self.config.retention;
+        let Some(known) = self.unopened(id, generation) else { return };
+        let (keys, retention) = (Arc::clone(&known.keys), retention);
         let opened = self.offices.archive.open.send(OpenChannel { keys, retention });
         ctx.spawn(opened.into_actor(self).map(move |opened, desk, ctx| match opened {
-            Ok(Ok(state)) => desk.on_opened(id, state, ctx),
+            Ok(Ok(state)) => desk.on_opened(id, generation, state, ctx),
             Ok(Err(error)) => {
-                let name = desk.conversations.get(&id).map_or("", |known| &known.name);
-                let text = format!("nothing can be said or taken in in {name}: {error}");
-                desk.listeners.tell(Notice::Warning { text, code: None });
-                if let Some(known) = desk.conversations.get_mut(&id) {
-                    known.refuse(&SayError::NotKept(error));
+                let Some(known) = desk.unopened(id, generation) else { return };
+                let name = known.name.clone();
+                known.refuse(&SayError::NotKept(error.clone()));
+                // Once, and not at each try.
+                if known.trouble.replace(error.clone()).as_ref() != Some(&error) {
+                    let text = format!("nothing can be said or taken in in {name}: {error}");
+                    desk.listeners.tell(Notice::Warning { text, code: None });
                 }
                 desk.list_undelivered();
-                ctx.run_later(OPEN_AGAIN_AFTER, move |desk, ctx| desk.open_archive(id, ctx));
+                ctx.run_later(OPEN_AGAIN_AFTER, move |desk, ctx| {
+                    desk.open_archive(id, generation, ctx);
+                });
             }
             // It is being started again, and this desk as well.
             Err(_) => {}
         }));
     }
 
-    fn on_opened(&mut self, id: ChannelId, state: ChannelState, ctx: &mut Context<Self>) {
-        let Some(known) = self.conversations.get_mut(&id) else { return };
+    fn on_opened(
+        &mut self,
+        id: ChannelId,
+        generation: u64,
+        state: ChannelState,
+        ctx: &mut Context<Self>,
+    ) {
+        let Some(known) = self.unopened(id, generation) else { return };
         let (keys, early) = (Arc::clone(&known.keys), known.open());
         self.find_undelivered(&keys, &state, ctx);
         self.take_log(log::Input::Opened { channel: id, keys, state }, ctx);
@@ -456,7 +498,9 @@ impl ChatDesk {
             let receipts = state.receipts.iter().filter(|receipt| receipt.chain == id);
             let taken = receipts.map(|receipt| receipt.number).max().unwrap_or(0);
             let from = taken.max(chain.base) + 1;
-            if from > chain.head {
+            // Nobody takes what follows a fork.
+            let forked = chain.forked.as_ref().map_or(u64::MAX, |fork| fork.number);
+            if from > chain.head || from >= forked {
                 continue;
             }
             self.looking += 1;
@@ -467,7 +511,7 @@ impl ChatDesk {
                     let entry = Entry::decode(&channel, bytes).ok();
                     let body = entry.and_then(|entry| entry.open(&keys));
                     if let Some(said) = body.as_ref().and_then(Body::as_say) {
-                        desk.undelivered.insert(said.id);
+                        desk.undelivered.insert(channel, said.id);
                     }
                 }
                 desk.looking -= 1;
@@ -482,32 +526,61 @@ impl ChatDesk {
             return;
         }
         let whispers = &self.driver.machine().whispers;
-        let all: Vec<_> = self.undelivered.iter().chain(whispers.undelivered()).collect();
+        let all = self.undelivered.iter().chain(whispers.undelivered());
+        let all: Vec<_> = all.take(OUTBOX_MESSAGES_MAX).collect();
         for answer in self.asking.drain(..) {
             // Who asked may be gone.
             let _ = answer.send(all.clone());
         }
     }
 
-    fn append(&self, batch: Batch, ctx: &mut Context<Self>) {
+    fn append(&mut self, batch: Batch, ctx: &mut Context<Self>) {
         let number = batch.batch;
+        let channel = batch.channel;
+        self.appending.push_back((number, None));
         let kept = self.offices.archive.append.send(Append(batch));
         ctx.spawn(kept.into_actor(self).map(move |kept, desk, ctx| {
-            desk.on_appended(number, kept, ctx);
+            desk.open_again_if_lost(channel, &kept, ctx);
+            if let Some(batch) = desk.appending.iter_mut().find(|(it, _)| *it == number) {
+                batch.1 = Some(kept);
+            }
+            // In their order, whichever future was looked at first: the numbers of events go up.
+            while let Some((number, kept)) = desk.next_appended() {
+                desk.on_appended(number, kept, ctx);
+            }
         }));
     }
 
-    fn on_appended(
-        &mut self,
-        batch: u64,
-        kept: Result<Result<Vec<Event>, ArchiveError>, MailboxError>,
-        ctx: &mut Context<Self>,
-    ) {
+    fn next_appended(&mut self) -> Option<(u64, Appended)> {
+        let (number, kept) = self.appending.front_mut()?;
+        let next = (*number, kept.take()?);
+        self.appending.pop_front();
+        Some(next)
+    }
+
+    /// Opens a channel once more that was removed from the archive while it was joined again.
+    fn open_again_if_lost(&mut self, id: ChannelId, kept: &Appended, ctx: &mut Context<Self>) {
+        if !matches!(kept, Ok(Err(ArchiveError::NotOpen(_)))) {
+            return;
+        }
+        let Some(known) = self.conversations.get_mut(&id).filter(|known| known.is_open) else {
+            return;
+        };
+        self.generation += 1;
+        (known.generation, known.is_open) = (self.generation, false);
+        self.open_archive(id, self.generation, ctx);
+    }
+
+    fn on_appended(&mut self, batch: u64, kept: Appended, ctx: &mut Context<Self>) {
         match kept {
             Ok(Ok(events)) => {
                 self.trouble = None;
                 self.take_log(log::Input::Stored { batch }, ctx);
                 self.tell(events);
+            }
+            // Follows from another one, which was told.
+            Ok(Err(ArchiveError::Gap { .. } | ArchiveError::NotOpen(_))) => {
+                self.take_log(log::Input::StoreFailed { batch }, ctx);
             }
             Ok(Err(error)) => {
                 if self.trouble.as_ref() != Some(&error) {
@@ -558,7 +631,7 @@ impl ChatDesk {
                     self.listeners.tell(heard);
                 }
                 EventKind::Delivered { id, channel, by, role } => {
-                    self.undelivered.remove(&id);
+                    self.undelivered.remove(channel, id);
                     let name = self.name(&by);
                     let (seq, channel, seeder) = (Some(seq), Some(channel), role == Role::Seeder);
                     self.listeners.tell(Notice::Delivered { seq, seeder, id, channel, by, name });
@@ -648,10 +721,13 @@ impl Drive for ChatDesk {
             Output::Log(log::Output::Load { request, channel, chain, from, bytes_max }) => {
                 self.load(request, channel, chain, from, bytes_max, ctx);
             }
-            Output::Log(log::Output::Said { id, .. }) => self.on_said(id, &Ok(id)),
-            Output::Log(log::Output::SayFailed { id, .. }) => {
+            Output::Log(log::Output::Said { channel, id }) => {
+                self.undelivered.insert(channel, id);
+                self.answer_said(channel, id, &Ok(id));
+            }
+            Output::Log(log::Output::SayFailed { channel, id }) => {
                 let why = self.not_kept();
-                self.on_said(id, &Err(why));
+                self.answer_said(channel, id, &Err(why));
             }
             Output::Log(log::Output::Forked { channel, author, number, .. }) => {
                 self.on_forked(channel, author, number);
@@ -730,6 +806,7 @@ impl Handler<ListUndelivered> for ChatDesk {
 
     fn handle(&mut self, _: ListUndelivered, _: &mut Self::Context) -> Self::Result {
         let (answer, listed) = oneshot::channel();
+        self.asking.retain(|asking| !asking.is_closed());
         self.asking.push(answer);
         self.list_undelivered();
         Box::pin(async { listed.await.unwrap_or_default() })
@@ -767,6 +844,7 @@ impl Handler<ChannelEvent> for ChatDesk {
                 if let Some(mut known) = self.conversations.remove(&id) {
                     known.refuse(&SayError::NoSuchChannel);
                 }
+                self.undelivered.close(id);
                 self.list_undelivered();
                 self.take_log(log::Input::Closed(id), ctx);
                 self.offices.archive.close.do_send(CloseChannel { id });

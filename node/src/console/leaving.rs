@@ -17,13 +17,18 @@ const LINGER_STEP: Duration = Duration::from_millis(50);
 /// What becomes of what nobody has.
 const KEPT: &str = "What was said in channels is kept, and goes out when somebody is there";
 
+/// How long the node may take to count what nobody has.
+const COUNT_TIMEOUT: Duration = Duration::from_secs(2);
+
 impl Console {
     /// How many messages nobody has yet: all of a node that ends with us, else our own.
     fn count_undelivered(&self) -> impl Future<Output = Result<usize, Refusal>> + use<> {
         let messages = self.call("undelivered", &Value::Null);
         let ours = self.node.is_other().then(|| Arc::clone(&self.ending));
         async move {
-            let messages = messages.await?;
+            // Who cannot say so soon is about to be started again, or waits for a slow disk.
+            let messages = tokio::time::timeout(COUNT_TIMEOUT, messages).await;
+            let messages = messages.map_err(|_| Refusal::now("the node is busy"))??;
             let ids = messages["messages"].as_array().map(Vec::as_slice).unwrap_or_default();
             let Some(ending) = ours else { return Ok(ids.len()) };
             let ids: Vec<_> = ids.iter().filter_map(|id| id.as_str()?.parse().ok()).collect();
