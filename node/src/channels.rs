@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use bitchat_actors::channel_book::{OpenedChannel, Summary};
+use bitchat_actors::channel_book::{ChannelError, OpenedChannel, Summary};
 use bitchat_protocol::id::ChannelId;
+
+use crate::exit::Exit;
 
 /// Characters of an id that are enough to mean it, if no other begins with them.
 pub(crate) const ID_PREFIX_MIN: usize = 6;
@@ -34,6 +36,23 @@ impl From<&Summary> for Channel {
             name: Arc::from(summary.name.as_str()),
             is_pair: summary.pair.is_some(),
         }
+    }
+}
+
+/// What a command ends with that the channel book refuses.
+pub(crate) const fn exit_for(error: &ChannelError) -> Exit {
+    match error {
+        ChannelError::Full => Exit::Limit,
+        ChannelError::NotFound(_)
+        | ChannelError::Ambiguous { .. }
+        | ChannelError::NotClosed(_)
+        | ChannelError::Ticket { .. }
+        | ChannelError::InNeedOfNone(_)
+        | ChannelError::MayNotInvite(_)
+        | ChannelError::ChainTooLong(_)
+        | ChannelError::IsPair(_)
+        | ChannelError::Pair(_)
+        | ChannelError::NotSaved(_) => Exit::Failed,
     }
 }
 

@@ -442,7 +442,7 @@ impl ChatDesk {
     fn open_archive(&mut self, id: ChannelId, generation: u64, ctx: &mut Context<Self>) {
         let retention = self.config.retention;
         let Some(known) = self.unopened(id, generation) else { return };
-        let (keys, retention) = (Arc::clone(&known.keys), retention);
+        let keys = Arc::clone(&known.keys);
         let opened = self.offices.archive.open.send(OpenChannel { keys, retention });
         ctx.spawn(opened.into_actor(self).map(move |opened, desk, ctx| match opened {
             Ok(Ok(state)) => desk.on_opened(id, generation, state, ctx),

@@ -28,6 +28,7 @@ use zeroize::Zeroizing;
 
 use super::running::Doer;
 use super::{Context, ask, channel_running};
+use crate::channels;
 use crate::exit::{Exit, Failure};
 use crate::methods::{channel_json, right};
 use crate::output::talk;
@@ -420,20 +421,7 @@ pub(super) async fn find(book: &Addr<ChannelBook>, text: &str) -> Result<Summary
 }
 
 fn refused(error: ChannelError) -> Failure {
-    let exit = match &error {
-        ChannelError::Full => Exit::Limit,
-        ChannelError::NotFound(_)
-        | ChannelError::Ambiguous { .. }
-        | ChannelError::NotClosed(_)
-        | ChannelError::Ticket { .. }
-        | ChannelError::InNeedOfNone(_)
-        | ChannelError::MayNotInvite(_)
-        | ChannelError::ChainTooLong(_)
-        | ChannelError::IsPair(_)
-        | ChannelError::Pair(_)
-        | ChannelError::NotSaved(_) => Exit::Failed,
-    };
-    Failure::new(exit, error.to_string())
+    Failure::new(channels::exit_for(&error), error.to_string())
 }
 
 /// Prints a line about a channel, or, where its infohashes are told, all about it.

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use super::restarting;
-use crate::exit::Exit;
+use crate::channels;
 use crate::rpc::{self, Refusal};
 
 pub(super) const METHODS: [&str; 6] = [
@@ -238,20 +238,7 @@ pub(crate) fn to_json(summary: &Summary) -> Value {
 }
 
 fn refused(error: ChannelError) -> Refusal {
-    let exit = match &error {
-        ChannelError::Full => Exit::Limit,
-        ChannelError::NotFound(_)
-        | ChannelError::Ambiguous { .. }
-        | ChannelError::NotClosed(_)
-        | ChannelError::Ticket { .. }
-        | ChannelError::InNeedOfNone(_)
-        | ChannelError::MayNotInvite(_)
-        | ChannelError::ChainTooLong(_)
-        | ChannelError::IsPair(_)
-        | ChannelError::Pair(_)
-        | ChannelError::NotSaved(_) => Exit::Failed,
-    };
-    Refusal::with(exit, error.to_string())
+    Refusal::with(channels::exit_for(&error), error.to_string())
 }
 
 #[cfg(test)]
