@@ -7,7 +7,7 @@
 //! 3. [`noise`], [`quic`]: how two nodes prove that they know the channel's key, and the link that follows.
 //! 4. [`wire`], [`session`]: what two peers say to each other on a link, and its first words.
 //! 5. [`scope`], [`nat`], [`tracker`], [`dht`], [`lan`],
-//!    [`mesh`], [`chat`], [`log`]: where we are, finding peers, wanting peers, talking to them, and
+//!    [`mesh`], [`whisper`], [`log`]: where we are, finding peers, wanting peers, talking to them, and
 //!    what was said so that it stays.
 //! 6. [`contact`], [`at_rest`]: whom we trust, and what lies on disk in a profile.
 //!
@@ -16,7 +16,6 @@
 pub mod at_rest;
 pub mod bencode;
 pub mod channel;
-pub mod chat;
 pub mod contact;
 pub mod crypto;
 pub mod dht;
@@ -36,4 +35,5 @@ pub mod session;
 pub mod text;
 pub mod tracker;
 pub mod uri;
+pub mod whisper;
 pub mod wire;

@@ -16,7 +16,7 @@
 //! Owns: the machines of `speech`. What is said in channels is on disk, in the archive, before it is
 //! answered, told to anybody, or acknowledged: a crash costs none of it. Lost on a crash: what was said
 //! to one peer alone and is not acknowledged yet.
-//! Spec: `docs/spec/10-log.md`, `docs/spec/07-chat.md`.
+//! Spec: `docs/spec/10-log.md`, `docs/spec/07-whisper.md`.
 
 mod conversation;
 mod listeners;
@@ -31,14 +31,13 @@ use actix::{
     Recipient, ResponseFuture, WrapFuture as _,
 };
 use bitchat_protocol::channel::Standing;
-use bitchat_protocol::chat::{self, Audience};
 use bitchat_protocol::contact::{Contact, Refusal, Trust};
 use bitchat_protocol::crypto::Rng;
 use bitchat_protocol::crypto::sign::SigningKey;
 use bitchat_protocol::id::{ChainId, ChannelId, MessageId, PeerId};
 use bitchat_protocol::limits::{CONTACTS_MAX, OUTBOX_MESSAGES_MAX};
 use bitchat_protocol::log::{self, Batch, Body, ChannelState, Entry, Role};
-use bitchat_protocol::wire;
+use bitchat_protocol::{whisper, wire};
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
@@ -117,7 +116,7 @@ pub struct Overhear(pub Recipient<Notice>);
 pub enum SayError {
     /// The text, or who is to hear it, is not fit.
     #[error(transparent)]
-    Refused(#[from] chat::SayError),
+    Refused(#[from] whisper::SayError),
     /// The text is not fit for the channel, or the disk does not keep up.
     #[error(transparent)]
     NotTaken(#[from] log::SayError),
@@ -708,7 +707,7 @@ impl Drive for ChatDesk {
     fn perform(&mut self, output: Output, ctx: &mut Context<Self>) {
         match output {
             Output::Log(log::Output::Send { to, frame })
-            | Output::Whisper(chat::Output::Send { to, frame }) => {
+            | Output::Whisper(whisper::Output::Send { to, frame }) => {
                 if self.outgoing.is_empty() {
                     // Where a timer made it, nobody else sends it.
                     let sent = actix::fut::ready(()).into_actor(self);
@@ -732,24 +731,17 @@ impl Drive for ChatDesk {
             Output::Log(log::Output::Forked { channel, author, number, .. }) => {
                 self.on_forked(channel, author, number);
             }
-            Output::Whisper(chat::Output::Heard { from, said }) => {
+            Output::Whisper(whisper::Output::Heard { from, said }) => {
                 let name = self.name(&from);
-                let wire::Say { channel, id, unix_ms, text } = said;
-                let (seq, own) = (None, false);
+                let wire::Whisper { id, unix_ms, text } = said;
+                let (seq, own, channel) = (None, false, None);
                 let heard = Notice::Heard { seq, own, channel, from, name, id, unix_ms, text };
                 self.listeners.tell(heard);
             }
-            Output::Whisper(chat::Output::Delivered { id, channel, by }) => {
+            Output::Whisper(whisper::Output::Delivered { id, by }) => {
                 let name = self.name(&by);
-                let (seq, seeder) = (None, false);
+                let (seq, seeder, channel) = (None, false, None);
                 self.listeners.tell(Notice::Delivered { seq, seeder, id, channel, by, name });
-            }
-            Output::Whisper(chat::Output::GivenUp { id, owed }) => {
-                let text = format!(
-                    "message {id} is no longer kept for {} members that have not taken it",
-                    owed.len(),
-                );
-                self.listeners.tell(Notice::Warning { text, code: None });
             }
         }
     }
@@ -794,7 +786,7 @@ impl Handler<Tell> for ChatDesk {
             return self.handle(Say { channel, text, id }, ctx);
         }
         let whispers = &mut self.driver.machine_mut().whispers;
-        let said = whispers.say(Audience::Peer(peer), id, unix_ms(), text);
+        let said = whispers.say(peer, id, unix_ms(), text);
         self.settle(ctx);
         self.flush();
         Box::pin(std::future::ready(said.map_err(SayError::from)))

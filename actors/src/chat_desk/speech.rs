@@ -4,19 +4,19 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use bitchat_protocol::chat::{self, Chat};
 use bitchat_protocol::crypto::Rng;
 use bitchat_protocol::crypto::sign::SigningKey;
 use bitchat_protocol::id::PeerId;
 use bitchat_protocol::log::{self, Log};
 use bitchat_protocol::machine::Machine;
+use bitchat_protocol::whisper::{self, Whispers};
 use bitchat_protocol::wire::Frame;
 
 /// The log, and what is said to one peer alone.
 #[derive(Debug)]
 pub struct Speech {
     pub(super) log: Log,
-    pub(super) whispers: Chat,
+    pub(super) whispers: Whispers,
     outputs: VecDeque<Output>,
 }
 
@@ -46,12 +46,12 @@ pub enum Output {
     /// The log.
     Log(log::Output),
     /// What is said to one peer alone.
-    Whisper(chat::Output),
+    Whisper(whisper::Output),
 }
 
 impl Speech {
     pub(super) fn new(now: Instant, key: SigningKey, mut rng: Rng) -> Self {
-        let whispers = Chat::new(rng.fork());
+        let whispers = Whispers::new(rng.fork());
         Self { log: Log::new(now, key, rng), whispers, outputs: VecDeque::new() }
     }
 
@@ -68,8 +68,7 @@ impl Speech {
 
 /// Whether a frame says something to us alone, or acknowledges that.
 fn is_whisper(frame: &Frame) -> bool {
-    matches!(frame, Frame::Say(said) if said.channel.is_none())
-        || matches!(frame, Frame::Delivered(_))
+    matches!(frame, Frame::Whisper(_) | Frame::Delivered(_))
 }
 
 impl Machine for Speech {
@@ -79,14 +78,14 @@ impl Machine for Speech {
     fn handle_input(&mut self, now: Instant, input: Input) {
         match input {
             Input::Log(input) => self.log.handle_input(now, input),
-            Input::PeerUp(peer) => self.whispers.handle_input(now, chat::Input::PeerUp(peer)),
+            Input::PeerUp(peer) => self.whispers.handle_input(now, whisper::Input::PeerUp(peer)),
             Input::PeerDown(peer) => {
                 self.log.handle_input(now, log::Input::PeerDown(peer));
-                self.whispers.handle_input(now, chat::Input::PeerDown(peer));
+                self.whispers.handle_input(now, whisper::Input::PeerDown(peer));
             }
             Input::Rerouted(peer) => {
                 self.log.handle_input(now, log::Input::Rerouted(peer));
-                self.whispers.handle_input(now, chat::Input::Rerouted(peer));
+                self.whispers.handle_input(now, whisper::Input::Rerouted(peer));
             }
             Input::Frames { from, frames } => {
                 let (whispers, frames): (Vec<_>, Vec<_>) = frames.into_iter().partition(is_whisper);
@@ -95,7 +94,8 @@ impl Machine for Speech {
                 }
                 if !whispers.is_empty() {
                     let frames = whispers;
-                    self.whispers.handle_input(now, chat::Input::FramesReceived { from, frames });
+                    self.whispers
+                        .handle_input(now, whisper::Input::FramesReceived { from, frames });
                 }
             }
         }

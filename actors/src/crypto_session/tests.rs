@@ -3,7 +3,7 @@
 use bitchat_protocol::id::MessageId;
 use bitchat_protocol::machine::Machine as _;
 use bitchat_protocol::quic::Suite;
-use bitchat_protocol::wire::{self, Say};
+use bitchat_protocol::wire::{self, Whisper};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::*;
@@ -208,8 +208,8 @@ async fn hear(session: &actix::Addr<CryptoSession>, frames: Vec<Bytes>) {
 }
 
 fn say(number: u8) -> Bytes {
-    let (channel, id) = (Some(RED), MessageId([number; 16]));
-    Bytes::from(wire::encode(&Frame::Say(Say { channel, id, unix_ms: 1, text: "hi".to_owned() })))
+    let said = Whisper { id: MessageId([number; 16]), unix_ms: 1, text: "hi".to_owned() };
+    Bytes::from(wire::encode(&Frame::Whisper(said)))
 }
 
 fn peers() -> Bytes {

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Computes frames.json from the text of 05-session.md, 06-mesh.md, 07-chat.md, 10-log.md and 11-admission.md alone.
+"""Computes frames.json from the text of 05-session.md, 06-mesh.md, 07-whisper.md, 10-log.md and 11-admission.md alone.
 
 Needs nothing but Python's standard library. Usage: python3 frames.py > frames.json
 """
@@ -73,8 +73,7 @@ FRAMES = [
         "added": [{"peer": run(6, 32), "addresses": [address("2a00::1", 51413), address("10.0.0.7", 6881)]}],
         "removed": [run(7, 32)],
     }),
-    ("say in a channel", 5, {"channel": RED, "id": run(8, 16), "unix_ms": 1700000000123, "text": "hello"}),
-    ("say to one", 5, {"channel": None, "id": run(9, 16), "unix_ms": 0, "text": "psst"}),
+    ("whisper", 5, {"id": run(8, 16), "unix_ms": 1700000000123, "text": "hello"}),
     ("delivered", 6, {"ids": [run(8, 16), run(9, 16)]}),
     ("renew offer", 7, {"number": 1, "dh": run(10, 32), "kem": run(11, 1184)}),
     ("renew answer", 8, {"number": 1, "dh": run(12, 32), "kem": run(13, 1088), "generation": 4}),

@@ -28,7 +28,7 @@ use bitchat_protocol::crypto::sign::SigningKey;
 use bitchat_protocol::id::{MessageId, PeerId};
 use bitchat_protocol::quic::{EndpointConfig, StreamId, SuitePreference};
 use bitchat_protocol::session::OwnChannel;
-use bitchat_protocol::wire::{self, Frame, Say};
+use bitchat_protocol::wire::{self, Frame, Whisper};
 use bytes::Bytes;
 
 use crate::cpu::{Cost, Meter};
@@ -302,12 +302,8 @@ struct Talker {
 impl Talker {
     fn say(&mut self, to: PeerId) {
         self.began = Instant::now();
-        let frame = Frame::Say(Say {
-            channel: None,
-            id: MessageId([7; 16]),
-            unix_ms: 0,
-            text: self.text.clone(),
-        });
+        let frame =
+            Frame::Whisper(Whisper { id: MessageId([7; 16]), unix_ms: 0, text: self.text.clone() });
         self.directory.send(&to, vec![Bytes::from(wire::encode(&frame))]).expect("linked");
     }
 }

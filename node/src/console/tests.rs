@@ -12,10 +12,10 @@ use bitchat_actors::supervision::{ChildSpec, Slot, Strategy, Supervisor};
 use bitchat_actors::udp_port::{CountDrops, Drops, FindWhereabouts, Whereabouts};
 use bitchat_actors::vault::Profile;
 use bitchat_protocol::channel::{ChannelKeys, ChannelSecret, Kind, Rotation, Standing};
-use bitchat_protocol::chat::SayError as Unfit;
 use bitchat_protocol::crypto::Rng;
 use bitchat_protocol::id::{ChannelId, MessageId, PeerId};
 use bitchat_protocol::identity::{Card, DisplayName, safety_words};
+use bitchat_protocol::whisper::SayError as Unfit;
 use serde_json::{Value, json};
 
 use super::*;

@@ -17,11 +17,11 @@ use bitchat_actors::supervision::Line;
 use bitchat_actors::udp_port::{CountDrops, Drops, FindWhereabouts, Whereabouts};
 use bitchat_actors::vault::Profile;
 use bitchat_protocol::channel::{Kind, Rotation};
-use bitchat_protocol::chat;
 use bitchat_protocol::id::{ChannelId, MessageId, PeerId};
 use bitchat_protocol::identity::DisplayName;
 use bitchat_protocol::lan;
 use bitchat_protocol::tracker::announcer::Family;
+use bitchat_protocol::whisper;
 use tempfile::TempDir;
 use tokio::io::{
     AsyncBufReadExt as _, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader,
@@ -81,7 +81,7 @@ impl Handler<Say> for Neighbour {
 
     fn handle(&mut self, say: Say, _: &mut Self::Context) -> Self::Result {
         if say.text == "too much" {
-            return Err(chat::SayError::OutboxFull { waiting: 7 }.into());
+            return Err(whisper::SayError::OutboxFull { waiting: 7 }.into());
         }
         let id = say.id.unwrap_or(MESSAGE);
         let (channel, by, name) = (Some(say.channel), PeerId([3; 32]), "bob".into());

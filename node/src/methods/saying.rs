@@ -2,9 +2,9 @@
 
 use actix::Recipient;
 use bitchat_actors::chat_desk::{ListUndelivered, Say, SayError, Tell};
-use bitchat_protocol::chat::SayError as Unfit;
 use bitchat_protocol::id::MessageId;
 use bitchat_protocol::log::SayError as Unkept;
+use bitchat_protocol::whisper::SayError as Unfit;
 use serde_json::{Value, json};
 
 use super::{Methods, OpenChannels, restarting};

@@ -13,8 +13,8 @@ use bitchat_protocol::limits::{
 use bitchat_protocol::log::{Certificate, ENTRY_BYTES_MAX};
 use bitchat_protocol::wire::{
     ChainHave, ChannelProof, Delivered, Entries, EntryBytes, Fork, Frame, Have, Hello, LetIn,
-    PeerRecord, Peers, Refused, Rename, RenewAnswer, RenewConfirm, RenewOffer, Say, SharedChannels,
-    TicketBytes, Tickets, Want, WireAddress,
+    PeerRecord, Peers, Refused, Rename, RenewAnswer, RenewConfirm, RenewOffer, SharedChannels,
+    TicketBytes, Tickets, Want, Whisper, WireAddress,
 };
 
 /// One frame of each kind, all about `channel`.
@@ -29,7 +29,7 @@ pub fn genuine(channel: ChannelId) -> Vec<Frame> {
     let raw = |len| EntryBytes(vec![5; len].into());
     let certificate =
         Certificate { author: PeerId([6; 32]), device: DeviceId([7; 8]), mark: [8; 64] };
-    let say = |channel| Say { channel, id, unix_ms: 1, text: "text".to_owned() };
+    let said = Whisper { id, unix_ms: 1, text: "text".to_owned() };
     vec![
         Frame::Hello(Hello {
             version: 1,
@@ -47,8 +47,7 @@ pub fn genuine(channel: ChannelId) -> Vec<Frame> {
             added: vec![record],
             removed: vec![PeerId([8; 32])],
         }),
-        Frame::Say(say(Some(channel))),
-        Frame::Say(say(None)),
+        Frame::Whisper(said),
         Frame::Delivered(Delivered { ids: vec![id] }),
         Frame::RenewOffer(RenewOffer { number: 1, dh, kem }),
         Frame::RenewAnswer(RenewAnswer {
@@ -93,7 +92,7 @@ pub fn check_bounds(frame: &Frame) {
             let bounded = |record: &PeerRecord| record.addresses.len() <= PEER_ADDRESSES_MAX;
             assert!(peers.added.iter().all(bounded));
         }
-        Frame::Say(say) => assert!((1..=MESSAGE_BYTES_MAX).contains(&say.text.len())),
+        Frame::Whisper(said) => assert!((1..=MESSAGE_BYTES_MAX).contains(&said.text.len())),
         Frame::Delivered(delivered) => assert!(delivered.ids.len() <= RECEIPTS_PER_FRAME_MAX),
         Frame::RenewOffer(offer) => assert_eq!(offer.kem.len(), KEM_PUBLIC_BYTES),
         Frame::RenewAnswer(answer) => assert_eq!(answer.kem.len(), KEM_CIPHERTEXT_BYTES),

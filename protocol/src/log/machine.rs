@@ -171,7 +171,7 @@ impl Log {
             | Frame::SharedChannels(_)
             | Frame::Rename(_)
             | Frame::Peers(_)
-            | Frame::Say(_)
+            | Frame::Whisper(_)
             | Frame::Delivered(_)
             | Frame::RenewOffer(_)
             | Frame::RenewAnswer(_)

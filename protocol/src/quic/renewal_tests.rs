@@ -8,7 +8,7 @@ use crate::crypto::{Rng, Secret};
 use crate::id::MessageId;
 use crate::machine::Machine;
 use crate::session::{Config, Decision, Input, Output, OwnChannel, Role, Session};
-use crate::wire::{self, Frame, Say};
+use crate::wire::{self, Frame, Whisper};
 
 /// A node's session and what it has heard.
 struct Talker {
@@ -59,7 +59,7 @@ impl Talker {
                     self.session.handle_input(now, Input::ContactDecision(Decision::Accept));
                 }
                 Output::Up(_) => self.up = true,
-                Output::Deliver(Frame::Say(say)) => self.heard.push(say.unix_ms),
+                Output::Deliver(Frame::Whisper(said)) => self.heard.push(said.unix_ms),
                 Output::Mix { generation, secret } => {
                     side.link().mix(generation, secret).expect("mixed in time");
                     self.mixed.push(generation);
@@ -81,7 +81,7 @@ impl Talker {
 
 fn say(n: u64) -> Vec<u8> {
     let (id, text) = (MessageId([0; 16]), "x".repeat(300));
-    wire::encode(&Frame::Say(Say { channel: None, id, unix_ms: n, text }))
+    wire::encode(&Frame::Whisper(Whisper { id, unix_ms: n, text }))
 }
 
 /// Talks for an hour, a message each way every two seconds; gives the renewals on each side.

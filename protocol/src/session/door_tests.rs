@@ -61,9 +61,9 @@ fn a_closed_channel_is_shared_once_each_has_let_the_other_in() {
     assert!(!has_up(&pair.dialler, &[RED]) && !has_up(&pair.listener, &[RED]));
     pair.verdict(Role::Listener, RED, true);
     assert!(has_up(&pair.dialler, &[RED]) && has_up(&pair.listener, &[RED]));
-    pair.listener.receive(pair.now, &say(Some(RED)));
+    pair.listener.receive(pair.now, &have(RED));
     pair.listener.perform();
-    assert_eq!(pair.listener.out.last(), Some(&Output::Deliver(say(Some(RED)))));
+    assert_eq!(pair.listener.out.last(), Some(&Output::Deliver(have(RED))));
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn who_is_not_let_in_reads_why_and_ends_the_link() {
     assert_eq!(pair.dialler.closed(), None, "it gives the other time to read");
     let due = pair.dialler.session.poll_timeout().unwrap();
     assert_eq!(due, pair.now + PARTING);
-    pair.dialler.receive(pair.now, &say(Some(RED)));
+    pair.dialler.receive(pair.now, &have(RED));
     pair.dialler.session.handle_timeout(due);
     pair.dialler.perform();
     assert_eq!(pair.dialler.closed(), Some(Close::NotLetIn));
@@ -112,10 +112,10 @@ fn where_another_channel_is_shared_the_link_stays_without_the_closed_one() {
     assert_eq!(pair.listener.out, [told], "it was not shared before");
     // What was said there before it was read is dropped without harm.
     pair.dialler.out.clear();
-    pair.dialler.receive(pair.now, &say(Some(GREEN)));
-    pair.dialler.receive(pair.now, &say(Some(RED)));
+    pair.dialler.receive(pair.now, &have(GREEN));
+    pair.dialler.receive(pair.now, &have(RED));
     pair.dialler.perform();
-    assert_eq!(pair.dialler.out, [Output::Deliver(say(Some(RED)))]);
+    assert_eq!(pair.dialler.out, [Output::Deliver(have(RED))]);
 }
 
 #[test]
@@ -149,9 +149,9 @@ fn when_others_may_be_in_it_everybody_is_asked_about_again_and_may_have_to_go() 
     pair.dialler.input(pair.now, Input::ChannelsChanged(own));
     pair.exchange();
     assert_eq!(pair.dialler.out, [ask(RED, 2)]);
-    pair.dialler.receive(pair.now, &say(Some(RED)));
+    pair.dialler.receive(pair.now, &have(RED));
     pair.dialler.perform();
-    assert_eq!(pair.dialler.out[1], Output::Deliver(say(Some(RED))), "as long as it is in it");
+    assert_eq!(pair.dialler.out[1], Output::Deliver(have(RED)), "as long as it is in it");
     pair.verdict(Role::Dialler, RED, false);
     assert_eq!(pair.dialler.out[2], Output::SharedChanged(vec![]));
     assert_eq!(pair.listener.closed(), Some(Close::NotLetIn));

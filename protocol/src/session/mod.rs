@@ -53,8 +53,8 @@ use crate::id::{ChannelId, PeerId};
 use crate::limits::{FRAMES_HELD_BYTES_MAX, FRAMES_HELD_MAX};
 use crate::machine::Machine;
 use crate::wire::{
-    self, ChannelProof, Entries, Fork, Frame, Have, Hello, LetIn, Refused, Rename, SharedChannels,
-    Tickets, Want, WireAddress,
+    self, ChannelProof, Entries, Fork, Frame, Have, Hello, LetIn, Peers, Refused, Rename,
+    SharedChannels, Tickets, Want, WireAddress,
 };
 
 /// The version of the language spoken here.
@@ -248,7 +248,7 @@ impl Session {
         match self.doors.on_tickets(channel, tickets) {
             Some(todo) => todo?.into_iter().for_each(|todo| self.attend(todo)),
             // It may have been proven, and closed, when the peer said so.
-            None if self.channels.best_in(&channel).is_some() => {}
+            None if self.channels.was_proven(&channel) => {}
             None => return Err(Close::Violation),
         }
         Ok(())
@@ -260,20 +260,14 @@ impl Session {
             self.outputs.push_back(Output::TurnedDown { channel, why: Turndown { code, text } });
             return self.settle();
         }
-        match self.channels.best_in(&channel) {
-            Some(_) => Ok(()),
-            None => Err(Close::Violation),
-        }
+        if self.channels.was_proven(&channel) { Ok(()) } else { Err(Close::Violation) }
     }
 
     fn on_let_in(&mut self, LetIn { channel }: LetIn) -> Result<(), Close> {
         if self.doors.on_said(&channel, true) {
             return self.settle();
         }
-        match self.channels.best_in(&channel) {
-            Some(_) => Ok(()),
-            None => Err(Close::Violation),
-        }
+        if self.channels.was_proven(&channel) { Ok(()) } else { Err(Close::Violation) }
     }
 
     fn on_admission(
@@ -369,21 +363,15 @@ impl Session {
                 self.renames.on_name(rename.name);
                 self.judge_name();
             }
-            Frame::Peers(ref peers) => {
-                let channel = peers.channel;
-                self.deliver(frame, Some((channel, Standing::Seeder)))?;
+            Frame::Whisper(_) | Frame::Delivered(_) => {
+                self.outputs.push_back(Output::Deliver(frame));
             }
-            Frame::Say(ref say) => {
-                // Who cannot read does not speak, and nobody speaks to who cannot read.
-                let needs = say.channel.map(|channel| (channel, Standing::Member));
-                self.deliver(frame, needs)?;
-            }
-            Frame::Delivered(_) => self.deliver(frame, None)?,
-            Frame::Have(Have { channel, .. })
+            Frame::Peers(Peers { channel, .. })
+            | Frame::Have(Have { channel, .. })
             | Frame::Want(Want { channel, .. })
             | Frame::Entries(Entries { channel, .. })
             | Frame::Fork(Fork { channel, .. }) => {
-                self.deliver(frame, Some((channel, Standing::Seeder)))?;
+                self.deliver(frame, channel)?;
             }
             Frame::RenewOffer(offer) => match &mut self.renewal {
                 Renewal::Offering(_) => return Err(Close::Violation),
@@ -410,19 +398,14 @@ impl Session {
         Ok(())
     }
 
-    /// Hands a frame on, unless it speaks of a channel that one has left meanwhile. `needs` says of
-    /// which, and what the peer must be there to say such a thing.
-    fn deliver(&mut self, frame: Frame, needs: Option<(ChannelId, Standing)>) -> Result<(), Close> {
-        let Some((channel, least)) = needs else {
-            self.outputs.push_back(Output::Deliver(frame));
-            return Ok(());
-        };
-        if self.channels.standing_in(&channel) >= Some(least) {
+    /// Hands a frame on, unless it speaks of a channel that one has left meanwhile.
+    fn deliver(&mut self, frame: Frame, channel: ChannelId) -> Result<(), Close> {
+        if self.channels.standing_in(&channel).is_some() {
             // Of one that is closed to one of the two it was said before that was known.
             if self.doors.is_open(&channel) {
                 self.outputs.push_back(Output::Deliver(frame));
             }
-        } else if self.channels.best_in(&channel) < Some(least) {
+        } else if !self.channels.was_proven(&channel) {
             return Err(Close::Violation);
         }
         Ok(())

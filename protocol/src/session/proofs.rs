@@ -7,7 +7,7 @@
 //! The handshake hash binds a proof to one link; the prover's role keeps a peer from sending our
 //! own proof back to us. A member gives two, the second under the member proof key.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use super::{Door, OwnChannel, Role};
 use crate::channel::Standing;
@@ -25,9 +25,9 @@ pub(super) struct Channels {
     role: Role,
     peer: PeerId,
     ours: Vec<OwnChannel>,
-    /// The best standing that the peer ever had. Never shrinks: what is in flight when a channel is
-    /// left is no violation.
-    best: HashMap<ChannelId, Standing>,
+    /// What the peer has ever proven. Never shrinks: what is in flight when a channel is left is no
+    /// violation.
+    ever: HashSet<ChannelId>,
     proven: Vec<(ChannelId, Standing)>,
 }
 
@@ -43,7 +43,7 @@ impl Channels {
             role,
             peer,
             ours: Vec::new(),
-            best: HashMap::new(),
+            ever: HashSet::new(),
             proven: Vec::new(),
         };
         channels.set_ours(ours);
@@ -80,10 +80,7 @@ impl Channels {
             .iter()
             .filter_map(|channel| Some((channel.id, self.standing(channel, &proofs)?)))
             .collect();
-        for (channel, standing) in &proven {
-            let best = self.best.entry(*channel).or_insert(*standing);
-            *best = (*best).max(*standing);
-        }
+        self.ever.extend(proven.iter().map(|(channel, _)| *channel));
         self.proven = proven;
     }
 
@@ -120,9 +117,9 @@ impl Channels {
         self.proven.iter().find(|(proven, _)| proven == id).map(|(_, standing)| *standing)
     }
 
-    /// What the peer may have proven in `id` when it spoke.
-    pub(super) fn best_in(&self, id: &ChannelId) -> Option<Standing> {
-        self.best.get(id).copied()
+    /// Whether the peer may have proven `id` when it spoke.
+    pub(super) fn was_proven(&self, id: &ChannelId) -> bool {
+        self.ever.contains(id)
     }
 
     fn proof(&self, key: &Secret<32>, prover: Role) -> ChannelProof {

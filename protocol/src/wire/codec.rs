@@ -4,7 +4,7 @@
 //! body   = kind u8 || fields
 //! fields = one MessagePack map, field name -> value; byte strings as `bin`, lists as arrays
 //!
-//! kind   1 Hello           5 Say          9 RenewConfirm   13 Fork
+//! kind   1 Hello           5 Whisper      9 RenewConfirm   13 Fork
 //!        2 SharedChannels  6 Delivered   10 Have           20 Tickets
 //!        3 Rename          7 RenewOffer  11 Want           21 Refused
 //!        4 Peers           8 RenewAnswer 12 Entries        22 LetIn
@@ -28,7 +28,7 @@ const HELLO: u8 = 1;
 const SHARED_CHANNELS: u8 = 2;
 const RENAME: u8 = 3;
 const PEERS: u8 = 4;
-const SAY: u8 = 5;
+const WHISPER: u8 = 5;
 const DELIVERED: u8 = 6;
 const RENEW_OFFER: u8 = 7;
 const RENEW_ANSWER: u8 = 8;
@@ -69,7 +69,7 @@ pub fn encode(frame: &Frame) -> Vec<u8> {
         Frame::SharedChannels(shared) => write_map(SHARED_CHANNELS, shared),
         Frame::Rename(rename) => write_map(RENAME, rename),
         Frame::Peers(peers) => write_map(PEERS, peers),
-        Frame::Say(say) => write_map(SAY, say),
+        Frame::Whisper(said) => write_map(WHISPER, said),
         Frame::Delivered(delivered) => write_map(DELIVERED, delivered),
         Frame::RenewOffer(offer) => write_map(RENEW_OFFER, offer),
         Frame::RenewAnswer(answer) => write_map(RENEW_ANSWER, answer),
@@ -107,7 +107,7 @@ pub fn decode(body: &[u8]) -> Result<Option<Frame>, DecodeError> {
         SHARED_CHANNELS => read_map(rest).map(Frame::SharedChannels),
         RENAME => read_map(rest).map(Frame::Rename),
         PEERS => read_map(rest).map(Frame::Peers),
-        SAY => read_map(rest).map(Frame::Say),
+        WHISPER => read_map(rest).map(Frame::Whisper),
         DELIVERED => read_map(rest).map(Frame::Delivered),
         RENEW_OFFER => read_map(rest).map(Frame::RenewOffer),
         RENEW_ANSWER => read_map(rest).map(Frame::RenewAnswer),
@@ -139,7 +139,7 @@ fn in_bounds(frame: &Frame) -> bool {
     match frame {
         Frame::Hello(hello) => hello.name.len() <= NAME_BYTES_MAX,
         Frame::Rename(rename) => rename.name.len() <= NAME_BYTES_MAX,
-        Frame::Say(say) => (1..=MESSAGE_BYTES_MAX).contains(&say.text.len()),
+        Frame::Whisper(said) => (1..=MESSAGE_BYTES_MAX).contains(&said.text.len()),
         Frame::RenewOffer(offer) => offer.kem.len() == KEM_PUBLIC_BYTES,
         Frame::RenewAnswer(answer) => answer.kem.len() == KEM_CIPHERTEXT_BYTES,
         Frame::Refused(refused) => refused.text.len() <= REFUSAL_BYTES_MAX,

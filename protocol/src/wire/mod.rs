@@ -11,21 +11,22 @@
 
 mod admission;
 pub(crate) mod bounded;
-mod chat;
 mod codec;
 mod hello;
 mod log;
 mod peers;
 mod renewal;
+mod whisper;
 
 pub use admission::{LetIn, Refused, TicketBytes, Tickets};
-pub use chat::{Delivered, Say};
+
 pub use codec::{DecodeError, decode, encode};
 pub(crate) use codec::{read_map, write_map};
 pub use hello::{ChannelProof, Hello, Rename, SharedChannels};
 pub use log::{ChainHave, Entries, EntryBytes, Fork, Have, Want};
 pub use peers::{PeerRecord, Peers, WireAddress};
 pub use renewal::{RenewAnswer, RenewConfirm, RenewOffer};
+pub use whisper::{Delivered, Whisper};
 
 /// One message between two linked peers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,8 +39,8 @@ pub enum Frame {
     Rename(Rename),
     /// Whom the sender is linked with, as a change to what it said before.
     Peers(Peers),
-    /// A message for a channel or for the receiver alone.
-    Say(Say),
+    /// A message for the receiver alone.
+    Whisper(Whisper),
     /// Messages that the sender has taken in.
     Delivered(Delivered),
     /// Fresh key shares for the next generation of keys.

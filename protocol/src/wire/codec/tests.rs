@@ -5,8 +5,8 @@ use proptest::prelude::*;
 
 use super::super::{
     ChainHave, ChannelProof, Delivered, Entries, EntryBytes, Fork, Have, Hello, LetIn, PeerRecord,
-    Peers, Refused, Rename, RenewAnswer, RenewConfirm, RenewOffer, Say, SharedChannels,
-    TicketBytes, Tickets, Want, WireAddress,
+    Peers, Refused, Rename, RenewAnswer, RenewConfirm, RenewOffer, SharedChannels, TicketBytes,
+    Tickets, Want, Whisper, WireAddress,
 };
 use super::*;
 use crate::id::{ChainId, ChannelId, DeviceId, MessageId, PeerId};
@@ -44,13 +44,8 @@ fn peers() -> Peers {
     }
 }
 
-fn say() -> Say {
-    Say {
-        channel: Some(ChannelId([5; 32])),
-        id: MessageId([8; 16]),
-        unix_ms: 1_700_000_000_123,
-        text: "hello".into(),
-    }
+fn whisper() -> Whisper {
+    Whisper { id: MessageId([8; 16]), unix_ms: 1_700_000_000_123, text: "hello".into() }
 }
 
 fn offer() -> RenewOffer {
@@ -94,7 +89,6 @@ fn entries() -> Entries {
 
 /// The frames of the vectors, in their order.
 fn examples() -> Vec<Frame> {
-    let to_one = Say { channel: None, id: MessageId([9; 16]), unix_ms: 0, text: "psst".into() };
     let ids = vec![MessageId([8; 16]), MessageId([9; 16])];
     vec![
         Frame::Hello(hello()),
@@ -102,8 +96,7 @@ fn examples() -> Vec<Frame> {
         Frame::SharedChannels(SharedChannels { proofs: vec![ChannelProof([4; 16])] }),
         Frame::Rename(Rename { name: "Bob".into() }),
         Frame::Peers(peers()),
-        Frame::Say(say()),
-        Frame::Say(to_one),
+        Frame::Whisper(whisper()),
         Frame::Delivered(Delivered { ids }),
         Frame::RenewOffer(offer()),
         Frame::RenewAnswer(answer()),
@@ -246,9 +239,12 @@ fn the_longest_lists_of_peers_are_read_and_one_more_is_not() {
 
 #[test]
 fn the_longest_message_is_read_and_a_longer_or_empty_one_is_not() {
-    check_read(&Frame::Say(Say { text: "x".repeat(MESSAGE_BYTES_MAX), ..say() }));
-    check_refused(&Frame::Say(Say { text: "x".repeat(MESSAGE_BYTES_MAX + 1), ..say() }));
-    check_refused(&Frame::Say(Say { text: String::new(), ..say() }));
+    check_read(&Frame::Whisper(Whisper { text: "x".repeat(MESSAGE_BYTES_MAX), ..whisper() }));
+    check_refused(&Frame::Whisper(Whisper {
+        text: "x".repeat(MESSAGE_BYTES_MAX + 1),
+        ..whisper()
+    }));
+    check_refused(&Frame::Whisper(Whisper { text: String::new(), ..whisper() }));
 }
 
 #[test]

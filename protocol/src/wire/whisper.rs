@@ -1,16 +1,14 @@
-//! What people say, and the receipts.
+//! What is said to one peer alone, and the receipts.
 
 use serde::{Deserialize, Serialize};
 
 use super::bounded::list;
-use crate::id::{ChannelId, MessageId};
+use crate::id::MessageId;
 use crate::limits::RECEIPTS_PER_FRAME_MAX;
 
-/// A message.
+/// A message for the receiver alone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Say {
-    /// The channel it is said in; `None`: to the receiver alone.
-    pub channel: Option<ChannelId>,
+pub struct Whisper {
     /// Chosen by the author.
     pub id: MessageId,
     /// The author's clock, milliseconds since 1970.

@@ -29,15 +29,6 @@ impl Flow {
         self.passed = number;
     }
 
-    /// Lets all messages be looked at again; what is on its way stays so.
-    pub(super) const fn rewind(&mut self) {
-        self.passed = 0;
-    }
-
-    pub(super) fn is_sent(&self, number: u64) -> bool {
-        self.unacknowledged.contains_key(&number)
-    }
-
     pub(super) fn sent(&mut self, number: u64, bytes: usize) {
         self.bytes += bytes;
         self.unacknowledged.insert(number, bytes);
