@@ -1,3 +1,5 @@
+//! The book on a real profile, and those who are told of its channels.
+
 use std::fs;
 use std::path::Path;
 

@@ -1,3 +1,5 @@
+//! Requests to servers on loopback, good and bad.
+
 use std::sync::Arc;
 
 use bitchat_protocol::tracker::announcer::RequestId;

@@ -1,3 +1,5 @@
+//! Profiles on a real disk: made, opened, sealed, damaged.
+
 use std::fs;
 
 use super::*;

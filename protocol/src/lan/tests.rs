@@ -1,3 +1,5 @@
+//! The machine alone, and what neighbours may tell it.
+
 use std::net::Ipv4Addr;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Entries and bodies against the vectors, and with each part of them changed.
+
 use bytes::Bytes;
 use data_encoding::HEXLOWER;
 use proptest::prelude::*;

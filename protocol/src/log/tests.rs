@@ -1,3 +1,5 @@
+//! The machine alone: what a test can say of one node and hand-made peers.
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

@@ -1,3 +1,5 @@
+//! Two endpoints and a network of datagrams between them.
+
 use std::time::Duration;
 
 use bytes::Bytes;

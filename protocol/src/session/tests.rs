@@ -1,3 +1,5 @@
+//! Two sessions, and frames by hand.
+
 use proptest::prelude::*;
 
 use super::*;

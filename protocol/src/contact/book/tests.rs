@@ -1,3 +1,5 @@
+//! Who is met, added, verified, blocked and taken for somebody else.
+
 use super::*;
 
 const OWN: PeerId = PeerId([0; 32]);

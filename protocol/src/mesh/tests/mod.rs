@@ -1,3 +1,5 @@
+//! The machine alone, in pairs, and in a simulated network.
+
 mod addresses;
 mod floods;
 mod net;

@@ -1,3 +1,5 @@
+//! Frames against the vectors, and over their bounds.
+
 use std::net::SocketAddr;
 
 use data_encoding::HEXLOWER;
