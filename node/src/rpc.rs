@@ -35,6 +35,9 @@ pub(crate) enum Lack {
     Person,
     /// A moment: the disk or a part of the node is not ready.
     Moment,
+    /// An answer: it is not known whether it was done. What is asked again, or said again under
+    /// the same key, is done once.
+    Answer,
 }
 
 impl Refusal {
@@ -77,6 +80,7 @@ impl Refusal {
                 Lack::Link => "link",
                 Lack::Person => "person",
                 Lack::Moment => "moment",
+                Lack::Answer => "answer",
             }
             .into();
             if let Lack::Room { waiting } = lack {
@@ -97,6 +101,7 @@ impl Refusal {
             Some("link") => Some(Lack::Link),
             Some("person") => Some(Lack::Person),
             Some("moment") => Some(Lack::Moment),
+            Some("answer") => Some(Lack::Answer),
             _ => None,
         };
         Self {
@@ -269,6 +274,8 @@ mod tests {
             Refusal::with(Exit::Limit, "full").lacking(Lack::Room { waiting: 7 }),
             Refusal::with(Exit::NotDelivered, "no link").lacking(Lack::Link),
             Refusal::now("nobody").lacking(Lack::Person),
+            Refusal::now("busy").lacking(Lack::Moment),
+            Refusal::now("perhaps").lacking(Lack::Answer),
         ];
         for refusal in refusals {
             assert_eq!(Refusal::from_json(&refusal.to_json()), refusal);

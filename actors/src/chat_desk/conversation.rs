@@ -102,36 +102,94 @@ impl Members {
 #[derive(Debug, Default)]
 pub(super) struct Undelivered {
     order: BTreeMap<u64, (ChannelId, MessageId)>,
-    known: BTreeMap<(ChannelId, MessageId), u64>,
+    /// The id first: who asks for one need not know where it was said.
+    known: BTreeMap<(MessageId, ChannelId), u64>,
     next: u64,
+    /// How many were said when there was no room for more.
+    beyond: usize,
 }
 
 impl Undelivered {
-    /// Beyond it the newest are left out.
+    /// Beyond it the newest are only counted, until all before them are delivered.
     const MAX: usize = 100_000;
 
     pub(super) fn insert(&mut self, channel: ChannelId, id: MessageId) {
-        let key = (channel, id);
-        if self.order.len() < Self::MAX && !self.known.contains_key(&key) {
-            self.known.insert(key, self.next);
-            self.order.insert(self.next, key);
-            self.next += 1;
+        if self.known.contains_key(&(id, channel)) {
+            return;
         }
+        if self.order.len() >= Self::MAX {
+            self.beyond += 1;
+            return;
+        }
+        self.known.insert((id, channel), self.next);
+        self.order.insert(self.next, (channel, id));
+        self.next += 1;
     }
 
     pub(super) fn remove(&mut self, channel: ChannelId, id: MessageId) {
-        if let Some(place) = self.known.remove(&(channel, id)) {
+        if let Some(place) = self.known.remove(&(id, channel)) {
             self.order.remove(&place);
+            if self.order.is_empty() {
+                self.beyond = 0;
+            }
         }
     }
 
     /// Forgets what was said in a channel that is closed.
     pub(super) fn close(&mut self, channel: ChannelId) {
         self.order.retain(|_, (of, _)| *of != channel);
-        self.known.retain(|(of, _), _| *of != channel);
+        self.known.retain(|(_, of), _| *of != channel);
     }
 
+    /// Oldest first.
     pub(super) fn iter(&self) -> impl Iterator<Item = MessageId> + '_ {
         self.order.values().map(|(_, id)| *id)
+    }
+
+    /// How many, those that there was no room for, too.
+    pub(super) fn count(&self) -> usize {
+        self.order.len() + self.beyond
+    }
+
+    /// Whether a message is one of them, wherever it was said.
+    pub(super) fn has(&self, id: MessageId) -> bool {
+        let (first, last) = (ChannelId([0; 32]), ChannelId([u8::MAX; 32]));
+        self.known.range((id, first)..=(id, last)).next().is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEAM: ChannelId = ChannelId([1; 32]);
+    const OTHER: ChannelId = ChannelId([2; 32]);
+
+    fn id(n: usize) -> MessageId {
+        MessageId(u128::try_from(n).unwrap().to_be_bytes())
+    }
+
+    #[test]
+    fn what_nobody_has_is_found_by_its_id_alone_and_counted_beyond_what_is_held() {
+        let mut undelivered = Undelivered::default();
+        for n in 0..Undelivered::MAX + 7 {
+            undelivered.insert(TEAM, id(n));
+        }
+        undelivered.insert(TEAM, id(0));
+        assert_eq!(undelivered.count(), Undelivered::MAX + 7, "each once");
+        assert!(
+            undelivered.has(id(Undelivered::MAX - 1)) && !undelivered.has(id(Undelivered::MAX))
+        );
+        undelivered.remove(TEAM, id(0));
+        // One key in two channels is two messages.
+        undelivered.insert(OTHER, id(5));
+        undelivered.remove(TEAM, id(5));
+        assert!(undelivered.has(id(5)) && !undelivered.has(id(0)));
+        assert_eq!(undelivered.iter().next(), Some(id(1)));
+        for n in 0..Undelivered::MAX {
+            undelivered.remove(TEAM, id(n));
+        }
+        undelivered.close(OTHER);
+        assert!(!undelivered.has(id(5)));
     }
 }

@@ -28,9 +28,9 @@ use std::time::Duration;
 
 use actix::{
     Actor, ActorFutureExt as _, AsyncContext as _, Context, Handler, MailboxError, Message,
-    Recipient, ResponseFuture, WrapFuture as _,
+    MessageResponse, Recipient, ResponseFuture, WrapFuture as _,
 };
-use bitchat_protocol::channel::Standing;
+use bitchat_protocol::channel::{ChannelKeys, Standing};
 use bitchat_protocol::contact::{Contact, Refusal, Trust};
 use bitchat_protocol::crypto::Rng;
 use bitchat_protocol::crypto::sign::SigningKey;
@@ -66,7 +66,7 @@ const NAMES_MAX: usize = 2 * CONTACTS_MAX;
 /// How long to wait before a channel is opened again that the archive could not open.
 const OPEN_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
-/// Bytes of entries that are looked through for what nobody has, in each chain of ours.
+/// Bytes of entries that are looked through at once for what nobody has, in each chain of ours.
 const UNDELIVERED_BYTES: usize = 1024 * 1024;
 
 /// Says `text` in `channel`; answered with the message's id once it is on disk.
@@ -94,11 +94,23 @@ pub struct Tell {
     pub id: Option<MessageId>,
 }
 
-/// Lists the messages said here, in this run or before, that nobody has yet, oldest first; at most
-/// [`bitchat_protocol::limits::OUTBOX_MESSAGES_MAX`].
-#[derive(Debug, Clone, Copy, Message)]
-#[rtype(result = "Vec<MessageId>")]
-pub struct ListUndelivered;
+/// Asks which messages said here, in this run or before, nobody has yet.
+#[derive(Debug, Clone, Default, Message)]
+#[rtype(result = "Owed")]
+pub struct ListUndelivered {
+    /// Which of these; `None`: of all.
+    pub among: Option<Vec<MessageId>>,
+}
+
+/// What nobody has yet.
+#[derive(Debug, Clone, Default, PartialEq, Eq, MessageResponse)]
+pub struct Owed {
+    /// How many messages.
+    pub count: usize,
+    /// The oldest of them, oldest first; at most
+    /// [`bitchat_protocol::limits::OUTBOX_MESSAGES_MAX`]. Among messages that were named: all.
+    pub messages: Vec<MessageId>,
+}
 
 /// Asks for every [`Notice`] from now on, and for those that waited, bounded, for a listener.
 #[derive(Debug, Message)]
@@ -123,9 +135,15 @@ pub enum SayError {
     /// It could not be written, so it is not said and nobody has it.
     #[error("it could not be kept, so it was not said: {0}")]
     NotKept(ArchiveError),
-    /// The channel is not open yet, or a part of the node is being started again.
+    /// The channel is not open yet, or a part of the node is being started again: it was not said.
     #[error("the node is starting a part of itself; say it once more")]
     Starting,
+    /// The archive or the desk failed before it answered.
+    #[error(
+        "a part of the node failed, and it is not known whether this was said; say it once more \
+         under the same key"
+    )]
+    Unanswered,
     /// The channel is not open on this node.
     #[error("this channel is not open here")]
     NoSuchChannel,
@@ -283,7 +301,7 @@ pub struct ChatDesk {
     /// Chains of ours that are being looked through for it.
     looking: usize,
     /// Who asked for it before all was looked through.
-    asking: Vec<oneshot::Sender<Vec<MessageId>>>,
+    asking: Vec<(ListUndelivered, oneshot::Sender<Owed>)>,
     /// Why the archive refused the last time, while it refuses.
     trouble: Option<ArchiveError>,
     names: BTreeMap<PeerId, Arc<str>>,
@@ -416,7 +434,7 @@ impl ChatDesk {
 
     /// Why the archive did not keep what was said.
     fn not_kept(&self) -> SayError {
-        self.trouble.clone().map_or(SayError::Starting, SayError::NotKept)
+        self.trouble.clone().map_or(SayError::Unanswered, SayError::NotKept)
     }
 
     // --- the archive -------------------------------------------------------------------------
@@ -487,7 +505,7 @@ impl ChatDesk {
     /// Looks what was said in earlier runs and nobody is known to have.
     fn find_undelivered(
         &mut self,
-        keys: &Arc<bitchat_protocol::channel::ChannelKeys>,
+        keys: &Arc<ChannelKeys>,
         state: &ChannelState,
         ctx: &mut Context<Self>,
     ) {
@@ -503,20 +521,42 @@ impl ChatDesk {
                 continue;
             }
             self.looking += 1;
-            let range = ReadRange { channel, chain: id, from, bytes_max: UNDELIVERED_BYTES };
-            let (entries, keys) = (self.offices.archive.read.send(range), Arc::clone(keys));
-            ctx.spawn(entries.into_actor(self).map(move |entries, desk, _| {
-                for bytes in entries.ok().and_then(Result::ok).unwrap_or_default() {
-                    let entry = Entry::decode(&channel, bytes).ok();
-                    let body = entry.and_then(|entry| entry.open(&keys));
-                    if let Some(said) = body.as_ref().and_then(Body::as_say) {
-                        desk.undelivered.insert(channel, said.id);
-                    }
+            self.look_through(keys, id, from, chain.head, ctx);
+        }
+    }
+
+    /// Looks through a chain of ours up to its entry `head`, a piece at a time.
+    fn look_through(
+        &mut self,
+        keys: &Arc<ChannelKeys>,
+        chain: ChainId,
+        from: u64,
+        head: u64,
+        ctx: &mut Context<Self>,
+    ) {
+        let (channel, keys) = (keys.id(), Arc::clone(keys));
+        let range = ReadRange { channel, chain, from, bytes_max: UNDELIVERED_BYTES };
+        let entries = self.offices.archive.read.send(range);
+        ctx.spawn(entries.into_actor(self).map(move |entries, desk, ctx| {
+            let entries = entries.ok().and_then(Result::ok).unwrap_or_default();
+            let next = from + entries.len() as u64;
+            // It may have been closed meanwhile.
+            let is_open = desk.conversations.contains_key(&channel);
+            let is_done = entries.is_empty() || next > head || !is_open;
+            for bytes in entries.into_iter().filter(|_| is_open) {
+                let entry = Entry::decode(&channel, bytes).ok();
+                let body = entry.and_then(|entry| entry.open(&keys));
+                if let Some(said) = body.as_ref().and_then(Body::as_say) {
+                    desk.undelivered.insert(channel, said.id);
                 }
+            }
+            if is_done {
                 desk.looking -= 1;
                 desk.list_undelivered();
-            }));
-        }
+            } else {
+                desk.look_through(&keys, chain, next, head, ctx);
+            }
+        }));
     }
 
     /// Answers who asked what nobody has, once all is looked through.
@@ -524,13 +564,23 @@ impl ChatDesk {
         if self.looking > 0 || !self.conversations.values().all(|known| known.is_tried) {
             return;
         }
-        let whispers = &self.driver.machine().whispers;
-        let all = self.undelivered.iter().chain(whispers.undelivered());
-        let all: Vec<_> = all.take(OUTBOX_MESSAGES_MAX).collect();
-        for answer in self.asking.drain(..) {
+        for (asked, answer) in std::mem::take(&mut self.asking) {
             // Who asked may be gone.
-            let _ = answer.send(all.clone());
+            let _ = answer.send(self.owed(asked));
         }
+    }
+
+    fn owed(&self, ListUndelivered { among }: ListUndelivered) -> Owed {
+        let whispers = self.driver.machine().whispers.undelivered();
+        if let Some(mut messages) = among {
+            let whispers: BTreeSet<MessageId> = whispers.collect();
+            messages.retain(|id| whispers.contains(id) || self.undelivered.has(*id));
+            return Owed { count: messages.len(), messages };
+        }
+        let whispers: Vec<MessageId> = whispers.collect();
+        let count = self.undelivered.count() + whispers.len();
+        let all = self.undelivered.iter().chain(whispers);
+        Owed { count, messages: all.take(OUTBOX_MESSAGES_MAX).collect() }
     }
 
     fn append(&mut self, batch: Batch, ctx: &mut Context<Self>) {
@@ -589,7 +639,11 @@ impl ChatDesk {
                 self.trouble = Some(error);
                 self.take_log(log::Input::StoreFailed { batch }, ctx);
             }
-            Err(_) => self.take_log(log::Input::StoreFailed { batch }, ctx),
+            Err(_) => {
+                // It failed, perhaps after it had written.
+                self.trouble = None;
+                self.take_log(log::Input::StoreFailed { batch }, ctx);
+            }
         }
     }
 
@@ -771,7 +825,7 @@ impl Handler<Say> for ChatDesk {
     fn handle(&mut self, say: Say, ctx: &mut Self::Context) -> Self::Result {
         let (answer, said) = oneshot::channel();
         self.say(say, answer, ctx);
-        Box::pin(async { said.await.unwrap_or(Err(SayError::Starting)) })
+        Box::pin(async { said.await.unwrap_or(Err(SayError::Unanswered)) })
     }
 }
 
@@ -794,12 +848,12 @@ impl Handler<Tell> for ChatDesk {
 }
 
 impl Handler<ListUndelivered> for ChatDesk {
-    type Result = ResponseFuture<Vec<MessageId>>;
+    type Result = ResponseFuture<Owed>;
 
-    fn handle(&mut self, _: ListUndelivered, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, asked: ListUndelivered, _: &mut Self::Context) -> Self::Result {
         let (answer, listed) = oneshot::channel();
-        self.asking.retain(|asking| !asking.is_closed());
-        self.asking.push(answer);
+        self.asking.retain(|(_, asking)| !asking.is_closed());
+        self.asking.push((asked, answer));
         self.list_undelivered();
         Box::pin(async { listed.await.unwrap_or_default() })
     }

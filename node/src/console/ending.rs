@@ -1,6 +1,6 @@
 //! How a running node is ended from inside, and with what: outlives a restart of the console.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use actix::Recipient;
@@ -11,9 +11,14 @@ use bitchat_protocol::limits::OUTBOX_MESSAGES_MAX;
 use tokio::sync::watch;
 
 use crate::exit::Exit;
+use crate::rpc::{Asker, Lack, Refusal};
 
 /// Messages of ours whose receipts are told from those of other clients.
 const SAID_MAX: usize = OUTBOX_MESSAGES_MAX;
+
+/// Messages that nobody is known to have, beyond which no more is said: each is named to a node
+/// that has more than ours to deliver.
+const OWED_MAX: usize = 100_000;
 
 /// Shared by the console and whoever waits for the node.
 #[derive(Debug, Default)]
@@ -34,9 +39,14 @@ struct Course {
     warned: Option<Exit>,
     /// A line is being dealt with.
     is_busy: bool,
+    /// Whose request that is, where it is one that is not answered yet.
+    asker: Option<Asker>,
     /// What was said, or is about to be, and nobody is known to have. What is repeated under a key
     /// after its delivery stays here, too, until all is delivered.
     owed: BTreeSet<MessageId>,
+    /// Those of them of which it is not known yet whether they are said, and whether each was owed
+    /// before: said once more under its key.
+    in_flight: BTreeMap<MessageId, bool>,
     /// Those of them that were said to one alone: lost if the desk fails.
     unkept: BTreeSet<MessageId>,
     /// What was said last, oldest first: whose receipts are shown.
@@ -105,21 +115,61 @@ impl Ending {
         std::mem::replace(&mut self.lock().is_busy, is_busy)
     }
 
+    /// Whose request is being dealt with.
+    pub(super) fn note_asked(&self, asker: &Asker) {
+        self.lock().asker = Some(asker.clone());
+    }
+
+    /// Whose request is not answered yet; it is taken as answered from now on.
+    pub(super) fn take_asker(&self) -> Option<Asker> {
+        self.lock().asker.take()
+    }
+
     /// A message is about to be said; whether it is on disk once that is answered.
-    pub(super) fn note_saying(&self, id: MessageId, is_kept: bool) {
+    ///
+    /// # Errors
+    ///
+    /// So many are owed that one more could be lost sight of.
+    pub(super) fn note_saying(&self, id: MessageId, is_kept: bool) -> Result<(), Refusal> {
         let course = &mut *self.lock();
+        if course.owed.len() >= OWED_MAX && !course.owed.contains(&id) {
+            let text = format!("nobody has {OWED_MAX} messages that were said here: wait for that");
+            let lack = Lack::Room { waiting: OWED_MAX };
+            return Err(Refusal::with(Exit::Limit, text).lacking(lack));
+        }
         if !course.said_last.contains(&id) {
             if course.said_last.len() >= SAID_MAX {
                 course.said_last.pop_front();
             }
             course.said_last.push_back(id);
         }
-        if course.owed.len() < OUTBOX_MESSAGES_MAX {
-            course.owed.insert(id);
-            if !is_kept {
-                course.unkept.insert(id);
-            }
+        let was_owed = !course.owed.insert(id);
+        course.in_flight.entry(id).or_insert(was_owed);
+        if !is_kept {
+            course.unkept.insert(id);
         }
+        Ok(())
+    }
+
+    /// A message is said.
+    pub(super) fn note_said(&self, id: &MessageId) {
+        self.lock().in_flight.remove(id);
+    }
+
+    /// A message was not said, or it is not certain whether it was: then it counts as said for as
+    /// long as the node has it and nobody else.
+    pub(super) fn note_unsaid(&self, id: &MessageId, is_certain: bool) {
+        let course = &mut *self.lock();
+        let was_owed = course.in_flight.remove(id).unwrap_or(true);
+        if is_certain && !was_owed {
+            course.owed.remove(id);
+            course.unkept.remove(id);
+        }
+    }
+
+    /// How many messages may be said or not.
+    pub(super) fn in_flight(&self) -> usize {
+        self.lock().in_flight.len()
     }
 
     /// Whether a message was said here, as far as that is remembered.
@@ -127,17 +177,19 @@ impl Ending {
         self.lock().said_last.contains(id)
     }
 
-    /// How many of these are ours and nobody is known to have.
-    pub(super) fn owes(&self, ids: &[MessageId]) -> usize {
+    /// Some messages that were said and nobody is known to have.
+    pub(super) fn said_and_owed(&self, max: usize) -> Vec<MessageId> {
         let course = self.lock();
-        ids.iter().filter(|id| course.owed.contains(id)).count()
+        let said = course.owed.iter().filter(|id| !course.in_flight.contains_key(id));
+        said.take(max).copied().collect()
     }
 
-    /// A message was delivered to somebody, or was not taken.
+    /// A message was delivered to somebody.
     pub(super) fn note_settled(&self, id: &MessageId) {
         let course = &mut *self.lock();
         course.owed.remove(id);
         course.unkept.remove(id);
+        course.in_flight.remove(id);
     }
 
     /// Nothing is owed any more, says the desk.
@@ -150,6 +202,11 @@ impl Ending {
     /// How many messages nobody is known to have.
     pub(super) fn owed(&self) -> usize {
         self.lock().owed.len()
+    }
+
+    /// Nobody waits any more for what was in flight: the console that did has failed.
+    pub(super) fn note_unanswered(&self) {
+        self.lock().in_flight.clear();
     }
 
     /// Names the chat desk of a console that begins; how many messages were lost with another one
@@ -180,6 +237,7 @@ impl Ending {
 #[cfg(test)]
 mod tests {
     use actix::{Actor, Context, Handler};
+    use bitchat_actors::chat_desk::Owed;
 
     use super::*;
 
@@ -190,10 +248,10 @@ mod tests {
     }
 
     impl Handler<ListUndelivered> for Desk {
-        type Result = Vec<MessageId>;
+        type Result = Owed;
 
         fn handle(&mut self, _: ListUndelivered, _: &mut Self::Context) -> Self::Result {
-            Vec::new()
+            Owed::default()
         }
     }
 
@@ -202,7 +260,7 @@ mod tests {
         let (ending, desk, other) = (Ending::default(), Desk.start(), Desk.start());
         assert_eq!(ending.meet(desk.clone().recipient()), 0);
         let ids = [1, 2, 3].map(|n| MessageId([n; 16]));
-        ids.iter().for_each(|id| ending.note_saying(*id, *id == ids[1]));
+        ids.iter().for_each(|id| ending.note_saying(*id, *id == ids[1]).unwrap());
         ending.note_settled(&ids[0]);
         assert_eq!(ending.meet(desk.recipient()), 0, "another console");
         assert_eq!(ending.exit(), Some(Exit::NotDelivered));
@@ -210,5 +268,41 @@ mod tests {
         assert_eq!((ending.owed(), ending.exit()), (1, Some(Exit::NotDelivered)));
         ending.note_settled(&ids[1]);
         assert_eq!((ending.owed(), ending.exit()), (0, None));
+    }
+
+    #[test]
+    fn what_is_refused_is_owed_no_more_unless_it_was_before_or_may_be_said_after_all() {
+        let ending = Ending::default();
+        let id = MessageId([1; 16]);
+        let say = || ending.note_saying(id, true).unwrap();
+        say();
+        assert_eq!((ending.owed(), ending.said_and_owed(9)), (1, vec![]), "it is being said");
+        ending.note_unsaid(&id, true);
+        assert_eq!((ending.owed(), ending.in_flight()), (0, 0));
+        say();
+        ending.note_unsaid(&id, false);
+        assert_eq!((ending.owed(), ending.said_and_owed(9)), (1, vec![id]));
+        // The same once more, and now it is refused: the first may be said.
+        say();
+        ending.note_unsaid(&id, true);
+        assert_eq!(ending.owed(), 1);
+        ending.note_settled(&id);
+        assert_eq!(ending.owed(), 0);
+    }
+
+    #[test]
+    fn no_more_is_said_than_can_be_kept_in_sight() {
+        let ending = Ending::default();
+        let id = |n: usize| MessageId(u128::try_from(n).unwrap().to_be_bytes());
+        for n in 0..OWED_MAX {
+            ending.note_saying(id(n), true).unwrap();
+            ending.note_said(&id(n));
+        }
+        let refusal = ending.note_saying(id(OWED_MAX), true).unwrap_err();
+        assert_eq!(refusal.lacks, Some(Lack::Room { waiting: OWED_MAX }));
+        ending.note_saying(id(0), true).unwrap();
+        ending.note_settled(&id(7));
+        ending.note_saying(id(OWED_MAX), true).unwrap();
+        assert_eq!(ending.owed(), OWED_MAX);
     }
 }

@@ -5,11 +5,12 @@
 //! counted, and the person is told.
 
 use std::io::{self, BufRead, BufReader, IsTerminal as _, Write};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc as sync};
 use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc;
+use bitchat_protocol::text::escape_for_terminal;
+use tokio::sync::{mpsc, watch};
 
 use super::Event;
 use super::prompt::Prompt;
@@ -43,6 +44,15 @@ enum Piece {
     Flush(sync::Sender<()>),
 }
 
+/// Why nothing can be printed on standard output any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum OutputEnd {
+    /// Its reader has gone.
+    Left,
+    /// It cannot be written.
+    Broken,
+}
+
 type Source = Box<dyn BufRead + Send>;
 
 /// See the module; clones share it.
@@ -51,7 +61,7 @@ pub(crate) struct Front {
     form: Form,
     pieces: mpsc::Sender<Piece>,
     lost: Arc<AtomicU64>,
-    broken: Arc<AtomicBool>,
+    end: watch::Receiver<Option<OutputEnd>>,
     prompt: Option<Arc<Prompt>>,
     source: Arc<Mutex<Option<Source>>>,
 }
@@ -82,15 +92,15 @@ impl Front {
         mut out: Box<dyn Write + Send>,
         mut talk: Box<dyn Write + Send>,
     ) -> Self {
-        let (front, pieces) = Self::new(form, None, Some(source));
-        let broken = Arc::clone(&front.broken);
-        std::thread::spawn(move || print_pieces(pieces, &mut *out, &mut *talk, &broken));
+        let (front, pieces, end) = Self::new(form, None, Some(source));
+        std::thread::spawn(move || print_pieces(pieces, &mut *out, &mut *talk, &end));
         front
     }
 
     fn with_prompt(prompt: Arc<Prompt>) -> Self {
-        let (front, mut pieces) = Self::new(Form::Text, Some(Arc::clone(&prompt)), None);
+        let (front, mut pieces, end) = Self::new(Form::Text, Some(Arc::clone(&prompt)), None);
         std::thread::spawn(move || {
+            let _never = end;
             while let Some(piece) = pieces.blocking_recv() {
                 match piece {
                     Piece::Data(line) => prompt.print(line),
@@ -107,11 +117,11 @@ impl Front {
         form: Form,
         prompt: Option<Arc<Prompt>>,
         source: Option<Source>,
-    ) -> (Self, mpsc::Receiver<Piece>) {
+    ) -> (Self, mpsc::Receiver<Piece>, watch::Sender<Option<OutputEnd>>) {
         let (pieces, receiver) = mpsc::channel(QUEUE_MAX);
-        let (lost, broken) = (Arc::default(), Arc::default());
-        let source = Arc::new(Mutex::new(source));
-        (Self { form, pieces, lost, broken, prompt, source }, receiver)
+        let (sender, end) = watch::channel(None);
+        let (lost, source) = (Arc::default(), Arc::new(Mutex::new(source)));
+        (Self { form, pieces, lost, end, prompt, source }, receiver, sender)
     }
 
     pub(crate) const fn form(&self) -> Form {
@@ -137,24 +147,35 @@ impl Front {
         }
     }
 
-    /// Tells the person something that is no data.
+    /// Tells the person something that is no data, in one line, whatever it is made of.
     pub(crate) fn talk(&self, line: &str) {
-        let shown = if self.is_prompt() { line.to_owned() } else { format!("bitchat: {line}") };
-        self.put(Piece::Talk(shown));
+        self.put(Piece::Talk(self.talked(&escape_for_terminal(line))));
+    }
+
+    fn talked(&self, line: &str) -> String {
+        if self.is_prompt() { line.to_owned() } else { format!("bitchat: {line}") }
     }
 
     fn put(&self, piece: Piece) {
-        let lost = self.lost.swap(0, Ordering::Relaxed);
-        if lost > 0 {
-            let text =
-                format!("bitchat: {lost} lines are not shown: the output is read too slowly");
-            if self.pieces.try_send(Piece::Talk(text)).is_err() {
-                self.lost.fetch_add(lost, Ordering::Relaxed);
-            }
-        }
+        self.tell_lost();
         if self.pieces.try_send(piece).is_err() {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// Tells how many lines are lost, if there is room for that; whether there is nothing left to
+    /// tell.
+    fn tell_lost(&self) -> bool {
+        let lost = self.lost.swap(0, Ordering::Relaxed);
+        if lost == 0 {
+            return true;
+        }
+        let text = format!("{lost} lines are not shown: the output is read too slowly");
+        let told = self.pieces.try_send(Piece::Talk(self.talked(&text))).is_ok();
+        if !told {
+            self.lost.fetch_add(lost, Ordering::Relaxed);
+        }
+        told
     }
 
     /// Offers a name for completion at the prompt.
@@ -170,11 +191,13 @@ impl Front {
         drop(self.pieces.reserve_many(ANSWERS_KEPT).await);
     }
 
-    /// Resolves when nothing can be printed any more: `true` if that is a failure, and not just
-    /// a reader that has gone.
-    pub(super) async fn closed(&self) -> bool {
-        self.pieces.closed().await;
-        self.broken.load(Ordering::Relaxed)
+    /// Resolves when nothing can be printed on standard output any more.
+    pub(super) async fn closed(&self) -> OutputEnd {
+        match self.end.clone().wait_for(Option::is_some).await.map(|end| *end) {
+            Ok(Some(end)) => end,
+            // Who prints has gone.
+            Ok(None) | Err(_) => OutputEnd::Left,
+        }
     }
 
     /// Reads lines on a thread until the input ends. Blocks there while nobody takes them.
@@ -205,11 +228,16 @@ impl Front {
         }
         let (done, flushed) = sync::channel();
         let mut flush = Piece::Flush(done);
-        while let Err(mpsc::error::TrySendError::Full(back)) = self.pieces.try_send(flush) {
-            if Instant::now() >= deadline {
+        loop {
+            if self.tell_lost() {
+                match self.pieces.try_send(flush) {
+                    Err(mpsc::error::TrySendError::Full(back)) => flush = back,
+                    Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => break,
+                }
+            }
+            if Instant::now() >= deadline || self.pieces.is_closed() {
                 return;
             }
-            flush = back;
             std::thread::sleep(Duration::from_millis(10));
         }
         let left = deadline.saturating_duration_since(Instant::now());
@@ -218,37 +246,44 @@ impl Front {
     }
 }
 
-/// Prints until nobody can ask for it any more, or standard output takes no more.
+/// Prints until nobody can ask for it any more; once standard output takes no more, only what is
+/// told on standard error.
 fn print_pieces(
     mut pieces: mpsc::Receiver<Piece>,
     out: &mut dyn Write,
     talk: &mut dyn Write,
-    broken: &AtomicBool,
+    end: &watch::Sender<Option<OutputEnd>>,
 ) {
-    let mut out = io::BufWriter::new(out);
+    let mut out = Some(io::BufWriter::new(out));
     while let Some(piece) = pieces.blocking_recv() {
-        let written = match piece {
-            Piece::Data(line) => writeln!(out, "{line}"),
-            Piece::Talk(line) => {
+        let mut written = match (&piece, &mut out) {
+            (Piece::Data(line), Some(out)) => writeln!(out, "{line}"),
+            (Piece::Talk(line), _) => {
                 // Nobody is left to tell when this fails.
                 let _ = writeln!(talk, "{line}");
                 Ok(())
             }
-            Piece::Flush(done) => {
-                let flushed = out.flush();
-                let _ = done.send(());
-                flushed
-            }
+            (Piece::Data(_), None) | (Piece::Flush(_), _) => Ok(()),
         };
-        let written = if pieces.is_empty() { written.and_then(|()| out.flush()) } else { written };
+        if let Some(out) = &mut out
+            && (pieces.is_empty() || matches!(piece, Piece::Flush(_)))
+        {
+            written = written.and_then(|()| out.flush());
+        }
         if let Err(error) = written {
-            if error.kind() != io::ErrorKind::BrokenPipe {
-                broken.store(true, Ordering::Relaxed);
+            let how = if error.kind() == io::ErrorKind::BrokenPipe {
+                OutputEnd::Left
+            } else {
                 let _ = writeln!(talk, "bitchat: cannot write to standard output: {error}");
-            }
+                OutputEnd::Broken
+            };
             // Its destructor would try once more.
-            let _ = out.into_parts();
-            return;
+            drop(out.take().map(io::BufWriter::into_parts));
+            end.send_replace(Some(how));
+        }
+        if let Piece::Flush(done) = piece {
+            // Whoever asked may have given up.
+            let _ = done.send(());
         }
     }
 }
@@ -291,11 +326,9 @@ mod tests {
         front.answer("answer".into());
         drop(go);
         front.finish();
-        front.notify("later".into());
-        front.finish();
         let out = String::from_utf8(out.lock().unwrap().clone()).unwrap();
-        assert!(out.starts_with("0\n1\n2\n") && out.ends_with("answer\nlater\n"), "{out}");
-        let shown = out.lines().count() - 2;
+        assert!(out.starts_with("0\n1\n2\n") && out.ends_with("answer\n"), "{out}");
+        let shown = out.lines().count() - 1;
         let told = String::from_utf8(talk.lock().unwrap().clone()).unwrap();
         let count = |line: &str| line.split(' ').nth(1)?.parse::<usize>().ok();
         assert_eq!(told.lines().filter_map(count).sum::<usize>(), 5000 - shown, "{told}");
@@ -316,14 +349,24 @@ mod tests {
 
     #[actix_rt::test]
     async fn a_reader_that_has_gone_is_no_failure_and_a_full_disk_is_one() {
-        for (kind, failure) in
-            [(io::ErrorKind::BrokenPipe, false), (io::ErrorKind::StorageFull, true)]
-        {
+        let kinds = [
+            (io::ErrorKind::BrokenPipe, OutputEnd::Left),
+            (io::ErrorKind::StorageFull, OutputEnd::Broken),
+        ];
+        for (kind, end) in kinds {
             let out = Box::new(Failing(kind));
-            let front = Front::over(Form::Text, Box::new(io::empty()), out, Box::new(io::sink()));
+            let (told, free) = (Arc::default(), sync::channel().1);
+            let talk = Box::new(Stalled(free, Arc::clone(&told)));
+            let front = Front::over(Form::Text, Box::new(io::empty()), out, talk);
             front.answer("line".into());
-            assert_eq!(front.closed().await, failure);
+            assert_eq!(front.closed().await, end);
+            front.talk("what nobody has\u{1b}[2J\n");
             front.finish();
+            let told = String::from_utf8(told.lock().unwrap().clone()).unwrap();
+            assert!(
+                told.contains("bitchat: what nobody has") && !told.contains('\u{1b}'),
+                "{told}"
+            );
         }
     }
 }

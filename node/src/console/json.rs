@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{Console, saying};
 use crate::exit::Exit;
 use crate::methods;
-use crate::rpc::{self, Asker, REFUSED, Refusal, Request};
+use crate::rpc::{self, Asker, Lack, REFUSED, Refusal, Request};
 
 /// Those of this connection.
 const METHODS: [&str; 3] = ["subscribe", "help", "quit"];
@@ -17,8 +17,12 @@ impl Console {
         let Request { asker, method, params } = match rpc::read(line) {
             Ok(Some(request)) => request,
             Ok(None) => return,
-            Err((asker, refusal)) => return self.answer(&asker, Err(refusal)),
+            Err((asker, refusal)) => {
+                self.ending.note_asked(&asker);
+                return self.answer(&asker, Err(refusal));
+            }
         };
+        self.ending.note_asked(&asker);
         if let Err(refusal) = self.on_request(&asker, &method, params, ctx) {
             self.answer(&asker, Err(refusal));
         }
@@ -78,14 +82,22 @@ impl Console {
         if let Some(fields) = params.as_object_mut() {
             fields.insert("key".into(), id.to_string().into());
         }
-        self.ending.note_saying(id, method == "say");
+        if let Err(refusal) = self.ending.note_saying(id, method == "say") {
+            self.ending.note_refused(refusal.exit);
+            return Err(refusal);
+        }
         let said = self.call(method, &params);
         self.when(said, ctx, move |console, said, _| {
-            if let Err(refusal) = &said {
-                console.ending.note_settled(&id);
-                // What was wrong with the request itself is noted with the answer.
-                if refusal.code == REFUSED {
-                    console.ending.note_refused(refusal.exit);
+            match &said {
+                Ok(_) => console.ending.note_said(&id),
+                Err(refusal) => {
+                    let is_certain = refusal.lacks != Some(Lack::Answer);
+                    console.ending.note_unsaid(&id, is_certain);
+                    // What was wrong with the request itself is noted with the answer.
+                    if refusal.code == REFUSED {
+                        let exit = if is_certain { refusal.exit } else { Exit::NotDelivered };
+                        console.ending.note_refused(exit);
+                    }
                 }
             }
             console.answer(&asker, said);
@@ -96,6 +108,10 @@ impl Console {
     /// Answers a request; a notification of the client's (one without an id) gets no answer, and
     /// what became of it is told on stderr.
     pub(super) fn answer(&mut self, asker: &Asker, result: Result<Value, Refusal>) {
+        if self.ending.take_asker().is_none() {
+            // It was answered when the node that was asked ended.
+            return;
+        }
         if result.is_err() {
             self.ending.note_refused(Exit::Failed);
         }
@@ -103,6 +119,19 @@ impl Console {
             (Some(answer), _) => self.front.answer(answer),
             (None, Err(refusal)) => self.front.talk(&refusal.text),
             (None, Ok(_)) => {}
+        }
+    }
+
+    /// Answers a request that nobody deals with any more.
+    pub(super) fn answer_as_unknown(&mut self, why: &str) {
+        if let Some(asker) = self.ending.take_asker() {
+            self.ending.note_asked(&asker);
+            let text = format!(
+                "{why}, and it is not known whether this was done; ask once more, and say again \
+                 under the same key what was to be said"
+            );
+            let refusal = Refusal::with(Exit::NotDelivered, text).lacking(Lack::Answer);
+            self.answer(&asker, Err(refusal));
         }
     }
 

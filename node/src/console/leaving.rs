@@ -1,13 +1,16 @@
 //! The end of a console, and with what code.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::{AsyncContext as _, Context};
 use bitchat_actors::clock;
-use serde_json::Value;
+use bitchat_protocol::id::MessageId;
+use bitchat_protocol::limits::OUTBOX_MESSAGES_MAX;
+use serde_json::{Value, json};
 
-use super::Console;
+use super::{Console, Ending, Node};
 use crate::exit::Exit;
 use crate::rpc::Refusal;
 
@@ -23,29 +26,37 @@ const COUNT_TIMEOUT: Duration = Duration::from_secs(2);
 impl Console {
     /// How many messages nobody has yet: all of a node that ends with us, else our own.
     fn count_undelivered(&self) -> impl Future<Output = Result<usize, Refusal>> + use<> {
-        let messages = self.call("undelivered", &Value::Null);
-        let ours = self.node.is_other().then(|| Arc::clone(&self.ending));
+        let (node, ending) = (self.node.clone(), Arc::clone(&self.ending));
+        let count = async move {
+            if node.is_other() {
+                settle(&node, &ending).await?;
+                return Ok(ending.owed());
+            }
+            let all = node.call("undelivered", &json!({}), None).await?;
+            let count = all["count"].as_u64().and_then(|count| usize::try_from(count).ok());
+            Ok(count.unwrap_or(usize::MAX).saturating_add(ending.in_flight()))
+        };
         async move {
             // Who cannot say so soon is about to be started again, or waits for a slow disk.
-            let messages = tokio::time::timeout(COUNT_TIMEOUT, messages).await;
-            let messages = messages.map_err(|_| Refusal::now("the node is busy"))??;
-            let ids = messages["messages"].as_array().map(Vec::as_slice).unwrap_or_default();
-            let Some(ending) = ours else { return Ok(ids.len()) };
-            let ids: Vec<_> = ids.iter().filter_map(|id| id.as_str()?.parse().ok()).collect();
-            Ok(ending.owes(&ids))
+            let count = tokio::time::timeout(COUNT_TIMEOUT, count).await;
+            count.map_err(|_| Refusal::now("the node is busy"))?
         }
     }
 
     /// Leaves at once; says what nobody has got.
     pub(super) fn quit(&mut self, ctx: &mut Context<Self>) {
+        self.leave(Exit::Done, ctx);
+    }
+
+    /// Leaves at once; says what nobody has got, and ends with `exit` if that is nothing.
+    pub(super) fn leave(&mut self, exit: Exit, ctx: &mut Context<Self>) {
         self.is_over = true;
-        let waiting = usize::from(self.is_waiting);
         let count = self.count_undelivered();
         self.when(count, ctx, move |console, count, _| {
             // A desk that is about to be started again cannot be asked.
-            let count = waiting + count.unwrap_or_else(|_| console.ending.owed());
+            let count = count.unwrap_or_else(|_| console.ending.owed());
             if count == 0 {
-                return console.finish(Exit::Done);
+                return console.finish(exit);
             }
             console.front.talk(&format!("not delivered to anybody: {}. {KEPT}", messages(count)));
             console.finish(Exit::NotDelivered);
@@ -89,6 +100,26 @@ impl Console {
     pub(super) fn finish(&mut self, exit: Exit) {
         self.is_over = true;
         self.ending.end(exit);
+    }
+}
+
+/// Asks another node which of the messages that were said here nobody has yet: it has others' as
+/// well, and not all that it told of them may have come here.
+async fn settle(node: &Node, ending: &Ending) -> Result<(), Refusal> {
+    loop {
+        let asked = ending.said_and_owed(OUTBOX_MESSAGES_MAX);
+        if asked.is_empty() {
+            return Ok(());
+        }
+        let ids: Vec<String> = asked.iter().map(ToString::to_string).collect();
+        let owed = node.call("undelivered", &json!({"messages": ids}), None).await?;
+        let owed = owed["messages"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let parse = |id: &Value| id.as_str()?.parse().ok();
+        let owed: BTreeSet<MessageId> = owed.iter().filter_map(parse).collect();
+        asked.iter().filter(|id| !owed.contains(id)).for_each(|id| ending.note_settled(id));
+        if !owed.is_empty() {
+            return Ok(());
+        }
     }
 }
 

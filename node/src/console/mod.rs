@@ -42,6 +42,7 @@ use crate::exit::Exit;
 use crate::lines::LineError;
 use crate::methods::notices::{self, Sequence, Wish};
 use crate::rpc::{Asker, Refusal};
+use front::OutputEnd;
 use saying::To;
 
 pub(crate) use ending::Ending;
@@ -101,8 +102,6 @@ pub(crate) struct Console {
     is_reading: bool,
     /// Questions of ours that are not answered yet; until then no line is read.
     asked: usize,
-    /// The line being dealt with waits for something that is not there yet.
-    is_waiting: bool,
     /// No line is read any more.
     is_over: bool,
 }
@@ -126,7 +125,6 @@ impl Console {
             wish: Wish::default(),
             is_reading: false,
             asked: 0,
-            is_waiting: false,
             is_over: false,
         }
     }
@@ -171,11 +169,19 @@ impl Console {
                 console.show(&notice, number);
                 console.listen(&remote, ctx);
             }
-            None => {
-                console.front.talk("the node that this chat went through has ended");
-                console.finish(Exit::NotDelivered);
-            }
+            None => console.on_lost(),
         }));
+    }
+
+    /// The node at the other side has gone, or we to it: it stopped, failed, or sent us away.
+    fn on_lost(&mut self) {
+        const LOST: &str = "the connection to the node that this chat went through has ended";
+        self.answer_as_unknown(LOST);
+        self.front.talk(LOST);
+        if self.front.form() == Form::Text && self.ending.in_flight() > 0 {
+            self.front.talk("it is not known whether the last line was said; /history shows it");
+        }
+        self.finish(Exit::NotDelivered);
     }
 
     /// Waits for the next line, when nothing else is to be done before.
@@ -183,7 +189,6 @@ impl Console {
         if self.asked > 0 {
             return;
         }
-        self.is_waiting = false;
         self.ending.set_busy(false);
         if self.is_reading || self.is_over {
             return;
@@ -280,8 +285,11 @@ impl Console {
     fn tell_losses(&mut self) {
         if self.ending.set_busy(false) {
             self.ending.note_refused(Exit::Failed);
-            self.front.talk("a part of the node failed; the line being dealt with may not be done");
+            const FAILED: &str = "a part of the node failed";
+            self.answer_as_unknown(FAILED);
+            self.front.talk(&format!("{FAILED}; the line being dealt with may not be done"));
         }
+        self.ending.note_unanswered();
         let Node::Here { methods, .. } = &self.node else { return };
         let lost = self.ending.meet(methods.saying.undelivered.clone());
         if lost > 0 {
@@ -344,8 +352,9 @@ impl Actor for Console {
         let front = self.front.clone();
         let closed = async move { front.closed().await };
         // That nobody reads any more is an end, and no failure.
-        ctx.spawn(closed.into_actor(self).map(|is_failure, console, _| {
-            console.finish(if is_failure { Exit::Failed } else { Exit::Done });
+        ctx.spawn(closed.into_actor(self).map(|end, console, ctx| match end {
+            OutputEnd::Left => console.leave(Exit::Done, ctx),
+            OutputEnd::Broken => console.leave(Exit::Failed, ctx),
         }));
         let leave = self.ending.asked_to_leave();
         ctx.spawn(leave.into_actor(self).map(|(), console, ctx| console.quit(ctx)));

@@ -70,7 +70,7 @@ impl Console {
     /// The same, with what a command would end with.
     pub(super) fn refuse_for(&mut self, refusal: &Refusal) {
         self.ending.note_refused(refusal.exit);
-        self.front.talk(&escape_for_terminal(&refusal.text));
+        self.front.talk(&refusal.text);
     }
 
     fn invite(&mut self, who: &str, ctx: &mut Context<Self>) {
@@ -188,7 +188,7 @@ impl Console {
                 format!("* the seeder {} has gone [{}]", safe_name(name), self.label_of(channel))
             }
             Notice::Warning { text, .. } => {
-                return self.front.talk(&format!("WARNING: {}", escape_for_terminal(text)));
+                return self.front.talk(&format!("WARNING: {text}"));
             }
         };
         self.front.notify(line);

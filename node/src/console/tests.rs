@@ -5,7 +5,7 @@ use std::sync::Mutex;
 
 use actix::{Message, Recipient};
 use bitchat_actors::channel_book::{ChannelBook, ListChannels, OpenedChannel, Summary};
-use bitchat_actors::chat_desk::{ListUndelivered, Say, SayError, Tell};
+use bitchat_actors::chat_desk::{ListUndelivered, Owed, Say, SayError, Tell};
 use bitchat_actors::contact_book::ContactBook;
 use bitchat_actors::mesh_manager::{Completeness, ListMembers, Member, Members};
 use bitchat_actors::supervision::{ChildSpec, Slot, Strategy, Supervisor};
@@ -49,6 +49,10 @@ struct World {
     late: usize,
     /// Nobody is told who is there.
     is_mute: bool,
+    /// What is said is never answered.
+    is_silent: bool,
+    /// How often what is said is not known to be said.
+    unanswered: usize,
 }
 
 #[derive(Clone)]
@@ -64,6 +68,10 @@ impl Neighbour {
         if world.full > 0 {
             world.full -= 1;
             return Err(Unfit::OutboxFull { waiting: 7 }.into());
+        }
+        if let Some(id) = id.filter(|id| world.keys.contains(&Some(*id))) {
+            // It was said before.
+            return Ok(id);
         }
         let (channel, peer, text) = to;
         if peer.is_some() && world.unlinked > 0 {
@@ -84,15 +92,23 @@ impl Neighbour {
                 Notice::Delivered { seq: None, seeder: false, id, channel, by: BOB, name };
             world.listeners.iter().for_each(|listener| listener.do_send(delivered.clone()));
         }
+        if world.unanswered > 0 {
+            world.unanswered -= 1;
+            return Err(SayError::Unanswered);
+        }
         Ok(id)
     }
 }
 
 impl Handler<Say> for Neighbour {
-    type Result = Result<MessageId, SayError>;
+    type Result = actix::ResponseFuture<Result<MessageId, SayError>>;
 
     fn handle(&mut self, say: Say, _: &mut Self::Context) -> Self::Result {
-        self.take((Some(say.channel), None, say.text), say.id)
+        if self.0.lock().unwrap().is_silent {
+            return Box::pin(std::future::pending());
+        }
+        let said = self.take((Some(say.channel), None, say.text), say.id);
+        Box::pin(std::future::ready(said))
     }
 }
 
@@ -105,10 +121,10 @@ impl Handler<Tell> for Neighbour {
 }
 
 impl Handler<ListUndelivered> for Neighbour {
-    type Result = Vec<MessageId>;
+    type Result = Owed;
 
     fn handle(&mut self, _: ListUndelivered, _: &mut Self::Context) -> Self::Result {
-        vec![MessageId([0; 16]); self.0.lock().unwrap().undelivered]
+        Owed { count: self.0.lock().unwrap().undelivered, messages: Vec::new() }
     }
 }
 
@@ -271,8 +287,21 @@ fn play_over(
     world: World,
     meanwhile: impl FnOnce(Slot<Console>, Arc<Ending>) + 'static,
 ) -> Played {
-    let (out, talk) = (Sheet::default(), Sheet::default());
-    let front = Front::over(form, input, Box::new(out.clone()), Box::new(talk.clone()));
+    let out = Sheet::default();
+    let played = play_printing(form, input, Box::new(out.clone()), world, meanwhile);
+    Played { out: out.text(), ..played }
+}
+
+/// The same, with another standard output.
+fn play_printing(
+    form: Form,
+    input: Box<dyn io::BufRead + Send>,
+    out: Box<dyn Write + Send>,
+    world: World,
+    meanwhile: impl FnOnce(Slot<Console>, Arc<Ending>) + 'static,
+) -> Played {
+    let talk = Sheet::default();
+    let front = Front::over(form, input, out, Box::new(talk.clone()));
     let home = tempfile::tempdir().unwrap();
     let world = Arc::new(Mutex::new(world));
     let ending = Arc::new(Ending::default());
@@ -311,7 +340,7 @@ fn play_over(
     let world = world.lock().unwrap();
     Played {
         exit: ending.exit(),
-        out: out.text(),
+        out: String::new(),
         talk: talk.text(),
         said: world.said.clone(),
         keys: world.keys.clone(),
@@ -553,6 +582,77 @@ fn who_leaves_while_a_line_waits_has_not_delivered_it() {
     });
     assert_eq!(played.exit, Some(Exit::NotDelivered));
     assert!(played.talk.contains("not delivered to anybody: 1 message"), "{}", played.talk);
+}
+
+#[test]
+fn who_leaves_while_a_line_is_being_written_has_not_delivered_it() {
+    for form in [Form::Text, Form::Json] {
+        let (input, mut lines) = io::pipe().unwrap();
+        match form {
+            Form::Text => writeln!(lines, "hello").unwrap(),
+            Form::Json => writeln!(lines, "{}", say_request(1, "hello")).unwrap(),
+        }
+        let world = World { is_silent: true, ..World::default() };
+        let input = Box::new(io::BufReader::new(input));
+        let played = play_over(form, input, world, |slot, ending| {
+            actix_rt::spawn(async move {
+                let console = standing(&slot, None).await;
+                while !console.send(IsWaiting).await.unwrap() {
+                    tokio::task::yield_now().await;
+                }
+                ending.leave();
+                std::future::pending::<()>().await;
+                drop(lines);
+            });
+        });
+        assert_eq!(played.exit, Some(Exit::NotDelivered));
+        assert!(played.talk.contains("not delivered to anybody: 1 message"), "{}", played.talk);
+    }
+}
+
+fn say_request(id: u64, text: &str) -> Value {
+    json!({"jsonrpc": "2.0", "id": id, "method": "say", "params": {"text": text}})
+}
+
+#[test]
+fn what_was_not_answered_is_said_again_under_its_key_and_never_called_not_sent() {
+    let world = World { unanswered: 1, ..World::default() };
+    let played = play(Form::Text, b"one\ntwo\n", world);
+    assert_eq!(played.texts(), ["one", "two"], "each once");
+    assert_eq!((played.exit, played.talk.as_str()), (Some(Exit::Done), ""));
+
+    // Who writes JSON is told, and does that itself.
+    let world = World { unanswered: 1, ..World::default() };
+    let played = play(Form::Json, say_request(1, "one").to_string().as_bytes(), world);
+    assert_eq!(played.answers()[0]["error"]["data"], json!({"exit": 3, "lacks": "answer"}));
+    assert_eq!(played.exit, Some(Exit::NotDelivered), "{}", played.talk);
+}
+
+#[test]
+fn where_nobody_reads_the_output_it_is_still_said_what_nobody_has() {
+    struct Gone;
+    impl Write for Gone {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let ended = |undelivered| {
+        // The input stays open.
+        let (input, _open) = io::pipe().unwrap();
+        let news = vec![heard(Some(TEAM), "alice", "hi")];
+        let world = World { undelivered, news, ..World::default() };
+        let input = Box::new(io::BufReader::new(input));
+        let played = play_printing(Form::Text, input, Box::new(Gone), world, |_, _| ());
+        (played.exit, played.talk)
+    };
+    assert_eq!(ended(0), (Some(Exit::Done), String::new()));
+    let (exit, talk) = ended(2);
+    assert_eq!(exit, Some(Exit::NotDelivered));
+    assert!(talk.contains("not delivered to anybody: 2 messages"), "{talk}");
 }
 
 #[test]
@@ -888,24 +988,33 @@ fn notifications_are_numbered_without_gaps_also_after_a_restart() {
 
 #[test]
 fn a_line_that_was_being_dealt_with_when_the_console_failed_is_not_forgotten() {
-    let (input, mut lines) = io::pipe().unwrap();
-    writeln!(lines, "/peers").unwrap();
-    let world = World { is_mute: true, ..World::default() };
-    let input = Box::new(io::BufReader::new(input));
-    let played = play_over(Form::Text, input, world, |slot, _| {
-        actix_rt::spawn(async move {
-            let first = standing(&slot, None).await;
-            // It waits for the members now.
-            while !first.send(IsBusy).await.unwrap() {
-                tokio::task::yield_now().await;
-            }
-            first.send(Break).await.expect_err("it panics");
-            standing(&slot, Some(&first)).await;
-            drop(lines);
+    let peers = json!({"jsonrpc": "2.0", "id": "mine", "method": "peers"}).to_string();
+    for (form, line) in [(Form::Text, "/peers"), (Form::Json, &*peers)] {
+        let (input, mut lines) = io::pipe().unwrap();
+        writeln!(lines, "{line}").unwrap();
+        let world = World { is_mute: true, ..World::default() };
+        let input = Box::new(io::BufReader::new(input));
+        let played = play_over(form, input, world, |slot, _| {
+            actix_rt::spawn(async move {
+                let first = standing(&slot, None).await;
+                // It waits for the members now.
+                while !first.send(IsBusy).await.unwrap() {
+                    tokio::task::yield_now().await;
+                }
+                first.send(Break).await.expect_err("it panics");
+                standing(&slot, Some(&first)).await;
+                drop(lines);
+            });
         });
-    });
-    assert_eq!(played.exit, Some(Exit::Failed));
-    assert!(played.talk.contains("the line being dealt with may not be done"), "{}", played.talk);
+        assert_eq!(played.exit, Some(Exit::Failed));
+        let words = "the line being dealt with may not be done";
+        assert!(played.talk.contains(words), "{}", played.talk);
+        if form == Form::Json {
+            let answer = &played.answers()[0];
+            assert_eq!((&answer["id"], &answer["error"]["code"]), (&json!("mine"), &json!(-32000)));
+            assert_eq!(answer["error"]["data"]["lacks"], "answer");
+        }
+    }
 }
 
 /// Asks whether a question of the console's is not answered yet.
@@ -921,7 +1030,7 @@ impl Handler<IsBusy> for Console {
     }
 }
 
-/// Asks whether a line waits for what is not there yet.
+/// Asks whether a line is not said yet.
 #[derive(Message)]
 #[rtype(result = "bool")]
 struct IsWaiting;
@@ -930,7 +1039,7 @@ impl Handler<IsWaiting> for Console {
     type Result = bool;
 
     fn handle(&mut self, _: IsWaiting, _: &mut Self::Context) -> bool {
-        self.is_waiting
+        self.ending.in_flight() > 0
     }
 }
 
@@ -954,6 +1063,115 @@ async fn standing(
         match slot.addr() {
             Some(addr) if addr.connected() && before != Some(&addr) => return addr,
             _ => tokio::task::yield_now().await,
+        }
+    }
+}
+
+/// A node in another process, which knows one channel and answers as it is told.
+type Answering = Box<dyn FnMut(&str, &Value) -> Option<Value> + Send>;
+
+/// Runs a console that is the guest of a node which gives `answering` the requests, and goes when
+/// that has no answer.
+fn play_attached(form: Form, input: &[u8], mut answering: Answering) -> Played {
+    use io::BufRead as _;
+
+    let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+    let node = std::thread::spawn(move || {
+        let mut said = Vec::new();
+        for line in io::BufReader::new(&theirs).lines() {
+            let Ok(line) = line else { break };
+            let request: Value = serde_json::from_str(&line).unwrap();
+            let (method, params) = (request["method"].as_str().unwrap(), &request["params"]);
+            if method == "say" {
+                said.push(params["text"].as_str().unwrap().to_owned());
+            }
+            let Some(mut answer) = answering(method, params) else { break };
+            answer["jsonrpc"] = "2.0".into();
+            answer["id"] = request["id"].clone();
+            if writeln!(&theirs, "{answer}").is_err() {
+                break;
+            }
+        }
+        said
+    });
+    let (out, talk) = (Sheet::default(), Sheet::default());
+    let input = Box::new(io::Cursor::new(input.to_vec()));
+    let front = Front::over(form, input, Box::new(out.clone()), Box::new(talk.clone()));
+    let ending = Arc::new(Ending::default());
+    let config = Config {
+        channels: vec![Channel { id: TEAM, name: "team".into(), is_pair: false }],
+        linger: Duration::from_millis(300),
+        receipts: true,
+    };
+    let (ends, console_front) = (Arc::clone(&ending), front.clone());
+    actix_rt::System::new().block_on(async move {
+        let remote = Remote::over(ours).unwrap();
+        let events = read_input(&console_front);
+        let exits = Arc::clone(&ends);
+        let make = move || {
+            let (node, config) = (Node::There(remote.clone()), config.clone());
+            Console::new(config, node, console_front.clone(), events.clone(), Arc::clone(&exits))
+        };
+        let tree = Supervisor::new("stage", Strategy::RestForOne);
+        let (stopper, ended) = tree.child(ChildSpec::actor("console", make)).spawn();
+        ends.attach(stopper);
+        ended.await;
+    });
+    front.finish();
+    let said = node.join().unwrap().into_iter().map(|text| (Some(TEAM), None, text)).collect();
+    let (out, talk) = (out.text(), talk.text());
+    Played { exit: ending.exit(), out, talk, said, keys: Vec::new() }
+}
+
+#[test]
+fn a_guest_waits_for_its_own_messages_however_many_others_nobody_has() {
+    // What the node names of all is not ours, as ours came last.
+    let owed = Arc::new(Mutex::new(Vec::new()));
+    let at_node = Arc::clone(&owed);
+    let answering = move |method: &str, params: &Value| {
+        let mut owed = at_node.lock().unwrap();
+        Some(match method {
+            "say" => {
+                owed.push(params["key"].clone());
+                json!({"result": {"id": params["key"]}})
+            }
+            "undelivered" => {
+                let named = params["messages"].as_array().expect("named");
+                let still: Vec<_> = named.iter().filter(|id| owed.contains(id)).collect();
+                json!({"result": {"count": still.len(), "messages": still}})
+            }
+            _ => json!({"result": {}}),
+        })
+    };
+    let played = play_attached(Form::Text, b"one\ntwo\n", Box::new(answering));
+    assert_eq!(played.exit, Some(Exit::NotDelivered), "{}", played.talk);
+    assert!(played.talk.contains("nobody took 2 messages"), "{}", played.talk);
+
+    // Nothing was told of the receipts.
+    let answering = |method: &str, params: &Value| match method {
+        "say" => Some(json!({"result": {"id": params["key"]}})),
+        _ => Some(json!({"result": {"count": 5000, "messages": []}})),
+    };
+    let played = play_attached(Form::Text, b"one\ntwo\n", Box::new(answering));
+    assert_eq!((played.exit, played.talk.as_str()), (Some(Exit::Done), ""));
+}
+
+#[test]
+fn a_guest_whose_node_ends_while_a_line_is_said_does_not_call_it_not_sent() {
+    for form in [Form::Text, Form::Json] {
+        let line = say_request(5, "hello").to_string();
+        let line = if form == Form::Json { &*line } else { "hello" };
+        let answering = |method: &str, _: &Value| (method != "say").then(|| json!({"result": {}}));
+        let played = play_attached(form, line.as_bytes(), Box::new(answering));
+        assert_eq!((played.texts(), played.exit), (vec!["hello"], Some(Exit::NotDelivered)));
+        assert!(!played.talk.contains("not sent"), "{}", played.talk);
+        match form {
+            Form::Text => assert!(played.talk.contains("it is not known"), "{}", played.talk),
+            Form::Json => {
+                let answers = played.answers();
+                assert_eq!(answers.len(), 1, "{}", played.out);
+                assert_eq!(answers[0]["error"]["data"]["lacks"], "answer");
+            }
         }
     }
 }

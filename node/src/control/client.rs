@@ -16,7 +16,7 @@ use crate::exit::Exit;
 use crate::lines::{Cutter, LineError};
 use crate::methods::notices::{self, Sequence};
 use crate::methods::{self, Methods};
-use crate::rpc::{self, Refusal, Request};
+use crate::rpc::{self, Lack, Refusal, Request};
 
 /// Time from one whole line to the next, of a client that has not subscribed. Longer: clients that
 /// do nothing keep others out.
@@ -27,6 +27,10 @@ pub(super) const TAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long the node may take to answer; a part of it may be about to be started again.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What is told whoever is not answered in that time.
+const LATE: &str = "the node is busy, and it is not known whether this was done; ask once more, and \
+                    say again under the same key what was to be said";
 
 /// Bytes read at once.
 const READ_BYTES: usize = 8 * 1024;
@@ -122,7 +126,7 @@ impl Client {
         match rpc::read(&line) {
             Ok(None) => None,
             Ok(Some(request)) => {
-                let late = Refusal::now("the node is busy; ask once more");
+                let late = Refusal::now(LATE).lacking(Lack::Answer);
                 let answer = timeout(ANSWER_TIMEOUT, self.answer(&request)).await;
                 request.asker.answer(&answer.unwrap_or(Err(late)))
             }

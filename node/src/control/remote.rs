@@ -18,7 +18,7 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 
 use super::ask::ANSWER_BYTES_MAX;
 use crate::methods::notices;
-use crate::rpc::Refusal;
+use crate::rpc::{Lack, Refusal};
 
 /// Notices read ahead.
 const TOLD_AHEAD: usize = 256;
@@ -77,11 +77,11 @@ impl Remote {
     /// Asks, and waits for the answer, which comes after all that [`Remote::told`] has to tell
     /// before it: somebody must listen there.
     pub(crate) async fn call(&self, method: &str, params: Value) -> Answer {
-        let gone = || Refusal::now("the node has ended");
         let (answer, answered) = oneshot::channel();
         let asked = Asked { method: method.to_owned(), params, answer };
-        self.asked.send(asked).await.map_err(|_| gone())?;
-        answered.await.map_err(|_| gone())?
+        self.asked.send(asked).await.map_err(|_| Refusal::now("the node has ended"))?;
+        let unknown = "the node has ended, and it is not known whether this was done";
+        answered.await.map_err(|_| Refusal::now(unknown).lacking(Lack::Answer))?
     }
 
     /// The next thing it tells, and its number; `None` when it has ended.

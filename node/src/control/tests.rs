@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use actix::{Addr, Handler, MessageResult};
 use bitchat_actors::channel_book::{ChannelBook, ListChannels, Summary};
-use bitchat_actors::chat_desk::{ListUndelivered, Say, SayError, Tell};
+use bitchat_actors::chat_desk::{ListUndelivered, Owed, Say, SayError, Tell};
 use bitchat_actors::contact_book::ContactBook;
 use bitchat_actors::dht::{DhtReport, ListDht};
 use bitchat_actors::lan_discovery::CountHeard;
@@ -100,10 +100,12 @@ impl Handler<Tell> for Neighbour {
 }
 
 impl Handler<ListUndelivered> for Neighbour {
-    type Result = Vec<MessageId>;
+    type Result = Owed;
 
-    fn handle(&mut self, _: ListUndelivered, _: &mut Self::Context) -> Self::Result {
-        vec![MESSAGE]
+    fn handle(&mut self, asked: ListUndelivered, _: &mut Self::Context) -> Self::Result {
+        let mut messages = vec![MESSAGE];
+        messages.retain(|id| asked.among.as_ref().is_none_or(|among| among.contains(id)));
+        Owed { count: messages.len(), messages }
     }
 }
 
@@ -365,7 +367,16 @@ async fn a_client_says_things_and_is_told_why_it_cannot() {
     write(&mut client, &request(2, "tell", &json!({"to": "bob", "text": "x"}))).await;
     assert_eq!(answer(&mut client).await["result"], json!({"id": MESSAGE.to_string()}));
     write(&mut client, &request(3, "undelivered", &json!({}))).await;
-    assert_eq!(answer(&mut client).await["result"]["messages"], json!([MESSAGE.to_string()]));
+    let owed = json!({"count": 1, "messages": [MESSAGE.to_string()]});
+    assert_eq!(answer(&mut client).await["result"], owed);
+    for (among, count) in [(json!([key]), 0), (json!([key, MESSAGE.to_string()]), 1)] {
+        write(&mut client, &request(3, "undelivered", &json!({"messages": among}))).await;
+        assert_eq!(answer(&mut client).await["result"]["count"], count);
+    }
+    for wrong in [json!(key), json!(["x"]), json!(vec![key; 1025])] {
+        write(&mut client, &request(3, "undelivered", &json!({"messages": wrong}))).await;
+        assert_eq!(answer(&mut client).await["error"]["code"], -32602);
+    }
 
     write(&mut client, &request(4, "say", &json!({"channel": "team", "text": "too much"}))).await;
     let full = answer(&mut client).await;
@@ -519,6 +530,7 @@ async fn a_node_that_is_busy_says_so() {
     let answer = answer(&mut client).await;
     assert_eq!(answer["error"]["code"], -32000);
     assert!(answer["error"]["message"].to_string().contains("busy"), "{answer}");
+    assert_eq!(answer["error"]["data"]["lacks"], "answer", "it may be done");
 }
 
 /// A profile's directory with a control actor in it.

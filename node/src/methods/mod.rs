@@ -31,7 +31,7 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use crate::channels::{self, Channel};
-use crate::rpc::{self, Refusal};
+use crate::rpc::{self, Lack, Refusal};
 use notices::Wish;
 
 pub(crate) use contacts::{Contacts, trust_word};
@@ -234,7 +234,7 @@ fn to_json(report: &impl serde::Serialize) -> Result<Value, Refusal> {
 }
 
 fn restarting(_: MailboxError) -> Refusal {
-    Refusal::now("the node is starting a part of itself again; ask once more")
+    Refusal::now("the node is starting a part of itself again; ask once more").lacking(Lack::Answer)
 }
 
 #[cfg(test)]

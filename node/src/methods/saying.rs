@@ -3,6 +3,7 @@
 use actix::Recipient;
 use bitchat_actors::chat_desk::{ListUndelivered, Say, SayError, Tell};
 use bitchat_protocol::id::MessageId;
+use bitchat_protocol::limits::OUTBOX_MESSAGES_MAX;
 use bitchat_protocol::log::SayError as Unkept;
 use bitchat_protocol::whisper::SayError as Unfit;
 use serde_json::{Value, json};
@@ -32,7 +33,7 @@ impl Methods {
         match method {
             "say" => Some(self.say_in_channel(params, open).await),
             "tell" => Some(self.tell_one(params, open).await),
-            "undelivered" => Some(self.undelivered().await),
+            "undelivered" => Some(self.undelivered(params).await),
             _ => None,
         }
     }
@@ -50,15 +51,29 @@ impl Methods {
         said(self.saying.tell.send(Tell { peer, text, id }).await.map_err(say_again)?)
     }
 
-    async fn undelivered(&self) -> Result<Value, Refusal> {
-        let ids = self.saying.undelivered.send(ListUndelivered).await.map_err(restarting)?;
-        let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
-        Ok(json!({"messages": ids}))
+    async fn undelivered(&self, params: &Value) -> Result<Value, Refusal> {
+        let among = messages_of(params)?;
+        let owed = self.saying.undelivered.send(ListUndelivered { among }).await;
+        let owed = owed.map_err(restarting)?;
+        let ids: Vec<String> = owed.messages.iter().map(ToString::to_string).collect();
+        Ok(json!({"count": owed.count, "messages": ids}))
     }
 }
 
+/// Which messages are meant; `None`: all.
+fn messages_of(params: &Value) -> Result<Option<Vec<MessageId>>, Refusal> {
+    let named = match params.get("messages") {
+        None | Some(Value::Null) => return Ok(None),
+        Some(named) => named.as_array().filter(|all| all.len() <= OUTBOX_MESSAGES_MAX),
+    };
+    let wrong = || rpc::wrong("messages", &format!("a list of at most {OUTBOX_MESSAGES_MAX} ids"));
+    let id = |one: &Value| one.as_str().and_then(|id| id.parse().ok()).ok_or_else(wrong);
+    named.ok_or_else(wrong)?.iter().map(id).collect::<Result<_, _>>().map(Some)
+}
+
+/// Whoever was to say it failed, perhaps when it was said already.
 fn say_again(_: actix::MailboxError) -> Refusal {
-    Refusal::now("the node is restarting a part of itself; say it again")
+    refusal(SayError::Unanswered)
 }
 
 fn said(said: Result<MessageId, SayError>) -> Result<Value, Refusal> {
@@ -80,6 +95,7 @@ fn refusal(error: SayError) -> Refusal {
         SayError::NotTaken(Unkept::Busy { .. } | Unkept::StoreFailing) | SayError::Starting => {
             (Exit::Failed, Some(Lack::Moment))
         }
+        SayError::Unanswered => (Exit::NotDelivered, Some(Lack::Answer)),
         SayError::NotTaken(Unkept::Empty | Unkept::NotOpen | Unkept::Seeder)
         | SayError::Refused(Unfit::Empty)
         | SayError::NotKept(_)
