@@ -23,6 +23,7 @@ use crate::console::{self, Console, Ending, Front};
 use crate::control::{self, Connection, Control, Place, Remote};
 use crate::disguise::{self, Listen};
 use crate::exit::{Exit, Failure, OrFail as _};
+use crate::methods::notices::Wish;
 use crate::methods::{About, Contacts, Joining, Methods, Past, Queries, Saying};
 use crate::output::talk;
 use crate::settings::{Cipher, History, Settings};
@@ -87,16 +88,17 @@ pub(crate) fn attach(
 ) -> Result<Exit, Failure> {
     supervision::install_panic_hook();
     let front = talk.front.clone();
-    let ids = channels.map(|all| all.iter().map(|it| it.id.to_string()).collect::<Vec<_>>());
+    let wish = Wish(channels.map(|all| all.iter().map(|it| it.id).collect()));
     let result = System::new().block_on(async {
         let remote = Remote::over(node.into_stream())
             .or_fail(Exit::Failed, "the node cannot be talked through")?;
-        let subscribed = remote.call_alone("subscribe", json!({ "channels": ids })).await;
+        let subscribed =
+            remote.call_alone("subscribe", json!({ "channels": wish.to_json() })).await;
         subscribed.map_err(|refusal| Failure::new(refusal.exit, refusal.text))?;
         let ending = Arc::new(Ending::default());
         let Talk { channels, front, linger, receipts } = talk;
         let config = console::Config { channels, linger, receipts };
-        let events = console::read_input(&front);
+        let events = console::read_input(&front, wish);
         let ends = Arc::clone(&ending);
         let make = move || {
             let (node, config) = (console::Node::There(remote.clone()), config.clone());
@@ -134,7 +136,7 @@ fn console_spec(
     let (slots, ending, about) = (offices.clone(), Arc::clone(ending), Arc::clone(about));
     let Talk { channels, front, linger, receipts } = talk;
     let config = console::Config { channels, linger, receipts };
-    let events = console::read_input(&front);
+    let events = console::read_input(&front, Wish::default());
     let make = move || {
         let node = console::Node::Here {
             methods: Box::new(methods(&about, &slots)?),
@@ -174,6 +176,7 @@ fn methods(about: &Arc<About>, slots: &root::Offices) -> Result<Methods, String>
         page: archive.need()?,
         search: archive.need()?,
         events: archive.need()?,
+        span: archive.need()?,
         acknowledge: archive.need()?,
         acknowledged: archive.need()?,
         forget: archive.need()?,

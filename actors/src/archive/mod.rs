@@ -11,6 +11,7 @@
 //! | [`Search`] | console, control | messages by their words |
 //! | [`FindSaid`] | chat desk | a message of ours by its id: whether it was said before |
 //! | [`ListEvents`] | console, control | what happened since |
+//! | [`FindEventSpan`] | console, control | which of that is kept |
 //! | [`Acknowledge`] | console, control | keeps up to where a client has that |
 //! | [`FindAcknowledged`] | console, control | up to where that is |
 //! | [`CopyTo`] | console, control | a consistent copy, to be carried away |
@@ -180,6 +181,20 @@ pub struct ListEvents {
     pub since: u64,
     /// As many at most, as in [`ReadPage::limit`].
     pub limit: usize,
+}
+
+/// Asks which events are kept.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "Result<EventSpan, ArchiveError>")]
+pub struct FindEventSpan;
+
+/// Which events are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EventSpan {
+    /// The number of the oldest that is kept; without any, of the next that comes.
+    pub oldest: u64,
+    /// The number of the last one; zero: there never was any.
+    pub last: u64,
 }
 
 /// Keeps that a client has dealt with all events up to one; it never goes back, and not beyond the
@@ -707,6 +722,14 @@ impl Handler<ListEvents> for Archive {
 
     fn handle(&mut self, list: ListEvents, ctx: &mut Self::Context) -> Self::Result {
         self.with(ctx, |store| store.list_events(list.since, list.limit))
+    }
+}
+
+impl Handler<FindEventSpan> for Archive {
+    type Result = Result<EventSpan, ArchiveError>;
+
+    fn handle(&mut self, _: FindEventSpan, ctx: &mut Self::Context) -> Self::Result {
+        self.with(ctx, |store| store.event_span())
     }
 }
 

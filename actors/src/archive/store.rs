@@ -18,7 +18,7 @@ use rusqlite::{Connection, params};
 use super::index::Index;
 use super::schema::{self, Counter, Paths};
 use super::seal::{Sealer, Table, Unsealable};
-use super::{ArchiveError, Retention};
+use super::{ArchiveError, EventSpan, Retention};
 
 /// Clients whose place is kept.
 const CLIENTS_MAX: usize = 256;
@@ -492,6 +492,14 @@ impl Store {
             }
         }
         Ok(())
+    }
+
+    /// Which events are kept.
+    pub(super) fn event_span(&self) -> Result<EventSpan, ArchiveError> {
+        let last = unsigned(self.last_event);
+        let oldest: Option<i64> =
+            self.read(|db| db.query_row("SELECT min(seq) FROM events", [], |row| row.get(0)))?;
+        Ok(EventSpan { oldest: oldest.map_or(last + 1, unsigned), last })
     }
 
     /// Up to where a client has said that it has what happened.

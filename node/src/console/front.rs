@@ -140,7 +140,7 @@ impl Front {
 
     /// Prints one line of data that nobody has asked for.
     pub(crate) fn notify(&self, line: String) {
-        if self.pieces.capacity() > ANSWERS_KEPT {
+        if self.has_room() {
             self.put(Piece::Data(line));
         } else {
             self.lost.fetch_add(1, Ordering::Relaxed);
@@ -185,10 +185,20 @@ impl Front {
         }
     }
 
+    /// Whether there is room for a line that nobody has asked for.
+    pub(super) fn has_room(&self) -> bool {
+        self.pieces.capacity() > ANSWERS_KEPT
+    }
+
     /// Resolves when there is room for what the next line may be answered with.
     pub(super) async fn room(&self) {
+        self.room_for(0).await;
+    }
+
+    /// The same, when so many lines that nobody has asked for find room, too.
+    pub(super) async fn room_for(&self, lines: usize) {
         // Without a reader there is no room ever, and no need of it.
-        drop(self.pieces.reserve_many(ANSWERS_KEPT).await);
+        drop(self.pieces.reserve_many(ANSWERS_KEPT + lines).await);
     }
 
     /// Resolves when nothing can be printed on standard output any more.

@@ -75,7 +75,7 @@ impl Console {
     fn linger_until(&mut self, deadline: Instant, ctx: &mut Context<Self>) {
         let count = self.count_undelivered();
         self.when(count, ctx, move |console, count, ctx| match count {
-            Ok(0) => {
+            Ok(0) if console.missing().is_none() || clock::now() >= deadline => {
                 console.ending.note_all_settled();
                 console.finish(console.ending.refused().unwrap_or(Exit::Done));
             }
@@ -99,6 +99,8 @@ impl Console {
     /// Ends the node.
     pub(super) fn finish(&mut self, exit: Exit) {
         self.is_over = true;
+        self.tell_missing(self.missing().unwrap_or(0));
+        self.behind = None;
         self.ending.end(exit);
     }
 }

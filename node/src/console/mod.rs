@@ -18,6 +18,7 @@ mod ending;
 mod front;
 mod grammar;
 mod json;
+mod keeping_up;
 mod leaving;
 mod node;
 mod plain;
@@ -43,6 +44,7 @@ use crate::lines::LineError;
 use crate::methods::notices::{self, Sequence, Wish};
 use crate::rpc::{Asker, Refusal};
 use front::OutputEnd;
+use keeping_up::{Behind, Progress};
 use saying::To;
 
 pub(crate) use ending::Ending;
@@ -66,13 +68,15 @@ pub(crate) enum Event {
 pub(crate) struct Events {
     input: Arc<tokio::sync::Mutex<mpsc::Receiver<Event>>>,
     sequence: Sequence,
+    progress: Progress,
 }
 
-/// Reads standard input on a thread of its own.
-pub(crate) fn read_input(front: &Front) -> Events {
+/// Reads standard input on a thread of its own; `wish` is what is shown of what happens.
+pub(crate) fn read_input(front: &Front, wish: Wish) -> Events {
     let (sender, receiver) = mpsc::channel(LINES_AHEAD);
     front.read_into(sender);
-    Events { input: Arc::new(tokio::sync::Mutex::new(receiver)), sequence: Sequence::default() }
+    let input = Arc::new(tokio::sync::Mutex::new(receiver));
+    Events { input, sequence: Sequence::default(), progress: Progress::wishing(wish) }
 }
 
 /// How a console behaves.
@@ -96,8 +100,8 @@ pub(crate) struct Console {
     present: usize,
     /// Whose safety words were shown last, by id.
     compared: Option<String>,
-    /// Which notices a program wants to be told.
-    wish: Wish,
+    /// What was told and is not shown yet, if there is any.
+    behind: Option<Behind>,
     /// Whether the next line is being waited for.
     is_reading: bool,
     /// Questions of ours that are not answered yet; until then no line is read.
@@ -122,7 +126,7 @@ impl Console {
             ending,
             present: 0,
             compared: None,
-            wish: Wish::default(),
+            behind: None,
             is_reading: false,
             asked: 0,
             is_over: false,
@@ -144,17 +148,22 @@ impl Console {
 
     /// Tells a program that is told everything from the start only what it wishes.
     fn subscribe(&mut self, asker: Asker, params: Value, ctx: &mut Context<Self>) {
-        let Node::Here { methods, .. } = &self.node else {
-            let answer = self.call("subscribe", &params);
-            return self
-                .when(answer, ctx, move |console, answer, _| console.answer(&asker, answer));
+        let (node, present) = (self.node.clone(), self.present().map(|it| it.id));
+        let wish = async move {
+            match node {
+                Node::Here { methods, .. } => methods.open(present).await?.wish(&params),
+                Node::There(remote) => {
+                    let subscribed = remote.call("subscribe", params).await?;
+                    Ok(Wish::from_json(&subscribed["channels"]))
+                }
+            }
         };
-        let (methods, present) = (methods.clone(), self.present().map(|it| it.id));
-        let wish = async move { methods.open(present).await?.wish(&params) };
         self.when(wish, ctx, move |console, wish, _| {
             let answer = wish.map(|wish| {
-                console.wish = wish;
-                json!({"n": console.events.sequence.last()})
+                let n = console.events.sequence.last();
+                let answer = json!({"n": n, "channels": wish.to_json()});
+                console.events.progress.wish(wish);
+                answer
             });
             console.answer(&asker, answer);
         });
@@ -166,7 +175,7 @@ impl Console {
         let told = async move { (remote.told().await, remote) };
         ctx.spawn(told.into_actor(self).map(|(told, remote), console, ctx| match told {
             Some((notice, number)) => {
-                console.show(&notice, number);
+                console.on_told(&notice, Some(number), ctx);
                 console.listen(&remote, ctx);
             }
             None => console.on_lost(),
@@ -299,22 +308,15 @@ impl Console {
                 leaving::messages(lost),
             );
             let code = Some(Exit::NotDelivered.code());
-            self.on_notice(&Notice::Warning { text, code });
+            let warning = Notice::Warning { text, code };
+            self.note(&warning);
+            self.show(&warning);
         }
     }
 
-    /// Numbers a notice of our own node, and shows it.
-    fn on_notice(&mut self, notice: &Notice) {
-        if self.front.form() == Form::Text || self.wish.covers(notice) {
-            let number = self.events.sequence.next();
-            self.show(notice, number);
-        } else {
-            self.note(notice);
-        }
-    }
-
-    fn show(&mut self, notice: &Notice, number: u64) {
-        self.note(notice);
+    /// Numbers what is told, and shows it.
+    fn show(&self, notice: &Notice) {
+        let number = self.events.sequence.next();
         match self.front.form() {
             Form::Json => self.front.notify(notices::notification(notice, number)),
             Form::Text => self.show_text(notice),
@@ -360,6 +362,7 @@ impl Actor for Console {
         ctx.spawn(leave.into_actor(self).map(|(), console, ctx| console.quit(ctx)));
         self.greet(ctx);
         self.tell_losses();
+        self.begin(ctx);
         self.read_on(ctx);
     }
 }
@@ -385,7 +388,7 @@ impl Handler<ChannelEvent> for Console {
 impl Handler<Notice> for Console {
     type Result = ();
 
-    fn handle(&mut self, notice: Notice, _: &mut Self::Context) {
-        self.on_notice(&notice);
+    fn handle(&mut self, notice: Notice, ctx: &mut Self::Context) {
+        self.on_told(&notice, None, ctx);
     }
 }

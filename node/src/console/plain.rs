@@ -118,7 +118,8 @@ impl Console {
 
     fn answer_messages(&self, head: &str, messages: Option<&Vec<Value>>) {
         let text = |message: &Value, field: &str| message[field].as_str().unwrap_or("").to_owned();
-        let lines = messages.into_iter().flatten().map(|message| {
+        let shown = messages.into_iter().flatten().filter(|message| message["blocked"] != true);
+        let lines = shown.map(|message| {
             let channel = text(message, "channel").parse().map(|id| self.label_of(&id));
             let (name, said) = (text(message, "name"), text(message, "text"));
             let label = channel.unwrap_or_default();

@@ -4,6 +4,9 @@ use std::io::{self, Write};
 use std::sync::Mutex;
 
 use actix::{Message, Recipient};
+use bitchat_actors::archive::{
+    self, ArchiveError, EventKind, EventSpan, FindEventSpan, ListEvents,
+};
 use bitchat_actors::channel_book::{ChannelBook, ListChannels, OpenedChannel, Summary};
 use bitchat_actors::chat_desk::{ListUndelivered, Owed, Say, SayError, Tell};
 use bitchat_actors::contact_book::ContactBook;
@@ -13,8 +16,9 @@ use bitchat_actors::udp_port::{CountDrops, Drops, FindWhereabouts, Whereabouts};
 use bitchat_actors::vault::Profile;
 use bitchat_protocol::channel::{ChannelKeys, ChannelSecret, Kind, Rotation, Standing};
 use bitchat_protocol::crypto::Rng;
-use bitchat_protocol::id::{ChannelId, MessageId, PeerId};
+use bitchat_protocol::id::{ChainId, ChannelId, DeviceId, MessageId, PeerId};
 use bitchat_protocol::identity::{Card, DisplayName, safety_words};
+use bitchat_protocol::log::{Position, Role};
 use bitchat_protocol::whisper::SayError as Unfit;
 use serde_json::{Value, json};
 
@@ -53,6 +57,9 @@ struct World {
     is_silent: bool,
     /// How often what is said is not known to be said.
     unanswered: usize,
+    /// What is in the archive, and what comes there while no console is there to be told.
+    archive: Vec<archive::Event>,
+    archive_later: Vec<archive::Event>,
 }
 
 #[derive(Clone)]
@@ -159,8 +166,33 @@ impl Handler<Subscribe> for Neighbour {
 
     fn handle(&mut self, Subscribe(listener): Subscribe, _: &mut Self::Context) {
         let mut world = self.0.lock().unwrap();
+        if !world.listeners.is_empty() {
+            let later = std::mem::take(&mut world.archive_later);
+            world.archive.extend(later);
+        }
         world.news.iter().for_each(|notice| listener.do_send(notice.clone()));
         world.listeners.push(listener);
+    }
+}
+
+impl Handler<ListEvents> for Neighbour {
+    type Result = Result<Vec<archive::Event>, ArchiveError>;
+
+    fn handle(&mut self, list: ListEvents, _: &mut Self::Context) -> Self::Result {
+        let world = self.0.lock().unwrap();
+        let events = world.archive.iter().filter(|event| event.seq > list.since);
+        Ok(events.take(list.limit).cloned().collect())
+    }
+}
+
+impl Handler<FindEventSpan> for Neighbour {
+    type Result = Result<EventSpan, ArchiveError>;
+
+    fn handle(&mut self, _: FindEventSpan, _: &mut Self::Context) -> Self::Result {
+        let world = self.0.lock().unwrap();
+        let seq = |event: Option<&archive::Event>| event.map(|event| event.seq);
+        let last = seq(world.archive.last()).unwrap_or(0);
+        Ok(EventSpan { oldest: seq(world.archive.first()).unwrap_or(last + 1), last })
     }
 }
 
@@ -317,7 +349,7 @@ fn play_printing(
     actix_rt::System::new().block_on(async move {
         let neighbour = Neighbour(neighbours).start();
         let (contacts, channels) = books(home.path());
-        let events = read_input(&console_front);
+        let events = read_input(&console_front, Wish::default());
         let exits = Arc::clone(&ends);
         let make = move || {
             let node = Node::Here {
@@ -376,7 +408,11 @@ fn methods(
         undelivered: neighbour.clone().recipient(),
     };
     Methods {
-        past: Past::to_nobody(),
+        past: Past {
+            events: neighbour.clone().recipient(),
+            span: neighbour.clone().recipient(),
+            ..Past::to_nobody()
+        },
         queries,
         saying,
         joining: Joining::of(channels, &[]).listed_by(neighbour.clone().recipient()),
@@ -663,7 +699,7 @@ fn a_program_is_told_of_the_channels_it_wishes_for_without_a_gap() {
         [subscribe(json!(["#other"])), say("team"), say("other"), say("team"), say("other")];
     let input = lines.map(|line| line.to_string()).join("\n");
     let played = play(Form::Json, input.as_bytes(), World::default());
-    assert_eq!(played.answers()[0]["result"], json!({"n": 0}));
+    assert_eq!(played.answers()[0]["result"]["n"], 0);
     let told: Vec<_> =
         played.json().into_iter().filter(|line| line["method"] == "delivered").collect();
     let seqs: Vec<_> = told.iter().map(|line| line["params"]["n"].as_u64().unwrap()).collect();
@@ -1067,6 +1103,145 @@ async fn standing(
     }
 }
 
+/// A message that is on disk, and how it is told.
+fn kept(seq: u64, from: PeerId, channel: ChannelId) -> (archive::Event, Notice) {
+    let id = MessageId(u128::from(seq).to_be_bytes());
+    let text = format!("text {seq}");
+    let position = Position { clock: seq, author: from, device: DeviceId([1; 8]), number: seq };
+    let message = archive::StoredMessage {
+        channel,
+        position,
+        chain: ChainId([1; 16]),
+        id,
+        unix_ms: 5,
+        text: text.clone(),
+        stored_unix: 5,
+    };
+    let (seq_told, name, channel) = (Some(seq), "friend".into(), Some(channel));
+    let told =
+        Notice::Heard { seq: seq_told, own: false, channel, from, name, id, unix_ms: 5, text };
+    (archive::Event { seq, kind: EventKind::Message(message) }, told)
+}
+
+fn shown(seqs: impl IntoIterator<Item = u64>) -> Vec<String> {
+    seqs.into_iter().map(|seq| format!("[team] friend: text {seq}")).collect()
+}
+
+#[test]
+fn more_than_there_is_room_for_is_read_again_and_shown_once_and_in_order() {
+    let world = || {
+        let (archive, news) = (1..=3000).map(|seq| kept(seq, ALICE, TEAM)).unzip();
+        World { archive, news, ..World::default() }
+    };
+    let played = play(Form::Text, b"", world());
+    assert_eq!(played.out.lines().collect::<Vec<_>>(), shown(1..=3000));
+    assert_eq!((played.exit, played.talk.as_str()), (Some(Exit::Done), ""));
+    let played = play(Form::Json, b"", world());
+    let told = played.json();
+    let numbers =
+        |field: &str| told.iter().map(|it| it["params"][field].as_u64().unwrap()).collect();
+    let (seqs, ns): (Vec<u64>, Vec<u64>) = (numbers("seq"), numbers("n"));
+    assert_eq!((&seqs, &ns), (&(1..=3000).collect(), &(1..=3000).collect()));
+}
+
+#[test]
+fn what_came_while_no_console_was_there_is_shown_by_the_next() {
+    let (input, lines) = io::pipe().unwrap();
+    let events = |seqs: std::ops::RangeInclusive<u64>| -> Vec<_> {
+        seqs.map(|seq| kept(seq, ALICE, TEAM).0).collect()
+    };
+    let world = World {
+        archive: events(1..=5),
+        archive_later: events(6..=600),
+        // Told again, as to a console that was there before.
+        news: vec![kept(5, ALICE, TEAM).1],
+        ..World::default()
+    };
+    let input = Box::new(io::BufReader::new(input));
+    let played = play_over(Form::Text, input, world, move |slot, _| {
+        actix_rt::spawn(async move {
+            let first = standing(&slot, None).await;
+            first.send(Ping).await.unwrap();
+            first.send(Break).await.expect_err("it panics");
+            standing(&slot, Some(&first)).await;
+            drop(lines);
+        });
+    });
+    assert_eq!(played.out.lines().collect::<Vec<_>>(), shown(5..=600), "{}", played.talk);
+}
+
+#[test]
+fn a_guest_that_was_not_told_all_reads_it_and_says_what_it_cannot_read() {
+    let told = |seq: u64, n: u64| -> Value {
+        serde_json::from_str(&notices::notification(&kept(seq, ALICE, TEAM).1, n)).unwrap()
+    };
+    for (n, unread) in [(4, 0), (6, 2)] {
+        let answering = move |method: &str, params: &Value| {
+            let since = params["since"].as_u64().unwrap_or(0);
+            let event = |seq: u64| told(seq, 0);
+            Some(match method {
+                // What happened before is not shown.
+                "events" if since == 0 => json!({"result": {"events": [event(1)], "last": 4}}),
+                "events" => {
+                    let events: Vec<_> = (since + 1..=8).map(event).collect();
+                    json!({"result": {"events": events, "last": 8, "lost": 0}})
+                }
+                "say" => json!({
+                    "result": {"id": params["key"]},
+                    // After a gap, and one that comes late.
+                    "told": [told(5, 1), told(8, n), told(8, n + 1)],
+                }),
+                _ => json!({"result": {"count": 0, "messages": []}}),
+            })
+        };
+        let played = play_attached(Form::Text, b"one\n", Box::new(answering));
+        assert_eq!(played.out.lines().collect::<Vec<_>>(), shown(5..=8), "{}", played.talk);
+        let words = format!("than could be told: {} notices", unread + 1);
+        assert!(played.talk.contains(&words), "{}", played.talk);
+    }
+}
+
+#[test]
+fn events_are_as_they_are_told_and_end_before_what_is_about_to_be_readable() {
+    let event = |seq, kind| archive::Event { seq, kind };
+    let delivered = EventKind::Delivered {
+        id: MessageId([1; 16]),
+        channel: TEAM,
+        by: ALICE,
+        role: Role::Member,
+    };
+    let (message, told) = kept(7, ALICE, TEAM);
+    let archive = vec![
+        message,
+        event(8, delivered),
+        event(9, EventKind::NotOpen(ChannelId([3; 32]))),
+        event(10, EventKind::Gone),
+        event(11, EventKind::NotOpen(OTHER)),
+        kept(12, BOB, TEAM).0,
+    ];
+    let ask = |id: u64, method: &str, params: Value| {
+        json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params}).to_string() + "\n"
+    };
+    let input = ask(1, "events", json!({"since": 2}))
+        + &ask(2, "contact_block", json!({"contact": "friend"}))
+        + &ask(3, "events", json!({"since": 6, "limit": 1}));
+    let played = play(Form::Json, input.as_bytes(), World { archive, ..World::default() });
+    let answers = played.answers();
+    let page = &answers[0]["result"];
+    let kinds = |page: &Value| -> Vec<String> {
+        let events = page["events"].as_array().unwrap().iter();
+        events.map(|event| event["method"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(kinds(page), ["message", "delivered", "not_open", "gone"], "{page}");
+    assert_eq!((&page["last"], &page["lost"]), (&json!(12), &json!(4)));
+    assert_eq!(page["waits_for"], OTHER.to_string(), "and nothing after it");
+    assert_eq!(notices::read_event(&page["events"][0]), Some(told));
+    assert!(notices::read_event(&page["events"][1]).is_some());
+    let page = &answers[2]["result"];
+    assert_eq!((kinds(page), &page["lost"]), (vec!["blocked".to_owned()], &json!(0)));
+    assert_eq!(page["events"][0]["params"]["text"], Value::Null);
+}
+
 /// A node in another process, which knows one channel and answers as it is told.
 type Answering = Box<dyn FnMut(&str, &Value) -> Option<Value> + Send>;
 
@@ -1086,6 +1261,9 @@ fn play_attached(form: Form, input: &[u8], mut answering: Answering) -> Played {
                 said.push(params["text"].as_str().unwrap().to_owned());
             }
             let Some(mut answer) = answering(method, params) else { break };
+            for told in answer["told"].take().as_array().into_iter().flatten() {
+                writeln!(&theirs, "{told}").unwrap();
+            }
             answer["jsonrpc"] = "2.0".into();
             answer["id"] = request["id"].clone();
             if writeln!(&theirs, "{answer}").is_err() {
@@ -1106,7 +1284,7 @@ fn play_attached(form: Form, input: &[u8], mut answering: Answering) -> Played {
     let (ends, console_front) = (Arc::clone(&ending), front.clone());
     actix_rt::System::new().block_on(async move {
         let remote = Remote::over(ours).unwrap();
-        let events = read_input(&console_front);
+        let events = read_input(&console_front, Wish::default());
         let exits = Arc::clone(&ends);
         let make = move || {
             let (node, config) = (Node::There(remote.clone()), config.clone());

@@ -8,10 +8,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite, AsyncWriteExt as _, BufReader};
 use tokio::net::UnixStream;
-use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::audience::{Audience, Told};
+use super::audience::{Audience, Hearing, Told};
 use crate::exit::Exit;
 use crate::lines::{Cutter, LineError};
 use crate::methods::notices::{self, Sequence};
@@ -44,7 +43,7 @@ pub(super) struct Client {
     audience: Rc<RefCell<Audience>>,
     sequence: Sequence,
     /// What it is told, once it has subscribed.
-    told: Option<mpsc::Receiver<Told>>,
+    told: Option<Hearing>,
 }
 
 /// What is to be done next for a client.
@@ -74,7 +73,7 @@ impl Client {
                     last_line = Instant::now();
                     // What happened before the answer is told before it.
                     while let Some((number, notice)) =
-                        self.told.as_mut().and_then(|it| it.try_recv().ok())
+                        self.told.as_mut().and_then(Hearing::next_now)
                     {
                         bytes += &(notices::notification(&notice, number) + "\n");
                     }
@@ -112,7 +111,7 @@ impl Client {
             },
             Some(told) => tokio::select! {
                 read = read(reader, cutter) => line(read),
-                told = told.recv() => told.map_or(Next::Leave, Next::Notice),
+                told = told.next() => told.map_or(Next::Leave, Next::Notice),
             },
         }
     }
@@ -141,9 +140,10 @@ impl Client {
             "subscribe" => {
                 let wish = self.methods.open(None).await?.wish(params)?;
                 // What waits of an earlier one goes with it, and leaves a gap.
+                let channels = wish.to_json();
                 let told = self.audience.borrow_mut().add(self.sequence.clone(), wish);
                 self.told = Some(told);
-                Ok(json!({"n": self.sequence.last()}))
+                Ok(json!({"n": self.sequence.last(), "channels": channels}))
             }
             known if methods::names().any(|one| one == known) => {
                 self.methods.call(known, params, None).await

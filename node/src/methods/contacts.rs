@@ -56,10 +56,10 @@ impl Contacts {
         }
     }
 
-    /// How those in the book are called.
-    pub(super) async fn names(&self) -> BTreeMap<PeerId, Arc<str>> {
-        let all = self.list.send(ListContacts).await.unwrap_or_default();
-        all.into_iter().map(|contact| (contact.peer, contact.name)).collect()
+    /// Who is in the book.
+    pub(super) async fn known(&self) -> Result<Known, Refusal> {
+        let all = self.list.send(ListContacts).await.map_err(restarting)?;
+        Ok(Known(all.into_iter().map(|it| (it.peer, (it.name, it.trust))).collect()))
     }
 
     /// Does what one of [`METHODS`] says; `None`: it is none of them. `seen` is who a `contact_add`
@@ -175,6 +175,21 @@ impl Contacts {
     async fn remove(&self, params: &Value) -> Result<Contact, Refusal> {
         let peer = self.named(params).await?.peer;
         self.remove.send(RemoveContact { peer }).await.map_err(restarting)?.map_err(edited)
+    }
+}
+
+/// How those in the contact book are called, and how far they are trusted.
+#[derive(Debug)]
+pub(super) struct Known(BTreeMap<PeerId, (Arc<str>, Trust)>);
+
+impl Known {
+    /// The name to show.
+    pub(super) fn name(&self, peer: &PeerId) -> String {
+        self.0.get(peer).map_or_else(|| peer.short(), |(name, _)| name.to_string())
+    }
+
+    pub(super) fn is_blocked(&self, peer: &PeerId) -> bool {
+        self.0.get(peer).is_some_and(|(_, trust)| *trust == Trust::Blocked)
     }
 }
 

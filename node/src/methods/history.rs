@@ -1,18 +1,16 @@
 //! What was said before, and what a client has dealt with.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
 use actix::Recipient;
 use bitchat_actors::archive::{
-    Acknowledge, ArchiveError, Event, EventKind, FindAcknowledged, ForgetChannel, From as Begin,
-    ListEvents, ReadPage, Search, StoredMessage,
+    Acknowledge, ArchiveError, Event, EventKind, EventSpan, FindAcknowledged, FindEventSpan,
+    ForgetChannel, From as Begin, ListEvents, ReadPage, Search, StoredMessage,
 };
-use bitchat_protocol::id::{DeviceId, PeerId};
+use bitchat_protocol::id::{ChannelId, DeviceId, PeerId};
 use bitchat_protocol::log::{Position, Role};
 use data_encoding::HEXLOWER;
 use serde_json::{Value, json};
 
+use super::contacts::Known;
 use super::{Methods, OpenChannels, restarting};
 use crate::rpc::{self, Refusal};
 
@@ -23,14 +21,13 @@ const LIMIT: u64 = 100;
 /// As many at most.
 const LIMIT_MAX: u64 = 1000;
 
-type Names = BTreeMap<PeerId, Arc<str>>;
-
 /// The archive, as the methods ask it.
 #[derive(Debug, Clone)]
 pub(crate) struct Past {
     pub(crate) page: Recipient<ReadPage>,
     pub(crate) search: Recipient<Search>,
     pub(crate) events: Recipient<ListEvents>,
+    pub(crate) span: Recipient<FindEventSpan>,
     pub(crate) acknowledge: Recipient<Acknowledge>,
     pub(crate) acknowledged: Recipient<FindAcknowledged>,
     pub(crate) forget: Recipient<ForgetChannel>,
@@ -66,6 +63,7 @@ impl Past {
             page: nobody.clone().recipient(),
             search: nobody.clone().recipient(),
             events: nobody.clone().recipient(),
+            span: nobody.clone().recipient(),
             acknowledge: nobody.clone().recipient(),
             acknowledged: nobody.clone().recipient(),
             forget: nobody.recipient(),
@@ -84,7 +82,7 @@ impl Methods {
         match method {
             "history" => Some(self.history(params, open).await),
             "search" => Some(self.search(params, open).await),
-            "events" => Some(self.events(params).await),
+            "events" => Some(self.events(params, open).await),
             "ack" => Some(self.ack(params).await),
             "acked" => Some(self.acked(params).await),
             _ => None,
@@ -103,7 +101,7 @@ impl Methods {
         };
         let page = ReadPage { channel, from, limit: limit_of(params)? };
         let messages = self.past.page.send(page).await.map_err(restarting)?.map_err(refused)?;
-        Ok(self.messages(&messages).await)
+        self.messages(&messages).await
     }
 
     async fn search(&self, params: &Value, open: &OpenChannels) -> Result<Value, Refusal> {
@@ -113,54 +111,78 @@ impl Methods {
             None => None,
         };
         let before = position_of(params, "before")?;
+        if before.is_some() && channel.is_none() {
+            return Err(Refusal::params(
+                "params.before is a place in params.channel: name that, too",
+            ));
+        }
         let search = Search { channel, words, limit: limit_of(params)?, before };
         let messages = self.past.search.send(search).await.map_err(restarting)?.map_err(refused)?;
-        Ok(self.messages(&messages).await)
+        self.messages(&messages).await
     }
 
-    async fn messages(&self, messages: &[StoredMessage]) -> Value {
-        let names = self.contacts.names().await;
+    async fn messages(&self, messages: &[StoredMessage]) -> Result<Value, Refusal> {
+        let known = self.contacts.known().await?;
         let all: Vec<Value> =
-            messages.iter().map(|message| self.message(message, &names)).collect();
-        json!({"messages": all})
+            messages.iter().map(|message| self.message(message, &known)).collect();
+        Ok(json!({"messages": all}))
     }
 
     /// As it is kept, with the name that its author has in the contact book, or ours.
-    fn message(&self, message: &StoredMessage, names: &Names) -> Value {
+    fn message(&self, message: &StoredMessage, known: &Known) -> Value {
         let author = message.position.author;
         let own = author == self.queries.about.peer;
         let our_name = Some(&*self.queries.about.name).filter(|name| own && !name.is_empty());
-        let name = our_name.or_else(|| names.get(&author).map(|name| &**name));
         json!({
             "channel": message.channel.to_string(), "from": author.to_string(),
-            "name": name.map_or_else(|| author.short(), ToOwned::to_owned),
-            "own": own, "id": message.id.to_string(),
+            "name": our_name.map_or_else(|| known.name(&author), ToOwned::to_owned),
+            "own": own, "blocked": known.is_blocked(&author), "id": message.id.to_string(),
             "unix_ms": message.unix_ms, "text": message.text,
             "stored_unix": message.stored_unix, "position": position_text(&message.position),
         })
     }
 
-    async fn events(&self, params: &Value) -> Result<Value, Refusal> {
+    /// What happened after an event. It ends before what cannot be read yet, so that nobody passes
+    /// over that: `waits_for` is the channel that is about to be opened.
+    async fn events(&self, params: &Value, open: &OpenChannels) -> Result<Value, Refusal> {
         let since = match rpc::optional_string(params, "client")? {
             Some(client) => self.last_of(client).await?,
             None => rpc::number_of(params, "since")?.unwrap_or(0),
         };
-        let list = ListEvents { since, limit: limit_of(params)? };
+        let limit = limit_of(params)?;
+        // Before: what comes meanwhile may be answered, and nothing is called lost that is.
+        let span = self.past.span.send(FindEventSpan).await.map_err(restarting)?;
+        let EventSpan { oldest, last } = span.map_err(refused)?;
+        let list = ListEvents { since, limit };
         let events = self.past.events.send(list).await.map_err(restarting)?.map_err(refused)?;
-        let names = self.contacts.names().await;
-        let all: Vec<Value> = events.iter().map(|event| self.event(event, &names)).collect();
-        Ok(json!({"events": all}))
+        let known = self.contacts.known().await?;
+        let waits_for = events.iter().find_map(|event| opens_soon(event, open));
+        let readable = events.iter().take_while(|event| opens_soon(event, open).is_none());
+        let all: Vec<Value> = readable.map(|event| self.event(event, &known)).collect();
+        let waits_for = waits_for.map(|channel| channel.to_string());
+        Ok(json!({
+            "events": all, "waits_for": waits_for,
+            "last": events.last().map_or(last, |event| last.max(event.seq)),
+            "lost": oldest.saturating_sub(since.saturating_add(1)),
+        }))
     }
 
-    /// As a notification of it looks; where it cannot be shown any more, only its number.
-    fn event(&self, Event { seq, kind }: &Event, names: &Names) -> Value {
+    /// As a notification of it looks; where it is not to be shown any more, only its number.
+    fn event(&self, Event { seq, kind }: &Event, known: &Known) -> Value {
         let (method, mut params) = match kind {
-            EventKind::Message(message) => ("message", self.message(message, names)),
+            EventKind::Message(message) if known.is_blocked(&message.position.author) => (
+                "blocked",
+                json!({
+                    "channel": message.channel.to_string(),
+                    "from": message.position.author.to_string(),
+                }),
+            ),
+            EventKind::Message(message) => ("message", self.message(message, known)),
             EventKind::Delivered { id, channel, by, role } => (
                 "delivered",
                 json!({
                     "id": id.to_string(), "channel": channel.to_string(), "by": by.to_string(),
-                    "seeder": *role == Role::Seeder,
+                    "name": known.name(by), "seeder": *role == Role::Seeder,
                 }),
             ),
             EventKind::Forked { channel, author, number, .. } => (
@@ -214,6 +236,12 @@ impl Methods {
         let found = self.past.acknowledged.send(find).await.map_err(restarting)?;
         Ok(found.map_err(refused)?.unwrap_or(0))
     }
+}
+
+/// The channel of an event, if it is open and the archive has not opened it yet.
+fn opens_soon(event: &Event, open: &OpenChannels) -> Option<ChannelId> {
+    let EventKind::NotOpen(channel) = event.kind else { return None };
+    open.all.iter().any(|it| it.id == channel).then_some(channel)
 }
 
 fn refused(error: ArchiveError) -> Refusal {

@@ -19,6 +19,11 @@ impl Sequence {
         self.0.fetch_add(1, Ordering::Relaxed) + 1
     }
 
+    /// Leaves a gap for so many that will not be told.
+    pub(crate) fn skip(&self, count: u64) {
+        self.0.fetch_add(count, Ordering::Relaxed);
+    }
+
     /// The last number given; 0 before the first.
     pub(crate) fn last(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
@@ -31,12 +36,36 @@ impl Sequence {
 pub(crate) struct Wish(pub(crate) Option<BTreeSet<ChannelId>>);
 
 impl Wish {
+    /// As `subscribe` answers it: `null` for all channels, else their ids.
+    pub(crate) fn to_json(&self) -> Value {
+        let ids = self.0.as_ref();
+        ids.map_or(Value::Null, |ids| ids.iter().map(|id| Value::from(id.to_string())).collect())
+    }
+
+    /// Reads that.
+    pub(crate) fn from_json(channels: &Value) -> Self {
+        let ids = channels.as_array();
+        Self(ids.map(|ids| ids.iter().filter_map(|id| id.as_str()?.parse().ok()).collect()))
+    }
+
     /// Whether a notice is wanted.
     pub(crate) fn covers(&self, notice: &Notice) -> bool {
         match (&self.0, channel_of(notice)) {
             (Some(wanted), Some(channel)) => wanted.contains(channel),
             (None, _) | (_, None) => true,
         }
+    }
+}
+
+/// The number that the archive has given what is told.
+pub(crate) const fn seq_of(notice: &Notice) -> Option<u64> {
+    match notice {
+        Notice::Heard { seq, .. } | Notice::Delivered { seq, .. } => *seq,
+        Notice::MemberUp { .. }
+        | Notice::MemberDown { .. }
+        | Notice::SeederUp { .. }
+        | Notice::SeederDown { .. }
+        | Notice::Warning { .. } => None,
     }
 }
 
@@ -89,6 +118,11 @@ fn member(channel: &ChannelId, peer: &PeerId, name: &str) -> Value {
 /// Reads what [`notification`] wrote: the notice and its number; `None` for what is none, or of a
 /// kind that this version does not know.
 pub(crate) fn read(line: &Value) -> Option<(Notice, u64)> {
+    Some((read_event(line)?, line["params"]["n"].as_u64()?))
+}
+
+/// Reads what is told, without a number of its own: as `events` answers it, too.
+pub(crate) fn read_event(line: &Value) -> Option<Notice> {
     let params = &line["params"];
     let text = |field: &str| params[field].as_str();
     let name = || Some(Arc::from(text("name")?));
@@ -129,7 +163,7 @@ pub(crate) fn read(line: &Value) -> Option<(Notice, u64)> {
         },
         _ => return None,
     };
-    Some((notice, params["n"].as_u64()?))
+    Some(notice)
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! What happened, and up to where clients know of it.
 
 use super::*;
+use crate::archive::EventSpan;
 
 fn seqs(events: &[Event]) -> Vec<u64> {
     events.iter().map(|event| event.seq).collect()
@@ -105,6 +106,7 @@ fn no_more_events_are_kept_than_there_may_be() {
     let dir = tempfile::tempdir().unwrap();
     let mut store = must_open(dir.path());
     must_open_channel(&mut store);
+    assert_eq!(store.event_span().unwrap(), EventSpan { oldest: 1, last: 0 });
     let mut alice = Author::new(1, 1);
     let entries = alice.say_many(10);
     must_append(&mut store, alice.batch(entries));
@@ -114,6 +116,7 @@ fn no_more_events_are_kept_than_there_may_be() {
     must_append(&mut store, alice.batch(vec![entry]));
     let kept = seqs(&store.list_events(0, 1000).unwrap());
     assert_eq!(kept, [7, 8, 9, 10, 100_006]);
+    assert_eq!(store.event_span().unwrap(), EventSpan { oldest: 7, last: 100_006 });
 }
 
 #[test]
