@@ -53,6 +53,30 @@ pub fn escape_name_for_terminal(name: &str) -> String {
     shown
 }
 
+/// What two names have in common that look the same to a person: case, spaces, what is lost where a
+/// name is shown, and what joins or varies characters and takes no place of its own do not count.
+#[must_use]
+pub fn look_of_name(name: &str) -> String {
+    let seen: String = name.chars().filter(|character| !is_unseen(*character)).collect();
+    escape_name_for_terminal(&seen).to_lowercase()
+}
+
+/// A character that may stand in a name, as some scripts and pictures need it, and that nobody sees
+/// elsewhere.
+const fn is_unseen(character: char) -> bool {
+    matches!(character,
+        '\u{34f}'                     // combining grapheme joiner
+        | '\u{115f}'..='\u{1160}'     // Hangul fillers
+        | '\u{17b4}'..='\u{17b5}'     // Khmer inherent vowels
+        | '\u{180b}'..='\u{180f}'     // Mongolian variation selectors
+        | '\u{200d}'                  // zero width joiner
+        | '\u{2800}'                  // empty Braille pattern
+        | '\u{3164}' | '\u{ffa0}'     // Hangul fillers
+        | '\u{fe00}'..='\u{fe0f}'     // variation selectors
+        | '\u{e0100}'..='\u{e01ef}'   // more of them
+    )
+}
+
 /// A character that takes its place on the line and does nothing else.
 const fn is_plain(character: char) -> bool {
     !matches!(character,
@@ -109,6 +133,17 @@ mod tests {
         check("team] alice", "team\u{2773} alice");
         check("[private] bob", "\u{2772}private\u{2773} bob");
         check(" bob      verified\u{a0}\u{2003}x\n", "bob verified x\u{23ce}");
+    }
+
+    #[test]
+    fn names_that_look_the_same_have_one_look() {
+        for other in
+            [" ALICE ", "al\u{200d}ice", "alice\u{fe0f}", "a\u{200c}lice", "alice \u{3164}"]
+        {
+            assert_eq!(look_of_name(other), look_of_name("alice"), "{other:?}");
+        }
+        assert_eq!(look_of_name("a:b"), look_of_name("a\u{a789}b"));
+        assert_ne!(look_of_name("alice"), look_of_name("alicia"));
     }
 
     #[test]

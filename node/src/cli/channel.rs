@@ -11,7 +11,7 @@ use bitchat_actors::channel_book::{
     ChannelBook, ChannelError, ExportChannel, FindChannel, HasTickets, InvitePeer, JoinChannel,
     KeepTickets, LeaveChannel, ListChannels, ListInfohashes, People, Summary,
 };
-use bitchat_actors::contact_book::{ContactBook, FindContact};
+use bitchat_actors::contact_book::ContactBook;
 use bitchat_actors::vault::Profile;
 use bitchat_actors::{clock, entropy};
 use bitchat_protocol::channel::{
@@ -30,7 +30,7 @@ use super::running::Doer;
 use super::{Context, ask, channel_running};
 use crate::channels;
 use crate::exit::{Exit, Failure};
-use crate::methods::{channel_json, right};
+use crate::methods::{Contacts, channel_json, right};
 use crate::output::talk;
 use crate::report::{OTHER_VERSION, safe_name};
 use crate::run;
@@ -171,14 +171,10 @@ async fn with_book(
         }
         ChannelCommand::Invite { channel, contact, terms } => {
             let id = find(book, channel).await?.id;
-            let peer = match contact.parse() {
-                Ok(peer) => peer,
-                Err(_) => {
-                    let contacts = ContactBook::open(profile)?.start();
-                    let found = contacts.send(FindContact { text: contact.clone() });
-                    ask(found).await?.map_err(|error| Failure::failed(error.to_string()))?.peer
-                }
-            };
+            let contacts = ContactBook::open(profile)?.start();
+            let contacts = Contacts::of(profile.peer_id(), &contacts);
+            let found = contacts.invited(contact).await;
+            let peer = found.map_err(|refusal| Failure::new(refusal.exit, refusal.text))?;
             let right = right(terms.may_invite, terms.seeder);
             let lifetime = terms.expires.map(|span| span.0);
             let invitation = ask(book.send(InvitePeer { id, peer, right, lifetime })).await?;

@@ -78,10 +78,23 @@ pub(crate) enum ContactLine {
 /// Commands that begin with somebody's name.
 const NAMING: [&str; 7] = ["/msg", "/contacts", "/add", "/verify", "/rename", "/block", "/forget"];
 
+/// Commands that stand alone.
+const ALONE: [&str; 3] = ["/peers", "/help", "/quit"];
+
+/// Commands that are about one name and take nothing else.
+const OF_ONE: [&str; 4] = ["/contacts", "/invite", "/block", "/forget"];
+
 /// Reads a line.
 pub(crate) fn read(line: &str) -> Typed {
     if line.trim().is_empty() {
         return Typed::Nothing;
+    }
+    // It may hold what is meant for one alone.
+    let (first, _) = split(line.trim_start());
+    if line.starts_with(char::is_whitespace) && COMMANDS.iter().any(|(known, ..)| *known == first) {
+        return Typed::Wrong(format!(
+            "{first} with a space before it is no command: take that away, or begin with // to say it"
+        ));
     }
     if let Some(text) = line.strip_prefix("//") {
         return Typed::Say(format!("/{text}"));
@@ -90,6 +103,9 @@ pub(crate) fn read(line: &str) -> Typed {
         return Typed::Say(line.to_owned());
     }
     let (command, rest) = split(line);
+    if let Some(wrong) = left_over(command, rest) {
+        return Typed::Wrong(wrong);
+    }
     match command {
         "/msg" => match split_name(rest) {
             ("", _) | (_, "") => {
@@ -129,6 +145,21 @@ pub(crate) fn read(line: &str) -> Typed {
             ))
         }
     }
+}
+
+/// What is wrong with a command that has more after it than it takes: it is done to nobody, as
+/// somebody else may be meant than the first word says.
+fn left_over(command: &str, rest: &str) -> Option<String> {
+    if ALONE.contains(&command) && !rest.is_empty() {
+        return Some(format!("{command} stands alone; begin with // to say it"));
+    }
+    let (who, rest) = split_name(rest);
+    // Of safety words there are only digits.
+    let is_answer = |rest: &str| rest == "yes" || rest.starts_with(|it: char| it.is_ascii_digit());
+    let is_over = OF_ONE.contains(&command) || command == "/verify" && !is_answer(unquoted(rest));
+    (is_over && !rest.is_empty()).then(|| {
+        format!("{command} is about one, and not clear is who: is it \"{who} {rest}\"? A name with a space stands in quotation marks")
+    })
 }
 
 fn read_contact(command: &str, rest: &str) -> Typed {
@@ -239,6 +270,35 @@ mod tests {
         for line in ["/add", "/verify  ", "/rename bob", "/block"] {
             assert!(matches!(read(line), Typed::Wrong(_)), "{line}");
         }
+    }
+
+    #[test]
+    fn a_command_with_more_than_it_takes_is_done_to_nobody() {
+        let wrong = |line: &str, words: &str| {
+            let Typed::Wrong(text) = read(line) else { panic!("understood: {line}") };
+            assert!(text.contains(words), "{text}");
+        };
+        for command in ["/block", "/forget", "/contacts", "/invite", "/verify"] {
+            wrong(&format!("{command} Alice B"), "\"Alice B\"? A name with a space stands in");
+        }
+        wrong("/verify Alice B yes", "\"Alice B yes\"?");
+        for line in ["/quit smoking?", "/help me", "/peers of mine"] {
+            wrong(line, "begin with // to say it");
+        }
+        assert_eq!(read("//quit smoking?"), Typed::Say("/quit smoking?".into()));
+        let answer = Some("12345 67890".to_owned());
+        let verify = ContactLine::Verify { who: "Alice B".into(), answer };
+        assert_eq!(read("/verify \"Alice B\" 12345 67890"), Typed::Contact(verify));
+    }
+
+    #[test]
+    fn a_command_with_a_space_before_it_is_said_to_nobody() {
+        for line in [" /msg bob secret", "\t/quit", "\u{3000}/msg bob secret"] {
+            let Typed::Wrong(text) = read(line) else { panic!("understood: {line}") };
+            assert!(text.contains("with a space before it"), "{text}");
+        }
+        assert_eq!(read(" /etc/passwd"), Typed::Say(" /etc/passwd".into()));
+        assert_eq!(read(" hi"), Typed::Say(" hi".into()));
     }
 
     #[test]

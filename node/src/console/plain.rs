@@ -3,7 +3,7 @@
 use actix::Context;
 use bitchat_actors::chat_desk::Notice;
 use bitchat_protocol::id::{ChannelId, MessageId};
-use bitchat_protocol::text::escape_for_terminal;
+use bitchat_protocol::text::{escape_for_terminal, look_of_name};
 use serde::Deserialize as _;
 use serde_json::{Value, json};
 
@@ -152,9 +152,8 @@ impl Console {
     /// has the same.
     pub(super) fn label(&self, channel: &Channel) -> String {
         let label = label(channel);
-        let is_same = |other: &Channel| {
-            other.id != channel.id && other.name.to_lowercase() == channel.name.to_lowercase()
-        };
+        let look = look_of_name(&channel.name);
+        let is_same = |other: &Channel| other.id != channel.id && look_of_name(&other.name) == look;
         if self.config.channels.iter().any(is_same) {
             return format!("{label} {}", channel.id.short());
         }
@@ -198,10 +197,11 @@ impl Console {
 
 /// A channel's name as it stands in brackets; never the word for what is said to us alone.
 pub(super) fn label(channel: &Channel) -> String {
-    if &*channel.name == PRIVATE {
-        return format!("{PRIVATE} {}", channel.id.short());
+    let label = safe_name(&channel.name);
+    if look_of_name(&channel.name) == PRIVATE {
+        return format!("{label} {}", channel.id.short());
     }
-    safe_name(&channel.name)
+    label
 }
 
 fn help() -> String {

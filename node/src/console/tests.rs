@@ -713,6 +713,28 @@ fn a_program_is_told_of_the_channels_it_wishes_for_without_a_gap() {
 }
 
 #[test]
+fn a_guest_names_its_channel_to_each_method_that_is_about_one() {
+    let home = tempfile::tempdir().unwrap();
+    let home = &home;
+    actix_rt::System::new().block_on(async move {
+        let neighbour = Neighbour(Arc::default()).start();
+        let (contacts, channels) = books(home.path());
+        let methods = methods(&neighbour, contacts, &channels);
+        let mut of_one = Vec::new();
+        for name in crate::methods::names() {
+            // Several are open, and none is named.
+            let answer = methods.call(name, &json!({}), None).await;
+            if answer.is_err_and(|refusal| refusal.text.contains("several channels are open")) {
+                of_one.push(name);
+            }
+        }
+        let mut known = node::OF_ONE_CHANNEL.to_vec();
+        (of_one.sort_unstable(), known.sort_unstable());
+        assert_eq!(of_one, known);
+    });
+}
+
+#[test]
 fn another_channel_is_the_present_one_from_then_on() {
     let played = play(Form::Text, b"one\n/to other\ntwo\n/to nowhere\nthree\n", World::default());
     let channels: Vec<_> = played.said.iter().map(|(channel, ..)| channel.unwrap()).collect();
@@ -866,6 +888,10 @@ fn nobody_can_forge_a_line_by_a_name_or_a_text() {
 fn a_channel_called_private_is_not_taken_for_what_is_said_to_us_alone() {
     let channel = Channel { id: OTHER, name: "private".into(), is_pair: false };
     assert_eq!(plain::label(&channel), "private 02020202");
+    for name in ["priv\u{200c}ate", "Private", " private\u{fe0f}"] {
+        let channel = Channel { id: OTHER, name: name.into(), is_pair: false };
+        assert!(plain::label(&channel).ends_with(" 02020202"), "{name:?}");
+    }
     let channel = Channel { id: OTHER, name: "team] alice: yes".into(), is_pair: false };
     assert!(!plain::label(&channel).contains([']', ':']), "nor does it end before its end");
 }

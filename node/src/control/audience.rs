@@ -13,7 +13,7 @@ use crate::methods::notices::{Sequence, Wish};
 /// comes back after a while is told at once.
 pub(super) const QUEUE_MAX: usize = 4096;
 
-/// Bytes of their texts.
+/// Bytes of them.
 const QUEUE_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// A notice with its number for one client.
@@ -93,12 +93,10 @@ impl Audience {
 }
 
 fn bytes_of(notice: &Notice) -> usize {
-    match notice {
-        Notice::Heard { text, .. } | Notice::Warning { text, .. } => text.len(),
-        Notice::Delivered { .. }
-        | Notice::MemberUp { .. }
-        | Notice::MemberDown { .. }
-        | Notice::SeederUp { .. }
-        | Notice::SeederDown { .. } => 0,
-    }
+    let long = if let Notice::Heard { text, .. } | Notice::Warning { text, .. } = notice {
+        text.len()
+    } else {
+        0
+    };
+    size_of::<Notice>() + long
 }

@@ -89,6 +89,23 @@ impl Contacts {
         found.map_err(restarting)?.map_err(refused)
     }
 
+    /// Whom a ticket may be for: a contact that a person added, by name or the beginning of the id, or
+    /// anybody by the whole id. Nobody is let in because of what they call themselves.
+    pub(crate) async fn invited(&self, who: &str) -> Result<PeerId, Refusal> {
+        if let Ok(peer) = who.trim().parse() {
+            return Ok(peer);
+        }
+        let Contact { peer, name, trust, .. } = self.find(who).await?;
+        match trust {
+            Trust::Known | Trust::Verified => Ok(peer),
+            Trust::Seen => Err(Refusal::now(format!(
+                "{name} was only met, and chose that name alone: add {name} as a contact first, or \
+                 say the whole id, {peer}"
+            ))),
+            Trust::Blocked => Err(Refusal::now(format!("{name} is blocked"))),
+        }
+    }
+
     async fn named(&self, params: &Value) -> Result<Contact, Refusal> {
         self.find(rpc::string_of(params, "contact")?).await
     }

@@ -102,18 +102,13 @@ impl Methods {
         answer.unwrap_or_else(|| Err(rpc::no_such_method(method, names())))
     }
 
-    /// Issues a ticket for one person, in the book or named by a whole id: nobody is invited because
-    /// of what they call themselves.
+    /// Issues a ticket for one person.
     async fn invite(&self, params: &Value, open: &OpenChannels) -> Result<Value, Refusal> {
         let id = match rpc::optional_string(params, "channel")? {
             Some(text) => self.joining.find(text).await?.id,
             None => open.of(params)?.id,
         };
-        let who = rpc::string_of(params, "contact")?;
-        let peer = match who.parse() {
-            Ok(peer) => peer,
-            Err(_) => self.contacts.find(who).await?.peer,
-        };
+        let peer = self.contacts.invited(rpc::string_of(params, "contact")?).await?;
         self.joining.invite(id, peer, params).await
     }
 

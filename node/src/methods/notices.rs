@@ -59,14 +59,7 @@ impl Wish {
 
 /// The number that the archive has given what is told.
 pub(crate) const fn seq_of(notice: &Notice) -> Option<u64> {
-    match notice {
-        Notice::Heard { seq, .. } | Notice::Delivered { seq, .. } => *seq,
-        Notice::MemberUp { .. }
-        | Notice::MemberDown { .. }
-        | Notice::SeederUp { .. }
-        | Notice::SeederDown { .. }
-        | Notice::Warning { .. } => None,
-    }
+    if let Notice::Heard { seq, .. } | Notice::Delivered { seq, .. } = notice { *seq } else { None }
 }
 
 const fn channel_of(notice: &Notice) -> Option<&ChannelId> {

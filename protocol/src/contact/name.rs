@@ -2,12 +2,11 @@
 
 use crate::id::PeerId;
 use crate::identity::DisplayName;
-use crate::text::escape_name_for_terminal;
+use crate::text::look_of_name;
 
-/// Two names with one key are shown to nobody as two people: case, spaces, and what is lost where a
-/// name is shown do not count.
+/// Two names with one key are shown to nobody as two people.
 pub(super) fn key(name: &str) -> String {
-    escape_name_for_terminal(name).to_lowercase()
+    look_of_name(name)
 }
 
 /// The name a peer claims, if it is one that can be shown; somebody else's id is not.
@@ -34,6 +33,7 @@ mod tests {
     fn case_and_spaces_do_not_make_another_name() {
         assert_eq!(key(" Alice  B "), key("ALICE b"));
         assert_eq!(key("ÄNNE"), key("änne"));
+        assert_eq!(key("Al\u{200d}ice\u{fe0e}"), key("Alice"));
         assert_ne!(key("Alice"), key("Alicf"));
     }
 
