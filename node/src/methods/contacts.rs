@@ -256,3 +256,32 @@ fn edited(error: EditError) -> Refusal {
         error @ EditError::NotSaved(_) => Refusal::now(error.to_string()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use actix::Actor as _;
+    use bitchat_actors::contact_book::AdmitPeer;
+    use bitchat_actors::vault::Profile;
+
+    use super::*;
+
+    #[actix::test]
+    async fn nobody_is_invited_because_of_what_they_call_themselves() {
+        let home = tempfile::tempdir().unwrap();
+        let profile = Profile::create(home.path(), "default", None, None).unwrap();
+        let book = ContactBook::open(&profile).unwrap().start();
+        let peer = PeerId([7; 32]);
+        let _ = book.send(AdmitPeer { peer, name: "carol".into() }).await.unwrap();
+        let contacts = Contacts::of(profile.peer_id(), &book);
+        for who in ["carol", &peer.to_string()[..8]] {
+            let refusal = contacts.invited(who).await.unwrap_err();
+            assert!(refusal.text.contains(&peer.to_string()), "{}", refusal.text);
+        }
+        assert_eq!(contacts.invited(&peer.to_string()).await, Ok(peer));
+        let card = Card { peer, name: DisplayName::new("carol").unwrap() };
+        book.send(AddContact { card, our_name: None }).await.unwrap().unwrap();
+        assert_eq!(contacts.invited("carol").await, Ok(peer));
+        book.send(BlockContact { peer }).await.unwrap().unwrap();
+        assert!(contacts.invited("carol").await.unwrap_err().text.contains("blocked"));
+    }
+}
