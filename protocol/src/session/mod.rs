@@ -378,7 +378,9 @@ impl Session {
                 let needs = say.channel.map(|channel| (channel, Standing::Member));
                 self.deliver(frame, needs)?;
             }
-            Frame::Delivered(_) => self.deliver(frame, None)?,
+            Frame::Delivered(_) | Frame::Invite(_) | Frame::InviteAnswer(_) => {
+                self.deliver(frame, None)?;
+            }
             Frame::Have(Have { channel, .. })
             | Frame::Want(Want { channel, .. })
             | Frame::Entries(Entries { channel, .. })
