@@ -225,9 +225,15 @@ async fn what_the_peer_says_waits_until_the_offices_know_it() {
     hear(&session, vec![say(2)]).await;
     let (mesh, mut of_mesh) = neighbour();
     let (chat, mut of_chat) = neighbour();
-    session.send(SetOffices { mesh: Some(mesh.recipient()), chat: None }).await.unwrap();
+    session
+        .send(SetOffices { mesh: Some(mesh.recipient()), chat: None, invites: None })
+        .await
+        .unwrap();
     assert!(matches!(of_mesh.recv().await, Some(Told::Peers)));
-    session.send(SetOffices { mesh: None, chat: Some(chat.recipient()) }).await.unwrap();
+    session
+        .send(SetOffices { mesh: None, chat: Some(chat.recipient()), invites: None })
+        .await
+        .unwrap();
     assert!(matches!(of_chat.recv().await, Some(Told::Said(2))));
     hear(&session, vec![say(3)]).await;
     assert!(matches!(of_chat.recv().await, Some(Told::Said(1))));
@@ -240,6 +246,7 @@ async fn an_office_that_restarts_gets_afterwards_what_came_meanwhile() {
     let both = |office: &actix::Addr<Neighbour>| SetOffices {
         mesh: Some(office.clone().recipient()),
         chat: Some(office.clone().recipient()),
+        invites: None,
     };
     session.send(both(&office)).await.unwrap();
     office.send(End).await.unwrap();
@@ -258,7 +265,7 @@ async fn an_office_that_restarts_gets_afterwards_what_came_meanwhile() {
 async fn an_office_that_cannot_keep_up_costs_the_link() {
     let (session, mut told) = admitted().await;
     let chat = Sleeper.start().recipient();
-    session.send(SetOffices { mesh: None, chat: Some(chat) }).await.unwrap();
+    session.send(SetOffices { mesh: None, chat: Some(chat), invites: None }).await.unwrap();
     for number in 0..8 {
         hear(&session, vec![say(number)]).await;
     }
