@@ -247,7 +247,7 @@ pub enum InviteNews {
         /// Who sent it.
         from: PeerId,
         /// What.
-        frame: Frame,
+        frame: Box<Frame>,
     },
     /// A peer is linked, or another link carries what is sent to it.
     PeerUp(PeerId),

@@ -329,3 +329,23 @@ impl Handler<TakeInvited> for ChannelBook {
         self.take_invited(taken)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_owed_is_over_after_a_month_or_when_its_ticket_has_expired() {
+        let (peer, right) = (PeerId([1; 32]), OwedRight::Member);
+        let (since, day) = (1_800_000_000, 86_400);
+        let at = |seconds: u64| Duration::from_secs(since + seconds);
+        let for_ever = Owing { peer, right, expires: None, since };
+        assert!(!for_ever.is_over(at(30 * day - 1)) && for_ever.is_over(at(30 * day)));
+        let for_a_day = Owing { expires: Some(since + day), ..for_ever };
+        assert!(!for_a_day.is_over(at(day - 1)) && for_a_day.is_over(at(day)));
+        // A clock that went back makes nothing too old.
+        assert!(!for_ever.is_over(Duration::ZERO));
+        let terms = for_a_day.terms(ChannelId([2; 32]), at(day - 10));
+        assert_eq!(terms.lifetime, Some(Duration::from_secs(10)));
+    }
+}

@@ -287,11 +287,12 @@ impl CryptoSession {
         let Some(invites) = &self.invites else { return };
         let mut waiting = std::mem::take(&mut self.invited).into_iter();
         while let Some(frame) = waiting.next() {
+            let frame = Box::new(frame);
             if let Err(SendError::Closed(InviteNews::Frame { frame, .. })) =
                 invites.try_send(InviteNews::Frame { from, frame })
             {
                 self.invites = None;
-                self.invited = std::iter::once(frame).chain(waiting).collect();
+                self.invited = std::iter::once(*frame).chain(waiting).collect();
                 return;
             }
         }

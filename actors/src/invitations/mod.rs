@@ -453,7 +453,7 @@ impl Handler<InviteNews> for Invitations {
             InviteNews::PeerUp(peer) => Input::PeerUp(peer),
             InviteNews::PeerDown(peer) => Input::PeerDown(peer),
             InviteNews::Frame { from, frame } => {
-                Input::FrameReceived { from, unix: clock::unix(), frame }
+                Input::FrameReceived { from, unix: clock::unix(), frame: *frame }
             }
         };
         self.input(input, ctx);

@@ -15,6 +15,11 @@ const ALICE: u8 = 1;
 const BOB: u8 = 2;
 const CAROL: u8 = 3;
 
+#[expect(clippy::disallowed_methods, reason = "any start will do")]
+fn start() -> Instant {
+    Instant::now()
+}
+
 fn identity(seed: u8) -> Identity {
     Identity::from_seed(Secret::new([seed; 32]))
 }
@@ -68,7 +73,7 @@ struct Bob {
 impl Bob {
     /// Alice is a contact of his.
     fn new() -> Self {
-        let now = Instant::now();
+        let now = start();
         let mut bob = Self {
             machine: Invitations::new(now, Config { own_peer: id(BOB) }),
             now,
@@ -272,7 +277,7 @@ fn what_is_declined_is_answered_and_not_told_again_and_what_was_joined_is_answer
 
 #[test]
 fn those_declined_are_remembered_up_to_a_bound() {
-    let mut inbox = Inbox::new(Instant::now());
+    let mut inbox = Inbox::new(start());
     let ids = || (0..=INVITES_DECLINED_MAX).map(|at| ChannelId([at as u8; 32]));
     let of = |at: usize| PeerId([(at / 256) as u8; 32]);
     for (at, channel) in ids().enumerate() {
