@@ -441,6 +441,15 @@ pub const INVITES_PER_CONTACT_MAX: usize = 8;
 /// See [`INVITES_PER_CONTACT_MAX`].
 pub const INVITE_BYTES_PER_CONTACT_MAX: usize = 128 * 1024;
 
+const _: () = assert!(
+    CHAT_WINDOW_BYTES
+        + (WANTS_PER_PEER_MAX + 1) * WANT_BYTES_MAX
+        + INVITE_BYTES_PER_CONTACT_MAX
+        + INVITES_PER_CONTACT_MAX * 1024
+        < CONTROL_QUEUE_BYTES_MAX,
+    "all that is owed to one peer fits a link's queue beside what is said"
+);
+
 /// Invitations of one peer that no person has added. Stops members of open channels, who are
 /// strangers, from advertising.
 pub const INVITES_PER_STRANGER_MAX: usize = 1;

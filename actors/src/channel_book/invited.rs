@@ -10,7 +10,8 @@ use bitchat_protocol::channel::{Charter, Denial, Invitation, Right, Ticket, judg
 use bitchat_protocol::id::{ChannelId, PeerId};
 use bitchat_protocol::invite::Held;
 use bitchat_protocol::limits::{
-    INVITE_AGE_MAX, INVITE_FILE_BYTES_MAX, INVITES_OWED_MAX, INVITES_PER_CONTACT_MAX,
+    INVITE_AGE_MAX, INVITE_BYTES_PER_CONTACT_MAX, INVITE_FILE_BYTES_MAX, INVITES_OWED_MAX,
+    INVITES_PER_CONTACT_MAX,
 };
 use serde::{Deserialize, Serialize};
 
@@ -44,10 +45,10 @@ pub enum NotOwed {
         /// Bytes of the file.
         bytes: usize,
     },
-    /// As many wait for this peer as it would take.
+    /// As many wait for this peer as it would take: their number, or the bytes of their files.
     #[error(
-        "{INVITES_PER_CONTACT_MAX} invitations wait for an answer of this person already: hand the \
-         line over another way"
+        "as many invitations as a node takes wait for an answer of this person already, \
+         {INVITES_PER_CONTACT_MAX} at most: hand the line over another way"
     )]
     PeerFull,
     /// As many wait as a profile keeps.
@@ -174,7 +175,12 @@ impl ChannelBook {
         }
         let mut others = self.list_owed();
         others.retain(|(id, peer)| (id, peer) != (&asked.id, &asked.peer));
-        if others.iter().filter(|(_, peer)| *peer == asked.peer).count() >= INVITES_PER_CONTACT_MAX
+        let to_it = others.iter().filter(|(_, peer)| *peer == asked.peer);
+        let to_it = to_it.filter_map(|(id, _)| self.shelf.get(id).ok());
+        let sizes: Vec<usize> = to_it.map(|stored| stored.chat.to_bytes().len()).collect();
+        // All of them are sent at once when it is linked.
+        if sizes.len() >= INVITES_PER_CONTACT_MAX
+            || sizes.iter().sum::<usize>() + bytes > INVITE_BYTES_PER_CONTACT_MAX
         {
             return Err(NotOwed::PeerFull);
         }

@@ -436,15 +436,23 @@ async fn so_many_are_owed_to_one_and_what_is_too_large_is_handed_over_another_wa
     // The same again is no other.
     assert_eq!(alice.invite(last.unwrap(), bob.id(), None).await, Delivery::Waits);
 
-    let rng = &mut Rng::from_seed([1; 32]);
-    let url = |at: usize| vec![format!("http://t/{at}/{}", "x".repeat(1900))];
-    let (name, trackers) = (DisplayName::new("large").unwrap(), (0..40).map(url).collect());
-    let file = ChatFile::new_open(name, trackers, vec![], Rotation::Daily, rng).unwrap();
-    let file = ChatFile::new_closed(file, Kind::Closed, alice.id(), Policy::Tickets).unwrap();
-    let id = alice.channels.send(JoinChannel { file }).await.unwrap().unwrap().id;
-    let refused = alice.invite(id, PeerId([7; 32]), None).await;
+    let carol = PeerId([7; 32]);
+    let large = async |seed, trackers| {
+        let rng = &mut Rng::from_seed([seed; 32]);
+        let url = |at: usize| vec![format!("http://t/{at}/{}", "x".repeat(1900))];
+        let (name, trackers) = (DisplayName::new("large").unwrap(), (0..trackers).map(url));
+        let trackers = trackers.collect();
+        let file = ChatFile::new_open(name, trackers, vec![], Rotation::Daily, rng).unwrap();
+        let file = ChatFile::new_closed(file, Kind::Closed, alice.id(), Policy::Tickets).unwrap();
+        let id = alice.channels.send(JoinChannel { file }).await.unwrap().unwrap().id;
+        alice.invite(id, carol, None).await
+    };
+    assert_eq!(large(1, 30).await, Delivery::Waits);
+    assert_eq!(large(2, 30).await, Delivery::Waits);
+    assert_eq!(large(3, 30).await, Delivery::NotSent(NotOwed::PeerFull), "by their bytes");
+    let refused = large(4, 40).await;
     assert!(matches!(refused, Delivery::NotSent(NotOwed::TooLarge { .. })), "{refused:?}");
-    assert_eq!(alice.listing().await.unanswered.len(), INVITES_PER_CONTACT_MAX);
+    assert_eq!(alice.listing().await.unanswered.len(), INVITES_PER_CONTACT_MAX + 2);
 }
 
 #[actix::test]

@@ -8,7 +8,7 @@ use bitchat_integration_tests::node::{Chat, Home};
 use bitchat_integration_tests::tracker::Spot;
 use serde_json::{Value, json};
 
-use crate::scene::{MESH_WITHIN, PROGRAM, SOON, is};
+use crate::scene::{MESH_WITHIN, PROGRAM, SOON, Scene, is};
 
 /// The name of the channel that nobody may find anything of.
 const NAME: &str = "wanderlust";
@@ -310,4 +310,30 @@ fn a_ticket_that_has_expired_is_renewed_without_a_word_of_its_holder() {
     let team = &renewed["params"]["channel"];
     bobs.wait_for(MESH_WITHIN, |line| is_member(line, "alice", team));
     assert_eq!(bobs.count(|line| is(line, "invited")), 0, "{}", bobs.story());
+}
+
+#[test]
+fn who_is_known_by_a_channel_alone_invites_as_somebody_who_is_no_contact() {
+    let scene = Scene::new(2);
+    let Some(_tracker) = scene.start_tracker() else { return };
+    let mut chats = scene.chat_all();
+    let [alice, bob] = &mut chats[..] else { unreachable!("two homes") };
+    let you = bob.ask("channels", json!({}), SOON)["you"].clone();
+    for name in [NAME, "another"] {
+        let file = scene.homes[0].path().join(name).to_str().expect("UTF-8").to_owned();
+        scene.homes[0].must_run_quietly(&["channel", "new", name, "--closed", "-o", &file]);
+        let invited = alice.ask("invite", json!({"channel": name, "contact": you}), SOON);
+        assert_eq!(invited["delivery"], "sent", "{invited}");
+    }
+    let invited = bob.wait_for(SOON, |line| is(line, "invited"));
+    assert_eq!(
+        (&invited["params"]["label"], &invited["params"]["contact"]),
+        (&json!(NAME), &json!(false))
+    );
+    bob.listen(A_WHILE);
+    assert_eq!(bob.count(|line| is(line, "invited")), 1, "one at a time: {}", bob.story());
+    let joined = bob.ask("accept", json!({"invitation": NAME}), SOON);
+    assert_eq!((&joined["name"], &joined["kind"]), (&json!(NAME), &json!("closed")));
+    let answered = alice.wait_for(SOON, |line| is(line, "invite_answered"));
+    assert_eq!(answered["params"]["peer"], you);
 }
