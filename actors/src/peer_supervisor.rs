@@ -8,7 +8,7 @@
 //! | [`ContactChanged`] | contact book | shows the new name, or ends the links with who is blocked now |
 //! | [`SetOwnChannels`], [`SetOwnName`] | mesh manager, console | told on to every session |
 //! | [`PeerUp`], [`PeerRefused`], [`SharedChannelsChanged`], [`PeerRenamed`] | crypto sessions | told on to the offices |
-//! | [`SubscribeMesh`], [`SubscribeChat`] | later actors | introduce themselves; told of every live link, whose session then sends to them |
+//! | [`SubscribeMesh`], [`SubscribeChat`], [`SubscribeInvites`] | later actors | introduce themselves; told of every live link, whose session then sends to them |
 //!
 //! Owns: the pairs, and the writing half of the [`Directory`].
 //! Lost on a crash: every link. The mesh redials.
@@ -238,6 +238,23 @@ pub enum ChatNews {
     Refused(PeerRefused),
 }
 
+/// What the actor of invitations is told.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub enum InviteNews {
+    /// An invitation, or the answer to one.
+    Frame {
+        /// Who sent it.
+        from: PeerId,
+        /// What.
+        frame: Box<Frame>,
+    },
+    /// A peer is linked, or another link carries what is sent to it.
+    PeerUp(PeerId),
+    /// A peer is linked no longer.
+    PeerDown(PeerId),
+}
+
 /// The mesh manager introduces itself; it is told of every live link.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
@@ -247,6 +264,11 @@ pub struct SubscribeMesh(pub Recipient<LinkNews>);
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct SubscribeChat(pub Recipient<ChatNews>);
+
+/// The actor of invitations introduces itself; it is told of every linked peer.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct SubscribeInvites(pub Recipient<InviteNews>);
 
 /// What a supervisor of peers is told at its birth.
 #[derive(Debug, Clone)]
@@ -298,6 +320,7 @@ pub struct PeerSupervisor {
     next_link: u64,
     mesh: Option<Recipient<LinkNews>>,
     chat: Option<Recipient<ChatNews>>,
+    invites: Option<Recipient<InviteNews>>,
 }
 
 struct Pair {
@@ -337,6 +360,7 @@ impl PeerSupervisor {
             next_link: 0,
             mesh: None,
             chat: None,
+            invites: None,
         }
     }
 
@@ -414,11 +438,21 @@ impl PeerSupervisor {
         }
     }
 
+    fn tell_invites(&self, news: InviteNews) {
+        if let Some(invites) = &self.invites {
+            invites.do_send(news);
+        }
+    }
+
     fn introduce_offices(&self, link: LinkKey) {
         if let Some(Pair { stage: Stage::Up { .. }, session: Some((session, _)), .. }) =
             self.pairs.get(&link)
         {
-            session.do_send(SetOffices { mesh: self.mesh.clone(), chat: self.chat.clone() });
+            session.do_send(SetOffices {
+                mesh: self.mesh.clone(),
+                chat: self.chat.clone(),
+                invites: self.invites.clone(),
+            });
         }
     }
 
@@ -446,8 +480,10 @@ impl PeerSupervisor {
                 self.tell_mesh(LinkNews::Down { link: key, left: reason.is_goodbye() });
                 if taken_over {
                     self.tell_chat(ChatNews::Rerouted(peer));
+                    self.tell_invites(InviteNews::PeerUp(peer));
                 } else if self.directory_lacks(&peer) {
                     self.tell_chat(ChatNews::PeerDown(peer));
+                    self.tell_invites(InviteNews::PeerDown(peer));
                 }
             }
             Stage::Ended => {}
@@ -577,6 +613,7 @@ impl Handler<PeerUp> for PeerSupervisor {
             self.offices.observed.do_send(NoteObserved { link: id, by: peer, at: observed });
         }
         self.tell_chat(ChatNews::PeerUp(peer));
+        self.tell_invites(InviteNews::PeerUp(peer));
         self.tell_mesh(LinkNews::Up { link, peer, incarnation, attempt, address, shared });
         // The offices know the peer now: from here on its session may send to them.
         self.introduce_offices(link);
@@ -712,6 +749,20 @@ impl Handler<SubscribeChat> for PeerSupervisor {
             }
         }
         self.chat = Some(chat);
+        self.introduce_offices_to_all();
+    }
+}
+
+impl Handler<SubscribeInvites> for PeerSupervisor {
+    type Result = ();
+
+    fn handle(&mut self, SubscribeInvites(invites): SubscribeInvites, _: &mut Self::Context) {
+        for pair in self.pairs.values() {
+            if let Stage::Up { peer, .. } = &pair.stage {
+                invites.do_send(InviteNews::PeerUp(*peer));
+            }
+        }
+        self.invites = Some(invites);
         self.introduce_offices_to_all();
     }
 }

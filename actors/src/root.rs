@@ -17,6 +17,7 @@ use crate::contact_book::ContactBook;
 use crate::dht::{self, Dht};
 use crate::directory::Directory;
 use crate::http_fetch::Fetcher;
+use crate::invitations::{self, Invitations};
 use crate::lan_discovery::{self, LanDiscovery};
 use crate::mesh_manager::{self, MeshManager};
 use crate::peer_supervisor::{self, PeerSupervisor};
@@ -97,6 +98,8 @@ pub struct Offices {
     pub lan_discovery: Slot<LanDiscovery>,
     /// Messages.
     pub chat_desk: Slot<ChatDesk>,
+    /// Who is asked into channels.
+    pub invitations: Slot<Invitations>,
     /// Who is linked.
     pub directory: Directory,
 }
@@ -124,7 +127,8 @@ pub fn supervisor(config: Config) -> (Supervisor, Offices) {
         .child(peer_supervisor(&config, &offices))
         .child(mesh_manager(&config, &offices))
         .child(discovery(&config, &offices))
-        .child(chat_desk(&config, &offices));
+        .child(chat_desk(&config, &offices))
+        .child(invitations(&config, &offices));
     (tree, offices)
 }
 
@@ -330,4 +334,29 @@ fn chat_desk(config: &Config, offices: &Offices) -> ActorSpec<ChatDesk> {
         Ok(ChatDesk::new(config.clone(), offices, slots.directory.clone()))
     };
     ChildSpec::try_actor("chat_desk", make).slot(&offices.chat_desk)
+}
+
+fn invitations(config: &Config, offices: &Offices) -> ActorSpec<Invitations> {
+    let (slots, own_peer) = (offices.clone(), config.profile.peer_id());
+    let make = move || {
+        let book = &slots.channel_book;
+        let offices = invitations::Offices {
+            peers: slots.peer_supervisor.need()?,
+            contacts: slots.contact_book.need()?,
+            changes: slots.contact_book.need()?,
+            notices: slots.chat_desk.need()?,
+            channels: invitations::ChannelOffices {
+                events: book.need()?,
+                owe: book.need()?,
+                owed: book.need()?,
+                issue: book.need()?,
+                drop: book.need()?,
+                renew: book.need()?,
+                take: book.need()?,
+                find: book.need()?,
+            },
+        };
+        Ok(Invitations::new(own_peer, offices, slots.directory.clone()))
+    };
+    ChildSpec::try_actor("invitations", make).slot(&offices.invitations)
 }

@@ -23,7 +23,7 @@ use crate::console::{self, Console, Ending, Front};
 use crate::control::{self, Connection, Control, Place, Remote};
 use crate::disguise::{self, Listen};
 use crate::exit::{Exit, Failure, OrFail as _};
-use crate::methods::{About, Contacts, Joining, Methods, Past, Queries, Saying};
+use crate::methods::{About, Contacts, Inviting, Joining, Methods, Past, Queries, Saying};
 use crate::output::talk;
 use crate::settings::{Cipher, History, Settings};
 
@@ -87,6 +87,7 @@ pub(crate) fn attach(
 ) -> Result<Exit, Failure> {
     supervision::install_panic_hook();
     let front = talk.front.clone();
+    let is_narrow = channels.is_some();
     let ids = channels.map(|all| all.iter().map(|it| it.id.to_string()).collect::<Vec<_>>());
     let result = System::new().block_on(async {
         let remote = Remote::over(node.into_stream())
@@ -95,7 +96,7 @@ pub(crate) fn attach(
         subscribed.map_err(|refusal| Failure::new(refusal.exit, refusal.text))?;
         let ending = Arc::new(Ending::default());
         let Talk { channels, front, linger, receipts } = talk;
-        let config = console::Config { channels, linger, receipts };
+        let config = console::Config { channels, linger, receipts, is_narrow };
         let events = console::read_input(&front);
         let ends = Arc::clone(&ending);
         let make = move || {
@@ -133,7 +134,8 @@ fn console_spec(
 ) -> ChildSpec {
     let (slots, ending, about) = (offices.clone(), Arc::clone(ending), Arc::clone(about));
     let Talk { channels, front, linger, receipts } = talk;
-    let config = console::Config { channels, linger, receipts };
+    let is_narrow = false;
+    let config = console::Config { channels, linger, receipts, is_narrow };
     let events = console::read_input(&front);
     let make = move || {
         let node = console::Node::Here {
@@ -169,6 +171,7 @@ fn methods(about: &Arc<About>, slots: &root::Offices) -> Result<Methods, String>
     };
     let channel_book = slots.channel_book.addr().ok_or("the channel book is not there")?;
     let contact_book = slots.contact_book.addr().ok_or("the contact book is not there")?;
+    let invitations = slots.invitations.addr().ok_or("invitations are not there")?;
     let archive = &slots.archive;
     let past = Past {
         page: archive.need()?,
@@ -183,6 +186,7 @@ fn methods(about: &Arc<About>, slots: &root::Offices) -> Result<Methods, String>
         queries: queries(about, slots)?,
         saying,
         joining: Joining::of(&channel_book, trackers),
+        inviting: Inviting::of(about.peer, &invitations, trackers),
         contacts: Contacts::of(about.peer, &contact_book),
     })
 }

@@ -425,3 +425,88 @@ const _: () = assert!(
     "what is pushed and what is answered must fit a link's queue"
 );
 const _: () = assert!(ENTRY_BODY_BYTES_MAX + 8 * 1024 <= FRAME_BYTES_MAX, "an entry fits a frame");
+
+/// Bytes of a `.chat` file in an invitation over a link: what a frame holds beside the tickets.
+pub const INVITE_FILE_BYTES_MAX: usize = FRAME_BYTES_MAX - 1024;
+
+const _: () = assert!(
+    INVITE_FILE_BYTES_MAX + TICKETS_MAX * (crate::channel::TICKET_BYTES + 2) + 64
+        <= FRAME_BYTES_MAX,
+    "the largest invitation fits a frame"
+);
+
+/// Invitations of one contact that wait for a person's word, and their bytes. Stops one contact from
+/// filling the list that a person has to read. As many are owed to one peer at most.
+pub const INVITES_PER_CONTACT_MAX: usize = 8;
+/// See [`INVITES_PER_CONTACT_MAX`].
+pub const INVITE_BYTES_PER_CONTACT_MAX: usize = 128 * 1024;
+
+const _: () = assert!(
+    CHAT_WINDOW_BYTES
+        + (WANTS_PER_PEER_MAX + 1) * WANT_BYTES_MAX
+        + INVITE_BYTES_PER_CONTACT_MAX
+        + INVITES_PER_CONTACT_MAX * 1024
+        < CONTROL_QUEUE_BYTES_MAX,
+    "all that is owed to one peer fits a link's queue beside what is said"
+);
+
+/// Invitations of one peer that no person has added. Stops members of open channels, who are
+/// strangers, from advertising.
+pub const INVITES_PER_STRANGER_MAX: usize = 1;
+
+/// Invitations of all such peers together. Stops one with many identities; leaves most of the list to
+/// contacts.
+pub const INVITES_OF_STRANGERS_MAX: usize = 8;
+
+/// Invitations that wait for a person's word, and their bytes: they are in memory alone.
+pub const INVITES_WAITING_MAX: usize = 64;
+/// See [`INVITES_WAITING_MAX`].
+pub const INVITE_BYTES_WAITING_MAX: usize = 1024 * 1024;
+
+const _: () = assert!(
+    INVITES_OF_STRANGERS_MAX * FRAME_BYTES_MAX <= INVITE_BYTES_WAITING_MAX / 2,
+    "strangers leave room for contacts"
+);
+
+/// For how long an invitation waits, and is offered: what nobody wanted for so long must not keep
+/// others out.
+pub const INVITE_AGE_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// Invitations of one contact that are looked at, one after the other within this time, and so many at
+/// once. Stops a contact from having us check [`TICKETS_MAX`] signatures and read a file for each of
+/// an endless number of frames; leaves room for all that it may have waiting, twice over.
+pub const INVITE_OF_CONTACT_EVERY: Duration = Duration::from_secs(60);
+/// See [`INVITE_OF_CONTACT_EVERY`].
+pub const INVITES_OF_CONTACT_AT_ONCE: u32 = 16;
+
+/// The same for one peer that no person has added.
+pub const INVITE_OF_STRANGER_EVERY: Duration = Duration::from_secs(600);
+/// See [`INVITE_OF_STRANGER_EVERY`].
+pub const INVITES_OF_STRANGER_AT_ONCE: u32 = 2;
+
+/// The same for all such peers together. Stops one with many identities.
+pub const INVITE_OF_STRANGERS_EVERY: Duration = Duration::from_secs(60);
+/// See [`INVITE_OF_STRANGERS_EVERY`].
+pub const INVITES_OF_STRANGERS_AT_ONCE: u32 = 16;
+
+/// The same for everybody together. Stops many contacts, or many devices of theirs, from taking a
+/// core.
+pub const INVITE_EVERY: Duration = Duration::from_secs(1);
+/// See [`INVITE_EVERY`].
+pub const INVITES_AT_ONCE: u32 = 128;
+
+/// Peers whose invitations are counted apart; others are counted together. Stops made-up identities
+/// from filling memory.
+pub const INVITERS_COUNTED_MAX: usize = 256;
+
+/// Invitations that a person declined and that are not told again by the same peer, in one run.
+pub const INVITES_DECLINED_MAX: usize = 256;
+
+/// Invitations of ours that nobody has answered, over all channels. Bounds what is kept for people who
+/// never come.
+pub const INVITES_OWED_MAX: usize = 512;
+
+/// People invited to a new group at once: with us they are as many as a channel links.
+pub const GROUP_INVITED_MAX: usize = MEMBERS_MAX - 1;
+
+const _: () = assert!(GROUP_INVITED_MAX <= INVITES_OWED_MAX, "a whole group can be owed");

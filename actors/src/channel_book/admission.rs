@@ -205,7 +205,11 @@ impl ChannelBook {
         self.shelf.all().filter(|(_, stored)| by_contact(stored)).map(|(id, _)| *id).collect()
     }
 
-    fn keep_tickets(&mut self, id: ChannelId, tickets: Vec<Ticket>) -> Result<(), ChannelError> {
+    pub(super) fn keep_tickets(
+        &mut self,
+        id: ChannelId,
+        tickets: Vec<Ticket>,
+    ) -> Result<(), ChannelError> {
         let stored = self.shelf.get(&id)?;
         let name = stored.chat.name().to_string();
         let Some(charter) = stored.chat.charter() else {
@@ -222,7 +226,7 @@ impl ChannelBook {
         Ok(())
     }
 
-    fn invite(&self, asked: &InvitePeer) -> Result<Invitation, ChannelError> {
+    pub(super) fn invite(&self, asked: &InvitePeer) -> Result<Invitation, ChannelError> {
         let stored = self.shelf.get(&asked.id)?;
         let name = || stored.chat.name().to_string();
         let charter = stored.chat.charter().ok_or_else(|| ChannelError::NotClosed(name()))?;

@@ -11,6 +11,8 @@
 //! | [`NoteTurndown`] | crypto session | that a peer does not let us into one |
 //! | [`KeepTickets`], [`HasTickets`], [`InvitePeer`] | console | what lets us, or somebody else, into one |
 //! | [`ListRefused`] | console | who does not let us in, and why |
+//! | [`OweInvitation`], [`ListOwed`], [`IssueOwed`], [`DropOwed`] | invitations | keeps and issues what is owed over links |
+//! | [`RenewTickets`], [`TakeInvited`] | invitations | keeps what came over a link |
 //! | [`ListInfohashes`] | console | what trackers know a channel by around now |
 //! | [`OpenChannel`] | console | begins to look for the members of a channel |
 //! | [`CloseChannel`] | console | stops that |
@@ -31,6 +33,7 @@
 //! Form of the files: `docs/spec/profile.md`, `docs/spec/02-chat-file.md`.
 
 mod admission;
+mod invited;
 mod pairs;
 mod shelf;
 
@@ -55,6 +58,9 @@ use crate::vault::{Profile, ProfileError, RefusalLog};
 pub use admission::{
     HasTickets, InvitePeer, JudgePeer, KeepTickets, ListRefused, NoteTurndown, Refused,
     refusal_words,
+};
+pub use invited::{
+    DropOwed, IssueOwed, ListOwed, NotOwed, OweInvitation, Owed, RenewTickets, TakeInvited,
 };
 pub use pairs::{MeetingPlaces, People};
 use shelf::{Shelf, Stored};

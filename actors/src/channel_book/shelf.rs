@@ -9,11 +9,12 @@ use std::net::SocketAddr;
 use bitchat_protocol::channel::{ChatFile, Kind, Ticket};
 use bitchat_protocol::id::{ChannelId, PeerId};
 use bitchat_protocol::identity::Identity;
-use bitchat_protocol::limits::{CHANNELS_MAX, LAST_KNOWN_MAX, TICKETS_MAX};
+use bitchat_protocol::limits::{CHANNELS_MAX, INVITES_OWED_MAX, LAST_KNOWN_MAX, TICKETS_MAX};
 use bitchat_protocol::session::Door;
 use bitchat_protocol::wire::{TicketBytes, WireAddress};
 use serde_bytes::ByteBuf;
 
+use super::invited::Owing;
 use super::{ChannelError, Summary};
 use crate::vault::{Profile, ProfileError, SealedFile};
 
@@ -33,6 +34,8 @@ pub(super) struct Stored {
     pub(super) pair: Option<PeerId>,
     /// What lets us in, where it is closed.
     pub(super) tickets: Vec<Ticket>,
+    /// Whom we owe an invitation to it over a link.
+    pub(super) owed: Vec<Owing>,
     /// Another number after each change of who may be in it.
     pub(super) revision: u64,
     unsaved: bool,
@@ -40,7 +43,8 @@ pub(super) struct Stored {
 
 impl Stored {
     fn new(chat: ChatFile, last_known: Vec<SocketAddr>, tickets: Vec<Ticket>) -> Self {
-        Self { chat, last_known, pair: None, tickets, revision: 0, unsaved: false }
+        let (pair, owed) = (None, Vec::new());
+        Self { chat, last_known, pair, tickets, owed, revision: 0, unsaved: false }
     }
 
     /// What a session shows, where it is closed.
@@ -69,7 +73,8 @@ impl Shelf {
             let id = chat.keys().id();
             let last_known = read_addresses(&peers_file(profile, &id));
             let tickets = read_tickets(&tickets_file(profile, &id))?;
-            channels.insert(id, Stored::new(chat, last_known, tickets));
+            let owed = read_owed(&invited_file(profile, &id))?;
+            channels.insert(id, Stored { owed, ..Stored::new(chat, last_known, tickets) });
         }
         Ok(Self { profile: profile.clone(), channels })
     }
@@ -101,6 +106,26 @@ impl Shelf {
         tickets_file(&self.profile, id).write(&bytes)?;
         self.get_mut(id)?.tickets = tickets;
         Ok(true)
+    }
+
+    /// Keeps whom we owe an invitation.
+    pub(super) fn put_owed(
+        &mut self,
+        id: &ChannelId,
+        owed: Vec<Owing>,
+    ) -> Result<(), ChannelError> {
+        if self.get(id)?.owed == owed {
+            return Ok(());
+        }
+        let file = invited_file(&self.profile, id);
+        if owed.is_empty() {
+            file.remove()?;
+        } else {
+            let bytes = rmp_serde::to_vec_named(&owed).expect("plain maps have a MessagePack form");
+            file.write(&bytes)?;
+        }
+        self.get_mut(id)?.owed = owed;
+        Ok(())
     }
 
     pub(super) fn all(&self) -> impl Iterator<Item = (&ChannelId, &Stored)> {
@@ -173,6 +198,7 @@ impl Shelf {
         self.get(id)?;
         peers_file(&self.profile, id).remove()?;
         tickets_file(&self.profile, id).remove()?;
+        invited_file(&self.profile, id).remove()?;
         chat_file(&self.profile, id).remove()?;
         self.channels.remove(id).ok_or_else(|| ChannelError::NotFound(id.short()))
     }
@@ -261,6 +287,20 @@ fn peers_file(profile: &Profile, id: &ChannelId) -> SealedFile {
 
 fn tickets_file(profile: &Profile, id: &ChannelId) -> SealedFile {
     profile.file_of(DIRECTORY, &id.0, "tickets")
+}
+
+fn invited_file(profile: &Profile, id: &ChannelId) -> SealedFile {
+    profile.file_of(DIRECTORY, &id.0, "invited")
+}
+
+fn read_owed(file: &SealedFile) -> Result<Vec<Owing>, ProfileError> {
+    let Some(bytes) = file.read()? else { return Ok(Vec::new()) };
+    let read: Vec<Owing> =
+        rmp_serde::from_slice(&bytes).map_err(|_| file.damaged("it is no list of invitations"))?;
+    if read.len() > INVITES_OWED_MAX {
+        return Err(file.damaged("it has too many invitations"));
+    }
+    Ok(read)
 }
 
 fn read_tickets(file: &SealedFile) -> Result<Vec<Ticket>, ProfileError> {

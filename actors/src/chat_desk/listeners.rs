@@ -93,7 +93,10 @@ fn bytes_of(notice: &Notice) -> usize {
         | Notice::MemberUp { .. }
         | Notice::MemberDown { .. }
         | Notice::SeederUp { .. }
-        | Notice::SeederDown { .. } => 0,
+        | Notice::SeederDown { .. }
+        | Notice::Invited(_)
+        | Notice::InviteAnswered { .. }
+        | Notice::TicketRenewed { .. } => 0,
     }
 }
 
@@ -124,7 +127,10 @@ mod tests {
                 | Notice::MemberUp { .. }
                 | Notice::MemberDown { .. }
                 | Notice::SeederUp { .. }
-                | Notice::SeederDown { .. } => "no text".into(),
+                | Notice::SeederDown { .. }
+                | Notice::Invited(_)
+                | Notice::InviteAnswered { .. }
+                | Notice::TicketRenewed { .. } => "no text".into(),
             };
             self.0.lock().unwrap().push(text);
         }

@@ -7,6 +7,7 @@
 //! | [`ListUndelivered`] | console, control | the messages that nobody has yet |
 //! | [`Subscribe`] | console | asks for every [`Notice`] from now on, and those that wait for a listener |
 //! | [`Overhear`] | control | asks for every [`Notice`] from now on; nothing waits for it |
+//! | [`Announce`] | invitations | has a [`Notice`] told |
 //! | [`ChatNews`] | peer supervisor | what peers say, and who is there |
 //! | [`MemberNews`] | mesh manager | who is there in which channel |
 //! | [`ChannelEvent`] | channel book | which channels are open |
@@ -49,6 +50,7 @@ use crate::channel_book::{self, ChannelEvent, OpenedChannel, refusal_words};
 use crate::contact_book::{self, ContactChanged, ListContacts};
 use crate::directory::Directory;
 use crate::driver::{Drive, Driver};
+use crate::invitations::Offered;
 use crate::mesh_manager::{MemberNews, SubscribeMembers};
 use crate::peer_supervisor::{ChatNews, PeerRefused, SubscribeChat};
 use crate::{clock, entropy};
@@ -110,6 +112,11 @@ pub struct Subscribe(pub Recipient<Notice>);
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Overhear(pub Recipient<Notice>);
+
+/// Has everybody who listens told something.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub struct Announce(pub Notice);
 
 /// Why a text was not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -205,6 +212,32 @@ pub enum Notice {
         channel: ChannelId,
         /// Who.
         peer: PeerId,
+        /// As in [`Notice::Heard`].
+        name: Arc<str>,
+    },
+    /// Somebody invites us to a closed channel; nothing of it is kept before a person accepts it.
+    Invited(Box<Offered>),
+    /// Somebody whom we invited to a channel has answered.
+    InviteAnswered {
+        /// The channel.
+        channel: ChannelId,
+        /// Its name.
+        label: Arc<str>,
+        /// Who.
+        peer: PeerId,
+        /// As in [`Notice::Heard`].
+        name: Arc<str>,
+        /// Whether they are in it now.
+        accepted: bool,
+    },
+    /// Somebody gave us a better ticket for a channel that we are in.
+    TicketRenewed {
+        /// The channel.
+        channel: ChannelId,
+        /// Its name.
+        label: Arc<str>,
+        /// Who.
+        by: PeerId,
         /// As in [`Notice::Heard`].
         name: Arc<str>,
     },
@@ -818,6 +851,14 @@ impl Handler<Overhear> for ChatDesk {
 
     fn handle(&mut self, Overhear(listener): Overhear, _: &mut Self::Context) {
         self.listeners.add_overhearing(listener);
+    }
+}
+
+impl Handler<Announce> for ChatDesk {
+    type Result = ();
+
+    fn handle(&mut self, Announce(notice): Announce, _: &mut Self::Context) {
+        self.listeners.tell(notice);
     }
 }
 

@@ -40,13 +40,17 @@ use crate::channel_book::{JudgePeer, NoteTurndown};
 use crate::contact_book::AdmitPeer;
 use crate::driver::{Drive, Driver};
 use crate::peer_supervisor::{
-    ChatNews, LinkEnded, LinkKey, LinkNews, PeerRefused, PeerRenamed, PeerUp, SharedChannelsChanged,
+    ChatNews, InviteNews, LinkEnded, LinkKey, LinkNews, PeerRefused, PeerRenamed, PeerUp,
+    SharedChannelsChanged,
 };
 use crate::peer_transport::{CloseLink, MixSecret, SendFrames, Streams, UpdateKeys};
 use crate::{clock, entropy};
 
 /// Messages waiting at most, on top of one per sender.
 pub const MAILBOX: usize = 64;
+
+/// Invitations, and answers to them, held until somebody takes them. What is over is sent again.
+const INVITED_HELD_MAX: usize = 16;
 
 /// How to reach the transport of this link.
 #[derive(Debug, Message)]
@@ -111,6 +115,8 @@ pub struct SetOffices {
     pub mesh: Option<Recipient<LinkNews>>,
     /// Takes messages and receipts.
     pub chat: Option<Recipient<ChatNews>>,
+    /// Takes invitations and answers to them.
+    pub invites: Option<Recipient<InviteNews>>,
 }
 
 /// What a session is told at its birth.
@@ -166,10 +172,13 @@ pub struct CryptoSession {
     outgoing: Vec<Bytes>,
     mesh: Option<Recipient<LinkNews>>,
     chat: Option<Recipient<ChatNews>>,
+    invites: Option<Recipient<InviteNews>>,
     /// For the mesh.
     peers: Vec<Peers>,
     /// For the chat.
     said: Vec<Frame>,
+    /// For the actor of invitations.
+    invited: Vec<Frame>,
     state: State,
 }
 
@@ -199,8 +208,10 @@ impl CryptoSession {
             outgoing: Vec::new(),
             mesh: None,
             chat: None,
+            invites: None,
             peers: Vec::new(),
             said: Vec::new(),
+            invited: Vec::new(),
             state: State::Handshaking,
         }
     }
@@ -232,6 +243,7 @@ impl CryptoSession {
     /// that cannot keep up costs the link, so that the peer sends it again over the next.
     fn deliver(&mut self) {
         let State::Established { peer, .. } = self.state else { return };
+        self.deliver_invited(peer);
         let kept_up = self.deliver_said(peer) & self.deliver_peers(peer);
         if !kept_up || self.peers.len() + self.said.len() > FRAMES_HELD_MAX {
             self.close(CloseCode::Overloaded, "too much at once".to_owned());
@@ -268,6 +280,22 @@ impl CryptoSession {
             }
         }
         true
+    }
+
+    /// What finds no room is dropped: who sent it sends it again.
+    fn deliver_invited(&mut self, from: PeerId) {
+        let Some(invites) = &self.invites else { return };
+        let mut waiting = std::mem::take(&mut self.invited).into_iter();
+        while let Some(frame) = waiting.next() {
+            let frame = Box::new(frame);
+            if let Err(SendError::Closed(InviteNews::Frame { frame, .. })) =
+                invites.try_send(InviteNews::Frame { from, frame })
+            {
+                self.invites = None;
+                self.invited = std::iter::once(*frame).chain(waiting).collect();
+                return;
+            }
+        }
     }
 
     fn close(&self, code: CloseCode, reason: String) {
@@ -386,6 +414,11 @@ impl Drive for CryptoSession {
                 self.outgoing.push(Bytes::from(body));
             }
             Output::Deliver(Frame::Peers(peers)) => self.peers.push(peers),
+            Output::Deliver(frame @ (Frame::Invite(_) | Frame::InviteAnswer(_))) => {
+                if self.invited.len() < INVITED_HELD_MAX {
+                    self.invited.push(frame);
+                }
+            }
             Output::Deliver(frame) => self.said.push(frame),
             Output::AskContactBook { peer, name } => self.ask_contact_book(peer, name, ctx),
             Output::Up(info) => self.report_up(info),
@@ -506,9 +539,9 @@ impl Handler<SetChannels> for CryptoSession {
 impl Handler<SetOffices> for CryptoSession {
     type Result = ();
 
-    fn handle(&mut self, SetOffices { mesh, chat }: SetOffices, _: &mut Self::Context) {
-        self.mesh = mesh;
-        self.chat = chat;
+    fn handle(&mut self, offices: SetOffices, _: &mut Self::Context) {
+        let SetOffices { mesh, chat, invites } = offices;
+        (self.mesh, self.chat, self.invites) = (mesh, chat, invites);
         self.deliver();
     }
 }

@@ -92,6 +92,8 @@ FRAMES = [
     ("tickets", 20, {"channel": RED, "tickets": [run(14, 170)]}),
     ("refused", 21, {"channel": RED, "code": 3, "text": "ask alice"}),
     ("let in", 22, {"channel": RED}),
+    ("invite", 24, {"file": run(23, 300), "tickets": [run(14, 170), run(14, 170)]}),
+    ("invite answer", 25, {"channel": RED, "accepted": True}),
 ]
 
 if __name__ == "__main__":

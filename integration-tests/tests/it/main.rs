@@ -11,6 +11,7 @@ mod dht_between_hosts;
 mod disguise;
 mod disk;
 mod faulty_tracker;
+mod invite;
 mod keep;
 mod lan;
 mod midnight;

@@ -27,7 +27,7 @@ use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use super::running::Doer;
-use super::{Context, ask, channel_running};
+use super::{Context, ask, channel_running, inviting};
 use crate::channels;
 use crate::exit::{Exit, Failure};
 use crate::methods::{channel_json, right};
@@ -62,7 +62,7 @@ pub enum ChannelCommand {
         #[arg(short, long, value_name = "FILE")]
         output: Option<PathBuf>,
     },
-    /// Issue a ticket for a closed channel, and print the line that lets that one person in
+    /// Invite to a closed channel over a link, now or later, and print the line that does the same
     Invite {
         /// Its name or the beginning of its id
         channel: String,
@@ -71,6 +71,26 @@ pub enum ChannelCommand {
         /// As what, and for how long
         #[command(flatten)]
         terms: Terms,
+    },
+    /// Make a group of you and some contacts, and invite them over links
+    Group {
+        /// Its name
+        name: String,
+        /// Whom: contacts by name or the beginning of their ids
+        #[arg(required = true)]
+        contacts: Vec<String>,
+    },
+    /// List who invites you to what, as the running node knows, and whom you have invited
+    Invitations,
+    /// Go into a channel that somebody invites you to
+    Accept {
+        /// The number of the invitation, or the name of its channel
+        invitation: String,
+    },
+    /// Forget an invitation, and say so to who sent it
+    Decline {
+        /// The number of the invitation, or the name of its channel
+        invitation: String,
     },
     /// Join a channel by its .chat file, link or #name
     Join {
@@ -181,10 +201,15 @@ async fn with_book(
             };
             let right = right(terms.may_invite, terms.seeder);
             let lifetime = terms.expires.map(|span| span.0);
-            let invitation = ask(book.send(InvitePeer { id, peer, right, lifetime })).await?;
-            let link = invitation.map_err(refused)?.to_link();
-            context.output.data(&*link, &json!({"link": *link, "peer": peer.to_string()}))
+            let invited = inviting::owe(book, InvitePeer { id, peer, right, lifetime }).await?;
+            inviting::show_invited(contact, &invited, context)
         }
+        ChannelCommand::Group { name, contacts } => {
+            inviting::make_group(name, contacts, context, profile, book).await
+        }
+        ChannelCommand::Invitations
+        | ChannelCommand::Accept { .. }
+        | ChannelCommand::Decline { .. } => Err(inviting::needs_node()),
         ChannelCommand::Join { channel } => {
             let invitation = read(channel, context)?;
             show(channel_json(&join(book, invitation).await?), context)
@@ -420,7 +445,7 @@ pub(super) async fn find(book: &Addr<ChannelBook>, text: &str) -> Result<Summary
     ask(book.send(FindChannel { text: text.to_owned() })).await?.map_err(refused)
 }
 
-fn refused(error: ChannelError) -> Failure {
+pub(super) fn refused(error: ChannelError) -> Failure {
     Failure::new(channels::exit_for(&error), error.to_string())
 }
 

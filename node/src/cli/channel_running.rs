@@ -9,12 +9,12 @@ use data_encoding::BASE64;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use super::Context;
 use super::channel::{
     ChannelCommand, admission, announce_new, default_path, make, read, say_ticket_is_needed, show,
     write_new,
 };
 use super::running::Running;
+use super::{Context, inviting};
 use crate::exit::Failure;
 use crate::output::talk;
 use crate::report::OTHER_VERSION;
@@ -59,7 +59,20 @@ pub(super) fn run(
                     "seeder": terms.seeder, "expires_s": terms.expires.map(|span| span.0.as_secs()),
                 }),
             )?;
-            context.output.data(issued["link"].as_str().ok_or_else(other_version)?, &issued)
+            inviting::show_invited(contact, &issued, context)
+        }
+        ChannelCommand::Group { name, contacts } => {
+            let made = node.call("group", &json!({"name": name, "contacts": contacts}))?;
+            inviting::show_group(&made, context)
+        }
+        ChannelCommand::Invitations => {
+            inviting::show_all(&node.call("invitations", &json!({}))?, context)
+        }
+        ChannelCommand::Accept { invitation } => {
+            show(node.call("accept", &json!({"invitation": invitation}))?, context)
+        }
+        ChannelCommand::Decline { invitation } => {
+            inviting::show_declined(&node.call("decline", &json!({"invitation": invitation}))?)
         }
         ChannelCommand::Leave { channel } => {
             let left = node.call("channel_leave", &json!({"channel": channel}))?;

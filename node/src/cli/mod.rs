@@ -7,6 +7,7 @@ mod config;
 mod contact;
 mod doctor;
 mod id;
+mod inviting;
 mod running;
 #[cfg(feature = "sim")]
 mod sim;
@@ -103,7 +104,7 @@ pub enum Command {
     /// Your own identity
     #[command(subcommand)]
     Id(IdCommand),
-    /// Channels: make, join, list, leave, export
+    /// Channels and groups: make, join, invite, list, leave, export
     #[command(subcommand)]
     Channel(ChannelCommand),
     /// People you know and how far you trust their keys

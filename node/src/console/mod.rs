@@ -17,6 +17,7 @@ mod contacts;
 mod ending;
 mod front;
 mod grammar;
+mod inviting;
 mod json;
 mod leaving;
 mod node;
@@ -83,6 +84,8 @@ pub(crate) struct Config {
     /// for more.
     pub(crate) linger: Duration,
     pub(crate) receipts: bool,
+    /// Told of these channels alone, and not of those that come later.
+    pub(crate) is_narrow: bool,
 }
 
 /// The actor.
@@ -325,6 +328,9 @@ impl Console {
             | Notice::MemberDown { .. }
             | Notice::SeederUp { .. }
             | Notice::SeederDown { .. }
+            | Notice::Invited(_)
+            | Notice::InviteAnswered { .. }
+            | Notice::TicketRenewed { .. }
             | Notice::Warning { code: None, .. } => {}
         }
     }

@@ -8,7 +8,7 @@ use serde::Deserialize as _;
 use serde_json::{Value, json};
 
 use super::grammar::{COMMANDS, Typed, read};
-use super::{Channel, Console, To};
+use super::{Channel, Console, To, inviting};
 use crate::channels;
 use crate::exit::Exit;
 use crate::report::{OTHER_VERSION, PeersReport, safe_name};
@@ -46,7 +46,7 @@ impl Console {
                 Ok(at) => self.present = at,
                 Err(error) => self.refuse(&error),
             },
-            Typed::Invite(who) => self.invite(&who, ctx),
+            Typed::Inviting(line) => self.on_inviting(line, ctx),
             Typed::Peers => self.list_peers(ctx),
             Typed::History(limit) => self.look_back(limit, ctx),
             Typed::Search(words) => self.search(&words, ctx),
@@ -71,21 +71,6 @@ impl Console {
     pub(super) fn refuse_for(&mut self, refusal: &Refusal) {
         self.ending.note_refused(refusal.exit);
         self.front.talk(&escape_for_terminal(&refusal.text));
-    }
-
-    fn invite(&mut self, who: &str, ctx: &mut Context<Self>) {
-        if self.present().is_none() {
-            return self.refuse("there is no channel to invite to; /to CHANNEL names one");
-        }
-        let issued = self.call("invite", &json!({ "contact": who }));
-        self.when(issued, ctx, |console, issued, _| match issued {
-            Ok(issued) => {
-                let link = issued["link"].as_str().unwrap_or_default();
-                let link = escape_for_terminal(link);
-                console.front.answer(format!("* give them this line, and nobody else: {link}"));
-            }
-            Err(refusal) => console.refuse_for(&refusal),
-        });
     }
 
     fn look_back(&mut self, limit: u64, ctx: &mut Context<Self>) {
@@ -186,6 +171,12 @@ impl Console {
             }
             Notice::SeederDown { channel, name, .. } => {
                 format!("* the seeder {} has gone [{}]", safe_name(name), self.label_of(channel))
+            }
+            Notice::Invited(_) | Notice::InviteAnswered { .. } | Notice::TicketRenewed { .. } => {
+                match inviting::describe(notice) {
+                    Some(line) => line,
+                    None => return,
+                }
             }
             Notice::Warning { text, .. } => {
                 return self.front.talk(&format!("WARNING: {}", escape_for_terminal(text)));

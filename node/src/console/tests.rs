@@ -1,5 +1,7 @@
 //! The console among fake neighbours: what it makes of its input, what it prints, how it ends.
 
+mod inviting;
+
 use std::io::{self, Write};
 use std::sync::Mutex;
 
@@ -19,7 +21,7 @@ use bitchat_protocol::whisper::SayError as Unfit;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::methods::{About, Contacts, Joining, Methods, Past, Queries, Saying};
+use crate::methods::{About, Contacts, Inviting, Joining, Methods, Past, Queries, Saying};
 
 const TEAM: ChannelId = ChannelId([1; 32]);
 const OTHER: ChannelId = ChannelId([2; 32]);
@@ -49,6 +51,8 @@ struct World {
     late: usize,
     /// Nobody is told who is there.
     is_mute: bool,
+    /// How many invitations were issued.
+    invited: usize,
 }
 
 #[derive(Clone)]
@@ -281,6 +285,7 @@ fn play_over(
         channels: vec![channel(TEAM, "team"), channel(OTHER, "#other")],
         linger: Duration::from_millis(300),
         receipts: true,
+        is_narrow: false,
     };
     let (ends, console_front) = (Arc::clone(&ending), front.clone());
     let home = &home;
@@ -351,6 +356,7 @@ fn methods(
         queries,
         saying,
         joining: Joining::of(channels, &[]).listed_by(neighbour.clone().recipient()),
+        inviting: Inviting::of(PeerId([9; 32]), neighbour, &[]),
         contacts,
     }
 }

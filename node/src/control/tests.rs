@@ -30,7 +30,7 @@ use tokio::io::{
 
 use super::*;
 use crate::exit::Exit;
-use crate::methods::{About, Contacts, Joining, Past, Queries, Saying};
+use crate::methods::{About, Contacts, Inviting, Joining, Past, Queries, Saying, nobody};
 use crate::rpc::Lack;
 use serde_json::{Value, json};
 
@@ -254,6 +254,7 @@ fn offices(is_mute: bool) -> Offices {
         queries,
         saying,
         joining: Joining::of(&channel_book, &[]).listed_by(node.clone().recipient()),
+        inviting: Inviting::of(PeerId([9; 32]), &nobody::start(), &[]),
         contacts,
     };
     Offices { methods, notices: node.recipient() }

@@ -40,28 +40,7 @@ pub(crate) struct Past {
 impl Past {
     /// Where nothing was kept and nobody answers.
     pub(crate) fn to_nobody() -> Self {
-        struct Nobody;
-
-        impl actix::Actor for Nobody {
-            type Context = actix::Context<Self>;
-
-            fn started(&mut self, ctx: &mut Self::Context) {
-                actix::ActorContext::stop(ctx);
-            }
-        }
-
-        impl<M: actix::Message> actix::Handler<M> for Nobody
-        where
-            M::Result: Send,
-        {
-            type Result = actix::ResponseFuture<M::Result>;
-
-            fn handle(&mut self, _: M, _: &mut Self::Context) -> Self::Result {
-                Box::pin(std::future::pending())
-            }
-        }
-
-        let nobody = actix::Actor::start(Nobody);
+        let nobody = super::nobody::start();
         Self {
             page: nobody.clone().recipient(),
             search: nobody.clone().recipient(),

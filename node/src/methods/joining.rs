@@ -1,15 +1,13 @@
 //! Channels of the profile: joined and left, opened and closed, shown and passed on.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use actix::{Addr, Recipient};
 use bitchat_actors::channel_book::{
-    ChannelBook, ChannelError, CloseChannel, ExportChannel, FindChannel, HasTickets, InvitePeer,
-    JoinChannel, KeepTickets, LeaveChannel, ListChannels, ListInfohashes, OpenChannel, Summary,
+    ChannelBook, ChannelError, CloseChannel, ExportChannel, FindChannel, HasTickets, JoinChannel,
+    KeepTickets, LeaveChannel, ListChannels, ListInfohashes, OpenChannel, Summary,
 };
 use bitchat_protocol::channel::{ChatFile, Invitation, OpenName, Policy, Right};
-use bitchat_protocol::id::{ChannelId, PeerId};
 use data_encoding::BASE64;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
@@ -42,7 +40,6 @@ pub(crate) struct Joining {
     infohashes: Recipient<ListInfohashes>,
     keep: Recipient<KeepTickets>,
     has: Recipient<HasTickets>,
-    invite: Recipient<InvitePeer>,
 }
 
 impl Joining {
@@ -60,7 +57,6 @@ impl Joining {
             infohashes: book.clone().recipient(),
             keep: book.clone().recipient(),
             has: book.clone().recipient(),
-            invite: book.clone().recipient(),
         }
     }
 
@@ -102,18 +98,12 @@ impl Joining {
         self.find(rpc::string_of(params, "channel")?).await
     }
 
-    /// Issues a ticket for `peer`, with all that it needs beside it.
-    pub(super) async fn invite(
-        &self,
-        id: ChannelId,
-        peer: PeerId,
-        params: &Value,
-    ) -> Result<Value, Refusal> {
-        let right = right(rpc::flag_of(params, "may_invite")?, rpc::flag_of(params, "seeder")?);
-        let lifetime = rpc::number_of(params, "expires_s")?.map(Duration::from_secs);
-        let issued = self.invite.send(InvitePeer { id, peer, right, lifetime }).await;
-        let invitation = issued.map_err(restarting)?.map_err(refused)?;
-        Ok(json!({"link": invitation.to_link().as_str(), "peer": peer.to_string()}))
+    /// Stores a channel of our own making, and opens it.
+    pub(super) async fn store(&self, file: ChatFile) -> Result<Summary, Refusal> {
+        let stored = self.join.send(JoinChannel { file }).await.map_err(restarting)?;
+        let id = stored.map_err(refused)?.id;
+        self.open.send(OpenChannel { id }).await.map_err(restarting)?.map_err(refused)?;
+        self.find(&id.to_string()).await
     }
 
     /// Stores a channel, and opens it: whoever joins through a running node wants to be there.

@@ -7,7 +7,8 @@
 //! | `history` | `history`, `search`, `events`, `ack`, `acked` |
 //! | `contacts` | `contacts`, `contact_add`, `contact_show`, `contact_verify`, `contact_rename`, `contact_block`, `contact_remove` |
 //! | `joining` | `channel_join`, `channel_leave`, `channel_open`, `channel_close`, `channel_show`, `channel_export` |
-//! | here | `channels`, `invite` |
+//! | `inviting` | `invite`, `group`, `invitations`, `accept`, `decline` |
+//! | here | `channels` |
 //! | `notices` | what a client is told unasked, and its numbers |
 //!
 //! Not here: what belongs to one connection (`subscribe`, `help`, `quit`). A method never waits for
@@ -15,7 +16,10 @@
 
 mod contacts;
 mod history;
+mod inviting;
 mod joining;
+#[cfg(test)]
+pub(crate) mod nobody;
 pub(crate) mod notices;
 mod people;
 mod queries;
@@ -36,13 +40,14 @@ use notices::Wish;
 
 pub(crate) use contacts::{Contacts, trust_word};
 pub(crate) use history::Past;
+pub(crate) use inviting::{Inviting, delivery_words, find_people, new_group};
 pub(crate) use joining::{Joining, right, to_json as channel_json};
 pub(crate) use people::Person;
 pub(crate) use queries::{About, Queries};
 pub(crate) use saying::{Saying, key_of};
 
 /// The methods of this module itself.
-const METHODS: [&str; 2] = ["channels", "invite"];
+const METHODS: [&str; 1] = ["channels"];
 
 /// Whom the methods ask; all are started before whoever holds this.
 #[derive(Debug, Clone)]
@@ -51,13 +56,15 @@ pub(crate) struct Methods {
     pub(crate) saying: Saying,
     pub(crate) past: Past,
     pub(crate) joining: Joining,
+    pub(crate) inviting: Inviting,
     pub(crate) contacts: Contacts,
 }
 
 /// The names of all methods.
 pub(crate) fn names() -> impl Iterator<Item = &'static str> {
     let own = METHODS.into_iter().chain(saying::METHODS).chain(contacts::METHODS);
-    own.chain(history::METHODS).chain(joining::METHODS).chain(queries::METHODS)
+    let own = own.chain(history::METHODS).chain(inviting::METHODS);
+    own.chain(joining::METHODS).chain(queries::METHODS)
 }
 
 impl Methods {
@@ -82,8 +89,8 @@ impl Methods {
             return self.list(&all, present, params);
         }
         let open = OpenChannels::of_all(&all, present);
-        if method == "invite" {
-            return self.invite(params, &open).await;
+        if let Some(asked) = self.ask_in(method, params, &open).await {
+            return asked;
         }
         if let Some(said) = self.say(method, params, &open).await {
             return said;
@@ -100,21 +107,6 @@ impl Methods {
         }
         let answer = self.queries.answer(method, params, &open).await;
         answer.unwrap_or_else(|| Err(rpc::no_such_method(method, names())))
-    }
-
-    /// Issues a ticket for one person, in the book or named by a whole id: nobody is invited because
-    /// of what they call themselves.
-    async fn invite(&self, params: &Value, open: &OpenChannels) -> Result<Value, Refusal> {
-        let id = match rpc::optional_string(params, "channel")? {
-            Some(text) => self.joining.find(text).await?.id,
-            None => open.of(params)?.id,
-        };
-        let who = rpc::string_of(params, "contact")?;
-        let peer = match who.parse() {
-            Ok(peer) => peer,
-            Err(_) => self.contacts.find(who).await?.peer,
-        };
-        self.joining.invite(id, peer, params).await
     }
 
     /// Notes with each contact of a result whether it is linked now.

@@ -5,8 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bitchat_actors::chat_desk::Notice;
+use bitchat_actors::invitations::Offered;
 use bitchat_protocol::id::{ChannelId, PeerId};
+use serde::Deserialize as _;
 use serde_json::{Value, json};
+
+use crate::report::InvitationReport;
 
 /// Numbers the notices of one client from 1, before it is known whether they reach it: what does
 /// not leaves a gap. Clones go on with the same numbers.
@@ -46,8 +50,11 @@ const fn channel_of(notice: &Notice) -> Option<&ChannelId> {
         Notice::MemberUp { channel, .. }
         | Notice::MemberDown { channel, .. }
         | Notice::SeederUp { channel, .. }
-        | Notice::SeederDown { channel, .. } => Some(channel),
-        Notice::Warning { .. } => None,
+        | Notice::SeederDown { channel, .. }
+        | Notice::InviteAnswered { channel, .. }
+        | Notice::TicketRenewed { channel, .. } => Some(channel),
+        // It is about none that is open.
+        Notice::Invited(_) | Notice::Warning { .. } => None,
     }
 }
 
@@ -76,6 +83,17 @@ pub(crate) fn notification(notice: &Notice, number: u64) -> String {
         Notice::MemberDown { channel, peer, name } => ("member_down", member(channel, peer, name)),
         Notice::SeederUp { channel, peer, name } => ("seeder_up", member(channel, peer, name)),
         Notice::SeederDown { channel, peer, name } => ("seeder_down", member(channel, peer, name)),
+        Notice::Invited(offered) => ("invited", invitation(offered)),
+        Notice::InviteAnswered { channel, label, peer, name, accepted } => {
+            let mut params = member(channel, peer, name);
+            (params["label"], params["accepted"]) = ((&**label).into(), (*accepted).into());
+            ("invite_answered", params)
+        }
+        Notice::TicketRenewed { channel, label, by, name } => {
+            let mut params = member(channel, by, name);
+            params["label"] = (&**label).into();
+            ("ticket_renewed", params)
+        }
         Notice::Warning { text, code } => ("warning", json!({"text": text, "code": code})),
     };
     params["n"] = number.into();
@@ -84,6 +102,10 @@ pub(crate) fn notification(notice: &Notice, number: u64) -> String {
 
 fn member(channel: &ChannelId, peer: &PeerId, name: &str) -> Value {
     json!({"channel": channel.to_string(), "peer": peer.to_string(), "name": name})
+}
+
+fn invitation(offered: &Offered) -> Value {
+    serde_json::to_value(InvitationReport::from(offered)).unwrap_or_else(|_| json!({}))
 }
 
 /// Reads what [`notification`] wrote: the notice and its number; `None` for what is none, or of a
@@ -123,6 +145,20 @@ pub(crate) fn read(line: &Value) -> Option<(Notice, u64)> {
         "member_down" => Notice::MemberDown { channel: channel()?, peer: peer()?, name: name()? },
         "seeder_up" => Notice::SeederUp { channel: channel()?, peer: peer()?, name: name()? },
         "seeder_down" => Notice::SeederDown { channel: channel()?, peer: peer()?, name: name()? },
+        "invited" => Notice::Invited(Box::new(InvitationReport::deserialize(params).ok()?.read()?)),
+        "invite_answered" => Notice::InviteAnswered {
+            channel: channel()?,
+            label: text("label")?.into(),
+            peer: peer()?,
+            name: name()?,
+            accepted: flag("accepted")?,
+        },
+        "ticket_renewed" => Notice::TicketRenewed {
+            channel: channel()?,
+            label: text("label")?.into(),
+            by: peer()?,
+            name: name()?,
+        },
         "warning" => Notice::Warning {
             text: text("text")?.to_owned(),
             code: params["code"].as_u64().and_then(|code| u8::try_from(code).ok()),
@@ -134,6 +170,9 @@ pub(crate) fn read(line: &Value) -> Option<(Notice, u64)> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use bitchat_protocol::channel::{Kind, Right};
     use bitchat_protocol::id::MessageId;
 
     use super::*;
@@ -177,6 +216,26 @@ mod tests {
             Notice::MemberDown { channel: TEAM, peer: ALICE, name: name() },
             Notice::SeederUp { channel: TEAM, peer: ALICE, name: name() },
             Notice::SeederDown { channel: TEAM, peer: ALICE, name: name() },
+            Notice::Invited(Box::new(Offered {
+                number: 1,
+                from: ALICE,
+                name: name(),
+                is_contact: true,
+                channel: TEAM,
+                label: name(),
+                kind: Kind::Group,
+                founder: Some((ALICE, name())),
+                right: Right::MayInvite,
+                expires: Some(Duration::from_secs(9)),
+            })),
+            Notice::InviteAnswered {
+                channel: TEAM,
+                label: name(),
+                peer: ALICE,
+                name: name(),
+                accepted: false,
+            },
+            Notice::TicketRenewed { channel: TEAM, label: name(), by: ALICE, name: name() },
             Notice::Warning { text: "look".into(), code: Some(4) },
             Notice::Warning { text: "look".into(), code: None },
         ]
@@ -210,6 +269,6 @@ mod tests {
         let only = |id| Wish(Some([id].into()));
         let counts = [Wish::default(), only(TEAM), only(ChannelId([9; 32]))]
             .map(|wish| all().iter().filter(|notice| wish.covers(notice)).count());
-        assert_eq!(counts, [10, 10, 4]);
+        assert_eq!(counts, [13, 13, 5]);
     }
 }

@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use bitchat_protocol::crypto::{Rng, Secret};
 use bitchat_protocol::id::{ChannelId, PeerId};
-use bitchat_protocol::limits::{
-    FRAME_BYTES_MAX, NAME_BYTES_MAX, REFUSAL_BYTES_MAX, TICKETS_MAX,
-};
+use bitchat_protocol::limits::{FRAME_BYTES_MAX, NAME_BYTES_MAX, REFUSAL_BYTES_MAX, TICKETS_MAX};
 use bitchat_protocol::machine::Machine as _;
-use bitchat_protocol::session::{Config, Decision, Door, Input, Output, OwnChannel, Role, Session, Turndown};
+use bitchat_protocol::session::{
+    Config, Decision, Door, Input, Output, OwnChannel, Role, Session, Turndown,
+};
 use bitchat_protocol::wire;
 use bitchat_protocol_fuzz::{frames, patch, pieces};
 use bytes::Bytes;
@@ -17,8 +17,7 @@ use libfuzzer_sys::fuzz_target;
 
 const CHANNEL: ChannelId = ChannelId([5; 32]);
 
-static GENUINE: LazyLock<Vec<Vec<u8>>> =
-    LazyLock::new(|| {
+static GENUINE: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
     let both = [CHANNEL, CLOSED].map(frames::genuine).concat();
     both.iter().map(wire::encode).collect()
 });

@@ -178,7 +178,9 @@ impl Log {
             | Frame::RenewConfirm(_)
             | Frame::Tickets(_)
             | Frame::Refused(_)
-            | Frame::LetIn(_) => {}
+            | Frame::LetIn(_)
+            | Frame::Invite(_)
+            | Frame::InviteAnswer(_) => {}
         }
     }
 }

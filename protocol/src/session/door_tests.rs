@@ -4,7 +4,7 @@ use super::tests::*;
 use super::*;
 use crate::channel::TICKET_BYTES;
 use crate::limits::TICKETS_SHOWN_MAX;
-use crate::wire::TicketBytes;
+use crate::wire::{InviteAnswer, TicketBytes};
 
 fn tickets(mark: u8) -> Vec<TicketBytes> {
     vec![TicketBytes([mark; TICKET_BYTES])]
@@ -116,6 +116,22 @@ fn where_another_channel_is_shared_the_link_stays_without_the_closed_one() {
     pair.dialler.receive(pair.now, &have(RED));
     pair.dialler.perform();
     assert_eq!(pair.dialler.out, [Output::Deliver(have(RED))]);
+}
+
+#[test]
+fn an_invitation_needs_no_channel_of_its_own_and_waits_until_the_link_stands() {
+    let answer = InviteAnswer { channel: BLUE, accepted: true };
+    let frame = Frame::InviteAnswer(answer);
+    let mut pair = Pair::knocking(&[RED], &[RED]);
+    pair.listener.receive(pair.now, &frame);
+    pair.listener.perform();
+    assert!(!pair.listener.out.contains(&Output::Deliver(frame.clone())));
+    pair.verdict(Role::Dialler, RED, true);
+    pair.verdict(Role::Listener, RED, true);
+    assert!(pair.listener.out.contains(&Output::Deliver(frame.clone())));
+    pair.dialler.receive(pair.now, &frame);
+    pair.dialler.perform();
+    assert_eq!(pair.dialler.out.last(), Some(&Output::Deliver(frame)));
 }
 
 #[test]

@@ -363,7 +363,7 @@ impl Session {
                 self.renames.on_name(rename.name);
                 self.judge_name();
             }
-            Frame::Whisper(_) | Frame::Delivered(_) => {
+            Frame::Whisper(_) | Frame::Delivered(_) | Frame::Invite(_) | Frame::InviteAnswer(_) => {
                 self.outputs.push_back(Output::Deliver(frame));
             }
             Frame::Peers(Peers { channel, .. })

@@ -13,6 +13,7 @@ mod admission;
 pub(crate) mod bounded;
 mod codec;
 mod hello;
+mod invite;
 mod log;
 mod peers;
 mod renewal;
@@ -23,6 +24,7 @@ pub use admission::{LetIn, Refused, TicketBytes, Tickets};
 pub use codec::{DecodeError, decode, encode};
 pub(crate) use codec::{read_map, write_map};
 pub use hello::{ChannelProof, Hello, Rename, SharedChannels};
+pub use invite::{FileBytes, Invite, InviteAnswer};
 pub use log::{ChainHave, Entries, EntryBytes, Fork, Have, Want};
 pub use peers::{PeerRecord, Peers, WireAddress};
 pub use renewal::{RenewAnswer, RenewConfirm, RenewOffer};
@@ -63,4 +65,8 @@ pub enum Frame {
     Refused(Refused),
     /// The receiver is let into a closed channel.
     LetIn(LetIn),
+    /// The receiver is invited to a closed channel.
+    Invite(Invite),
+    /// What the sender says to an invitation.
+    InviteAnswer(InviteAnswer),
 }
