@@ -128,6 +128,7 @@ impl Side {
                 | Output::SharedChanged(_)
                 | Output::AskAdmission { .. }
                 | Output::TurnedDown { .. }
+                | Output::Moved { .. }
                 | Output::Renamed(_)
                 | Output::Deliver(_)
                 | Output::Close(_) => self.out.push(output),
@@ -145,6 +146,7 @@ impl Side {
             | Output::SharedChanged(_)
             | Output::AskAdmission { .. }
             | Output::TurnedDown { .. }
+            | Output::Moved { .. }
             | Output::Renamed(_)
             | Output::Deliver(_)
             | Output::AskEntropy
