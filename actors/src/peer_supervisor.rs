@@ -31,7 +31,7 @@ use bitchat_protocol::quic::{self, CloseCode, CloseReason, Link, LinkId};
 use bitchat_protocol::session::PeerInfo;
 use bitchat_protocol::wire::Frame;
 
-use crate::channel_book::{JudgePeer, NoteTurndown};
+use crate::channel_book::{JudgePeer, NoteTurndown, TakeMove};
 use crate::contact_book::{self, AdmitPeer, ContactChanged};
 use crate::crypto_session::{self, CryptoSession, OwnChannels, SetChannels, SetName, SetOffices};
 use crate::directory::{Directory, DirectoryWriter, Route};
@@ -308,6 +308,8 @@ pub struct Offices {
     pub judge: Recipient<JudgePeer>,
     /// Channel book.
     pub turned_down: Recipient<NoteTurndown>,
+    /// Told that a closed channel goes on as another one.
+    pub moves: Recipient<TakeMove>,
 }
 
 /// The actor.
@@ -418,6 +420,7 @@ impl PeerSupervisor {
             admit: self.offices.admit.clone(),
             judge: self.offices.judge.clone(),
             turned_down: self.offices.turned_down.clone(),
+            moves: self.offices.moves.clone(),
             up: own.clone().recipient(),
             refused: own.clone().recipient(),
             shared: own.clone().recipient(),

@@ -23,7 +23,9 @@ use crate::console::{self, Console, Ending, Front};
 use crate::control::{self, Connection, Control, Place, Remote};
 use crate::disguise::{self, Listen};
 use crate::exit::{Exit, Failure, OrFail as _};
-use crate::methods::{About, Contacts, Inviting, Joining, Methods, Past, Queries, Saying};
+use crate::methods::{
+    About, Contacts, Inviting, Joining, Membership, Methods, Past, Queries, Saying,
+};
 use crate::output::talk;
 use crate::settings::{Cipher, History, Settings};
 
@@ -180,6 +182,7 @@ fn methods(about: &Arc<About>, slots: &root::Offices) -> Result<Methods, String>
         acknowledge: archive.need()?,
         acknowledged: archive.need()?,
         forget: archive.need()?,
+        authors: archive.need()?,
     };
     Ok(Methods {
         past,
@@ -188,6 +191,7 @@ fn methods(about: &Arc<About>, slots: &root::Offices) -> Result<Methods, String>
         joining: Joining::of(&channel_book, trackers),
         inviting: Inviting::of(about.peer, &invitations, trackers),
         contacts: Contacts::of(about.peer, &contact_book),
+        membership: Membership { remove: channel_book.clone().recipient() },
     })
 }
 
@@ -303,7 +307,8 @@ fn root_config(
     }
 }
 
-fn retention(settings: &Settings) -> Retention {
+/// How much is kept of each channel.
+pub(crate) fn retention(settings: &Settings) -> Retention {
     let History { messages, megabytes, days } = settings.history;
     let limit = |number: u64| (number > 0).then_some(number);
     Retention {

@@ -108,6 +108,10 @@ impl ChannelBook {
         let by_contact = charter.policy == Policy::Contacts;
         // We cannot tell a member from a seeder without being a member.
         let is_seeder = stored.chat.is_member() && asked.standing == Standing::Seeder;
+        let is_removed = |peer: &PeerId| stored.removed.contains(peer);
+        if by_contact && is_removed(&asked.peer) {
+            return Err(denied(Denial::Removed));
+        }
         if by_contact && !is_seeder {
             let is_in = is_contact || asked.peer == charter.founder;
             return if is_in { Ok(None) } else { Err(denied(Denial::NoContact)) };
@@ -116,8 +120,9 @@ impl ChannelBook {
             asked.tickets.iter().map(|ticket| Ticket::decode(&ticket.0)).collect();
         let tickets = tickets.map_err(|_| denied(Denial::NotGood))?;
         let now = clock::unix();
-        let grant = judge(&tickets, charter.lineage, &charter.founder, &asked.peer, |_| false, now)
-            .map_err(denied)?;
+        let Charter { founder, lineage, .. } = charter;
+        let grant = judge(&tickets, lineage, &founder, &asked.peer, is_removed, now);
+        let grant = grant.map_err(denied)?;
         let fits = match (stored.chat.is_member(), asked.standing, grant.right) {
             (false, ..)
             | (true, Standing::Seeder, Right::Seeder)
@@ -217,7 +222,8 @@ impl ChannelBook {
         };
         let own = self.shelf.identity().peer_id();
         let Charter { founder, lineage, .. } = charter;
-        judge(&tickets, lineage, &founder, &own, |_| false, clock::unix())
+        let is_removed = |peer: &PeerId| stored.removed.contains(peer);
+        judge(&tickets, lineage, &founder, &own, is_removed, clock::unix())
             .map_err(|denial| ChannelError::Ticket { name, denial })?;
         if self.shelf.put_tickets(&id, tickets)? {
             self.turned_down.retain(|refused| refused.channel != id);
@@ -236,7 +242,14 @@ impl ChannelBook {
         if asked.peer == own_id || asked.peer == founder {
             return Err(ChannelError::InNeedOfNone(name()));
         }
-        let grant = judge(&stored.tickets, lineage, &founder, &own_id, |_| false, now)
+        self.check_present(&asked.id)?;
+        let is_removed = |peer: &PeerId| stored.removed.contains(peer);
+        if is_removed(&asked.peer) {
+            let known = self.names.get(&asked.peer);
+            let peer = known.map_or_else(|| asked.peer.short(), ToString::to_string);
+            return Err(ChannelError::WasRemoved { name: name(), peer });
+        }
+        let grant = judge(&stored.tickets, lineage, &founder, &own_id, is_removed, now)
             .map_err(|denial| ChannelError::Ticket { name: name(), denial })?;
         let may = grant.right == Right::MayInvite
             && stored.chat.is_member()
@@ -249,7 +262,7 @@ impl ChannelBook {
         let mut tickets = if own_id == founder { Vec::new() } else { stored.tickets.clone() };
         tickets.push(ticket);
         // As long as we are let in ourselves, only the length can be wrong.
-        judge(&tickets, lineage, &founder, &asked.peer, |_| false, now)
+        judge(&tickets, lineage, &founder, &asked.peer, is_removed, now)
             .map_err(|_| ChannelError::ChainTooLong(name()))?;
         let file = match asked.right {
             Right::Seeder => stored.chat.seed_only(),
@@ -261,7 +274,7 @@ impl ChannelBook {
     fn note_turndown(&mut self, note: NoteTurndown) {
         let NoteTurndown { channel, by, name, why } = note;
         let Ok(stored) = self.shelf.get(&channel) else { return };
-        let label = stored.chat.name().to_string();
+        let label = stored.name().to_string();
         let (now, Turndown { code, text }) = (clock::now(), why);
         let is_old = |refused: &Refused| {
             refused.channel == channel

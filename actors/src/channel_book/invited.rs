@@ -107,7 +107,7 @@ pub struct TakeInvited(pub Invitation);
 /// One that is owed, as it is on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Owing {
-    peer: PeerId,
+    pub(super) peer: PeerId,
     right: OwedRight,
     /// When its ticket expires, in seconds since 1970.
     expires: Option<u64>,
@@ -231,7 +231,8 @@ impl ChannelBook {
         }
         let Charter { founder, lineage, .. } = charter;
         let (own, now) = (self.shelf.identity().peer_id(), clock::unix());
-        let judged = |tickets: &[Ticket]| judge(tickets, lineage, &founder, &own, |_| false, now);
+        let is_removed = |peer: &PeerId| stored.removed.contains(peer);
+        let judged = |tickets: &[Ticket]| judge(tickets, lineage, &founder, &own, is_removed, now);
         match (judged(&tickets), judged(&stored.tickets)) {
             (Err(_), _) => return Held::NotGood,
             (Ok(new), Ok(old)) if !new.is_better_than(&old) => return Held::Kept,

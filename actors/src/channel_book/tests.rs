@@ -16,6 +16,8 @@ use crate::contact_book::{
     AddContact, BlockContact, ContactBook, RemoveContact, RenameContact, VerifyContact,
 };
 
+mod moves;
+
 /// Hands on what it is told: the id, and whether it was opened.
 struct Listener(UnboundedSender<(ChannelId, bool)>);
 
@@ -32,7 +34,9 @@ impl Handler<ChannelEvent> for Listener {
                 (opened.keys.id(), true)
             }
             ChannelEvent::Closed(id) => (id, false),
-            ChannelEvent::NotLetIn { .. } => return,
+            ChannelEvent::NotLetIn { .. }
+            | ChannelEvent::Moved { .. }
+            | ChannelEvent::Trouble { .. } => return,
         });
     }
 }

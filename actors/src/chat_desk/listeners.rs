@@ -96,7 +96,8 @@ fn bytes_of(notice: &Notice) -> usize {
         | Notice::SeederDown { .. }
         | Notice::Invited(_)
         | Notice::InviteAnswered { .. }
-        | Notice::TicketRenewed { .. } => 0,
+        | Notice::TicketRenewed { .. }
+        | Notice::Moved { .. } => 0,
     }
 }
 
@@ -130,7 +131,8 @@ mod tests {
                 | Notice::SeederDown { .. }
                 | Notice::Invited(_)
                 | Notice::InviteAnswered { .. }
-                | Notice::TicketRenewed { .. } => "no text".into(),
+                | Notice::TicketRenewed { .. }
+                | Notice::Moved { .. } => "no text".into(),
             };
             self.0.lock().unwrap().push(text);
         }

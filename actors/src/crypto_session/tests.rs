@@ -133,6 +133,12 @@ impl Handler<NoteTurndown> for Neighbour {
     fn handle(&mut self, _: NoteTurndown, _: &mut Context<Self>) {}
 }
 
+impl Handler<TakeMove> for Neighbour {
+    type Result = ();
+
+    fn handle(&mut self, _: TakeMove, _: &mut Context<Self>) {}
+}
+
 fn neighbour() -> (actix::Addr<Neighbour>, UnboundedReceiver<Told>) {
     let (told, heard) = unbounded_channel();
     (Neighbour(told).start(), heard)
@@ -165,6 +171,7 @@ async fn admitted() -> (actix::Addr<CryptoSession>, UnboundedReceiver<Told>) {
         admit: all.clone().recipient(),
         judge: all.clone().recipient(),
         turned_down: all.clone().recipient(),
+        moves: all.clone().recipient(),
         up: all.clone().recipient(),
         refused: all.clone().recipient(),
         shared: all.clone().recipient(),

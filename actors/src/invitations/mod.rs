@@ -225,6 +225,18 @@ impl Invitations {
         }));
     }
 
+    /// Owes what the book carried over to a channel that took the place of another; that one is asked
+    /// for in vain and so forgotten.
+    fn owe_anew(&self, successor: ChannelId, ctx: &mut Context<Self>) {
+        let owed = self.offices.channels.owed.send(ListOwed).into_actor(self);
+        ctx.spawn(owed.map(move |owed, desk, ctx| {
+            let of = owed.unwrap_or_default().into_iter().filter(|(id, _)| *id == successor);
+            for (channel, peer) in of {
+                desk.input(Input::Owe { channel, peer }, ctx);
+            }
+        }));
+    }
+
     fn offered(&self, offer: &invite::Offer) -> Offered {
         let founder = offer.founder().map(|founder| (founder, self.name(&founder)));
         let is_contact = self.driver.machine().acquaintance(&offer.from()) == Acquaintance::Contact;
@@ -469,9 +481,11 @@ impl Handler<ChannelEvent> for Invitations {
             ChannelEvent::Opened(channel) if channel.keys.is_member() => {
                 self.input(Input::Joined(channel.keys.id()), ctx);
             }
+            ChannelEvent::Moved { successor, .. } => self.owe_anew(successor, ctx),
             ChannelEvent::Opened(_)
             | ChannelEvent::Changed(_)
             | ChannelEvent::Closed(_)
+            | ChannelEvent::Trouble { .. }
             | ChannelEvent::NotLetIn { .. } => {}
         }
     }

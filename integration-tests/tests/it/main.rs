@@ -15,6 +15,7 @@ mod invite;
 mod keep;
 mod lan;
 mod midnight;
+mod moved;
 mod pair;
 mod panic;
 mod pipe;

@@ -3,7 +3,7 @@
 use crate::suggest;
 
 /// Commands, with what follows them and what they do.
-pub(crate) const COMMANDS: [(&str, &str, &str); 19] = [
+pub(crate) const COMMANDS: [(&str, &str, &str); 21] = [
     ("/msg", "WHO TEXT", "say something to one person alone"),
     ("/to", "CHANNEL", "say what follows in another channel"),
     ("/group", "NAME WHO...", "make a group with some contacts, and invite them"),
@@ -11,6 +11,8 @@ pub(crate) const COMMANDS: [(&str, &str, &str); 19] = [
     ("/invitations", "", "who invites you to what, and whom you have invited"),
     ("/accept", "NUMBER|NAME", "go into a channel that you are invited to"),
     ("/decline", "NUMBER|NAME", "forget an invitation, and say so to who sent it"),
+    ("/members", "", "who is known to be in this channel, and who was removed"),
+    ("/remove", "WHO", "go on without somebody in this closed channel, with new keys"),
     ("/peers", "", "who is linked, and with whom"),
     ("/history", "[NUMBER]", "what was said here before, as far as it is kept"),
     ("/search", "WORDS", "messages with all the words, in all open channels"),
@@ -41,6 +43,10 @@ pub(crate) enum Typed {
     To(String),
     /// Something about who is asked into channels.
     Inviting(InviteLine),
+    /// Who is known to be in the present channel.
+    Members,
+    /// The present channel goes on without somebody.
+    Remove(String),
     /// Who is there.
     Peers,
     /// So many messages of before.
@@ -122,6 +128,11 @@ pub(crate) fn read(line: &str) -> Typed {
         "/invite" | "/group" | "/invitations" | "/accept" | "/decline" => {
             read_inviting(command, rest)
         }
+        "/members" => Typed::Members,
+        "/remove" => match split_name(rest) {
+            ("", _) => Typed::Wrong("say whom: /remove WHO".into()),
+            (who, _) => Typed::Remove(who.to_owned()),
+        },
         "/peers" => Typed::Peers,
         "/history" if rest.is_empty() => Typed::History(HISTORY),
         "/history" => match rest.trim().parse() {
@@ -260,6 +271,8 @@ mod tests {
         assert_eq!(read("/to team"), Typed::To("team".into()));
         assert_eq!(read("/quit"), Typed::Quit);
         assert!(matches!(read("/msg bob"), Typed::Wrong(_)));
+        assert_eq!(read("/remove \"Alice B\""), Typed::Remove("Alice B".into()));
+        assert!(matches!(read("/remove"), Typed::Wrong(_)));
     }
 
     #[test]

@@ -109,7 +109,8 @@ impl Console {
         };
         let is_new = self.config.channels.iter().all(|known| known.id != id);
         if self.node.is_other() && !self.config.is_narrow && is_new {
-            self.config.channels.push(Channel { id, name: name.into(), is_pair: false });
+            let (is_pair, is_former) = (false, false);
+            self.config.channels.push(Channel { id, name: name.into(), is_pair, is_former });
         }
         self.front.answer(format!("* you are in {shown} now{how}"));
     }
@@ -138,6 +139,7 @@ pub(super) fn describe(notice: &Notice) -> Option<String> {
         | Notice::MemberDown { .. }
         | Notice::SeederUp { .. }
         | Notice::SeederDown { .. }
+        | Notice::Moved { .. }
         | Notice::Warning { .. } => return None,
     })
 }

@@ -35,6 +35,15 @@ impl Sequence {
 pub(crate) struct Wish(pub(crate) Option<BTreeSet<ChannelId>>);
 
 impl Wish {
+    /// Whoever wishes for a channel wishes for what takes its place.
+    pub(crate) fn follow(&mut self, notice: &Notice) {
+        if let (Some(wanted), Notice::Moved { channel, successor, .. }) = (&mut self.0, notice)
+            && wanted.contains(channel)
+        {
+            wanted.insert(*successor);
+        }
+    }
+
     /// Whether a notice is wanted.
     pub(crate) fn covers(&self, notice: &Notice) -> bool {
         match (&self.0, channel_of(notice)) {
@@ -52,7 +61,8 @@ const fn channel_of(notice: &Notice) -> Option<&ChannelId> {
         | Notice::SeederUp { channel, .. }
         | Notice::SeederDown { channel, .. }
         | Notice::InviteAnswered { channel, .. }
-        | Notice::TicketRenewed { channel, .. } => Some(channel),
+        | Notice::TicketRenewed { channel, .. }
+        | Notice::Moved { channel, .. } => Some(channel),
         // It is about none that is open.
         Notice::Invited(_) | Notice::Warning { .. } => None,
     }
@@ -93,6 +103,18 @@ pub(crate) fn notification(notice: &Notice, number: u64) -> String {
             let mut params = member(channel, by, name);
             params["label"] = (&**label).into();
             ("ticket_renewed", params)
+        }
+        Notice::Moved { channel, successor, label, by, name, removed } => {
+            let person = |(peer, name): &(PeerId, Arc<str>)| json!({"peer": peer.to_string(), "name": &**name});
+            let removed: Vec<Value> = removed.iter().map(person).collect();
+            (
+                "moved",
+                json!({
+                    "channel": channel.to_string(), "successor": successor.to_string(),
+                    "label": &**label, "by": by.to_string(), "name": &**name,
+                    "removed": removed,
+                }),
+            )
         }
         Notice::Warning { text, code } => ("warning", json!({"text": text, "code": code})),
     };
@@ -159,6 +181,20 @@ pub(crate) fn read(line: &Value) -> Option<(Notice, u64)> {
             by: peer()?,
             name: name()?,
         },
+        "moved" => {
+            let person = |person: &Value| {
+                let peer = person["peer"].as_str()?.parse().ok()?;
+                Some((peer, Arc::from(person["name"].as_str()?)))
+            };
+            Notice::Moved {
+                channel: channel()?,
+                successor: text("successor")?.parse().ok()?,
+                label: Arc::from(text("label")?),
+                by: text("by")?.parse().ok()?,
+                name: name()?,
+                removed: params["removed"].as_array()?.iter().map(person).collect::<Option<_>>()?,
+            }
+        }
         "warning" => Notice::Warning {
             text: text("text")?.to_owned(),
             code: params["code"].as_u64().and_then(|code| u8::try_from(code).ok()),
@@ -178,6 +214,7 @@ mod tests {
     use super::*;
 
     const TEAM: ChannelId = ChannelId([1; 32]);
+    const NEW_TEAM: ChannelId = ChannelId([4; 32]);
     const ALICE: PeerId = PeerId([2; 32]);
     const MESSAGE: MessageId = MessageId([3; 16]);
 
@@ -236,6 +273,14 @@ mod tests {
                 accepted: false,
             },
             Notice::TicketRenewed { channel: TEAM, label: name(), by: ALICE, name: name() },
+            Notice::Moved {
+                channel: TEAM,
+                successor: NEW_TEAM,
+                label: name(),
+                by: ALICE,
+                name: name(),
+                removed: vec![(PeerId([5; 32]), name())],
+            },
             Notice::Warning { text: "look".into(), code: Some(4) },
             Notice::Warning { text: "look".into(), code: None },
         ]
@@ -269,6 +314,17 @@ mod tests {
         let only = |id| Wish(Some([id].into()));
         let counts = [Wish::default(), only(TEAM), only(ChannelId([9; 32]))]
             .map(|wish| all().iter().filter(|notice| wish.covers(notice)).count());
-        assert_eq!(counts, [13, 13, 5]);
+        assert_eq!(counts, [14, 14, 5]);
+    }
+
+    #[test]
+    fn who_wishes_for_a_channel_hears_of_what_takes_its_place() {
+        let up = Notice::MemberUp { channel: NEW_TEAM, peer: ALICE, name: Arc::from("alice") };
+        for (wished, expected) in [(TEAM, true), (ChannelId([9; 32]), false)] {
+            let mut wish = Wish(Some([wished].into()));
+            assert!(!wish.covers(&up));
+            all().iter().for_each(|notice| wish.follow(notice));
+            assert_eq!(wish.covers(&up), expected);
+        }
     }
 }

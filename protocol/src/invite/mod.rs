@@ -154,6 +154,7 @@ impl Invitations {
             | Frame::Rename(_)
             | Frame::Peers(_)
             | Frame::Whisper(_)
+            | Frame::Moved(_)
             | Frame::Delivered(_)
             | Frame::RenewOffer(_)
             | Frame::RenewAnswer(_)

@@ -179,6 +179,7 @@ impl Log {
             | Frame::Tickets(_)
             | Frame::Refused(_)
             | Frame::LetIn(_)
+            | Frame::Moved(_)
             | Frame::Invite(_)
             | Frame::InviteAnswer(_) => {}
         }

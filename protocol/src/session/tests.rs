@@ -130,6 +130,7 @@ impl Side {
                 | Output::SharedChanged(_)
                 | Output::AskAdmission { .. }
                 | Output::TurnedDown { .. }
+                | Output::Moved { .. }
                 | Output::Renamed(_)
                 | Output::Deliver(_)
                 | Output::Close(_) => self.out.push(output),
@@ -147,6 +148,7 @@ impl Side {
             | Output::SharedChanged(_)
             | Output::AskAdmission { .. }
             | Output::TurnedDown { .. }
+            | Output::Moved { .. }
             | Output::Renamed(_)
             | Output::Deliver(_)
             | Output::AskEntropy

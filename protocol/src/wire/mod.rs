@@ -15,6 +15,7 @@ mod codec;
 mod hello;
 mod invite;
 mod log;
+mod moved;
 mod peers;
 mod renewal;
 mod whisper;
@@ -26,6 +27,7 @@ pub(crate) use codec::{read_map, write_map};
 pub use hello::{ChannelProof, Hello, Rename, SharedChannels};
 pub use invite::{FileBytes, Invite, InviteAnswer};
 pub use log::{ChainHave, Entries, EntryBytes, Fork, Have, Want};
+pub use moved::{MoveBytes, Moved, MovedKey};
 pub use peers::{PeerRecord, Peers, WireAddress};
 pub use renewal::{RenewAnswer, RenewConfirm, RenewOffer};
 pub use whisper::{Delivered, Whisper};
@@ -65,6 +67,8 @@ pub enum Frame {
     Refused(Refused),
     /// The receiver is let into a closed channel.
     LetIn(LetIn),
+    /// A closed channel goes on as another one.
+    Moved(Moved),
     /// The receiver is invited to a closed channel.
     Invite(Invite),
     /// What the sender says to an invitation.

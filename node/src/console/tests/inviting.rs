@@ -64,6 +64,8 @@ impl Handler<Accept> for Neighbour {
             founder: Some(ALICE),
             trackers: Vec::new(),
             nodes: Vec::new(),
+            moved_to: None,
+            removed: Vec::new(),
             is_open: true,
         })
     }

@@ -7,10 +7,13 @@ use proptest::prelude::*;
 
 use super::super::{
     ChainHave, ChannelProof, Delivered, Entries, EntryBytes, FileBytes, Fork, Have, Hello, Invite,
-    InviteAnswer, LetIn, PeerRecord, Peers, Refused, Rename, RenewAnswer, RenewConfirm, RenewOffer,
-    SharedChannels, TicketBytes, Tickets, Want, Whisper, WireAddress,
+    InviteAnswer, LetIn, MoveBytes, Moved, MovedKey, PeerRecord, Peers, Refused, Rename,
+    RenewAnswer, RenewConfirm, RenewOffer, SharedChannels, TicketBytes, Tickets, Want, Whisper,
+    WireAddress,
 };
 use super::*;
+use crate::channel::MOVE_BYTES_MAX;
+
 use crate::id::{ChainId, ChannelId, DeviceId, MessageId, PeerId};
 use crate::limits::{
     CERTIFICATES_PER_FRAME_MAX, ENTRIES_PER_FRAME_MAX, HAVE_CHAINS_PER_FRAME_MAX,
@@ -72,6 +75,11 @@ fn invite(bytes: usize, tickets: usize) -> Invite {
     Invite { file: FileBytes(vec![23; bytes].into()), tickets }
 }
 
+fn moved(len: usize) -> Moved {
+    let key = MovedKey(crate::crypto::Secret::new([24; 32]));
+    Moved { channel: ChannelId([5; 32]), moved: MoveBytes(vec![23; len].into()), key }
+}
+
 fn quiet_hello() -> Hello {
     let (name, incarnation) = (String::new(), [0xff; 8]);
     let capabilities = u64::MAX;
@@ -126,6 +134,7 @@ fn examples() -> Vec<Frame> {
         Frame::Tickets(tickets(1)),
         Frame::Refused(refused("ask alice".into())),
         Frame::LetIn(LetIn { channel: ChannelId([5; 32]) }),
+        Frame::Moved(moved(227)),
         Frame::Invite(invite(300, 2)),
         Frame::InviteAnswer(InviteAnswer { channel: ChannelId([5; 32]), accepted: true }),
     ]
@@ -176,6 +185,21 @@ fn the_largest_file_of_an_invitation_is_read_and_one_byte_or_ticket_more_is_not(
     check_refused(&Frame::Invite(invite(1, TICKETS_MAX + 1)));
     let shown = format!("{largest:?}");
     assert!(shown.contains("FileBytes(_)"), "{shown}");
+}
+
+#[test]
+fn a_move_is_bounded_and_its_key_has_one_length() {
+    check_read(&Frame::Moved(moved(MOVE_BYTES_MAX)));
+    check_refused(&Frame::Moved(moved(MOVE_BYTES_MAX + 1)));
+    let body = encode(&Frame::Moved(moved(227)));
+    let at = body.windows(3).position(|it| it == [0xc4, 32, 24]).unwrap();
+    for len in [31, 33] {
+        let mut wrong = body[..=at].to_vec();
+        wrong.push(len);
+        wrong.extend(vec![24; usize::from(len)]);
+        assert_eq!(decode(&wrong), Err(DecodeError::Malformed { kind: 23 }), "{len}");
+    }
+    assert!(!format!("{:?}", moved(0)).contains("24"), "{:?}", moved(0));
 }
 
 #[test]
