@@ -13,8 +13,8 @@ use bitchat_protocol::limits::{
 use bitchat_protocol::log::{Certificate, ENTRY_BYTES_MAX};
 use bitchat_protocol::wire::{
     ChainHave, ChannelProof, Delivered, Entries, EntryBytes, Fork, Frame, Have, Hello, LetIn,
-    MoveBytes, Moved, MovedKey, PeerRecord, Peers, Refused, Rename, RenewAnswer, RenewConfirm, RenewOffer, Say, SharedChannels,
-    TicketBytes, Tickets, Want, WireAddress,
+    MoveBytes, Moved, MovedKey, PeerRecord, Peers, Refused, Rename, RenewAnswer, RenewConfirm,
+    RenewOffer, Say, SharedChannels, TicketBytes, Tickets, Want, WireAddress,
 };
 
 /// One frame of each kind, all about `channel`.
