@@ -12,7 +12,10 @@ use bitchat_protocol::limits::{
 };
 use bitchat_protocol::log::{Certificate, ENTRY_BYTES_MAX};
 use bitchat_protocol::wire::{
-    ChainHave, ChannelProof, Delivered, Entries, EntryBytes, FileBytes, Fork, Frame, Have, Hello, Invite, InviteAnswer, LetIn, MoveBytes, Moved, MovedKey, PeerRecord, Peers, Refused, Rename, RenewAnswer, RenewConfirm, RenewOffer, SharedChannels, TicketBytes, Tickets, Want, Whisper, WireAddress,
+    ChainHave, ChannelProof, Delivered, Entries, EntryBytes, FileBytes, Fork, Frame, Have, Hello,
+    Invite, InviteAnswer, LetIn, MoveBytes, Moved, MovedKey, PeerRecord, Peers, Refused, Rename,
+    RenewAnswer, RenewConfirm, RenewOffer, SharedChannels, TicketBytes, Tickets, Want, Whisper,
+    WireAddress,
 };
 
 /// One frame of each kind, all about `channel`.
