@@ -66,6 +66,14 @@ pub const MEMBERS_MAX: usize = 128;
 /// dialling for ever.
 pub const LINKS_MAX: usize = 1024;
 
+/// Links that are left for our own dials. Stops a member who dials us for ever from keeping us from
+/// those whom we look for.
+pub const LINKS_FOR_DIALS: usize = 64;
+
+/// Links with one peer on which it has proven its key and is not admitted yet. Stops it from holding all
+/// of them by never saying who it is in the channels.
+pub const OPENING_LINKS_PER_PEER_MAX: usize = 4;
+
 /// How far a sender's clock may be from ours, in each direction, for its first packets to be let in:
 /// so far at least, and up to twice as far where a minute ends between. Bounds for how long a
 /// recorded first packet can be replayed, and so how long it is remembered.
@@ -182,6 +190,9 @@ pub const HANDSHAKE_MAX: Duration = Duration::from_secs(20);
 /// Streams beside the control stream that a peer may have open. Stops one peer from holding
 /// buffers without end.
 pub const STREAMS_MAX: u32 = 32;
+
+const _: () = assert!(DIALS_MAX + HALF_OPEN_LINKS_MAX <= LINKS_MAX - LINKS_FOR_DIALS);
+const _: () = assert!(DIALS_MAX <= LINKS_FOR_DIALS, "each dial must find room");
 
 /// Bytes of one flight of the handshake. Stops a length prefix from allocating more than a flight
 /// can need.

@@ -6,7 +6,7 @@
 //! | [`SessionEstablished`] | peer transport | the handshake is done: the peer has proven its key |
 //! | [`FramesReceived`] | peer transport | a batch of frames |
 //! | [`LinkClosed`] | peer transport | the link has ended |
-//! | [`SetChannels`], [`SetName`] | peer supervisor | what we are in, and what we are called, changed |
+//! | [`SetChannels`], [`SetName`], [`SetBlocked`] | peer supervisor | what we are in, what we are called, or whom we want no link with, changed |
 //! | [`SetOffices`] | peer supervisor | who takes what the peer says |
 //!
 //! Owns: the [`Session`] machine (hello, channel proofs, renewal).
@@ -16,6 +16,7 @@
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,7 +41,8 @@ use crate::channel_book::{JudgePeer, NoteTurndown};
 use crate::contact_book::AdmitPeer;
 use crate::driver::{Drive, Driver};
 use crate::peer_supervisor::{
-    ChatNews, LinkEnded, LinkKey, LinkNews, PeerRefused, PeerRenamed, PeerUp, SharedChannelsChanged,
+    ChatNews, LinkEnded, LinkKey, LinkNews, PeerProven, PeerRefused, PeerRenamed, PeerUp,
+    SharedChannelsChanged,
 };
 use crate::peer_transport::{CloseLink, MixSecret, SendFrames, Streams, UpdateKeys};
 use crate::{clock, entropy};
@@ -92,6 +94,14 @@ pub struct LinkClosed(pub CloseReason);
 /// The channels we are in, and what proves each.
 pub type OwnChannels = Arc<Vec<OwnChannel>>;
 
+/// With whom a person wants no link.
+pub type Blocked = Arc<BTreeSet<PeerId>>;
+
+/// With whom a person wants no link changed.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub struct SetBlocked(pub Blocked);
+
 /// The channels we are in changed.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
@@ -132,6 +142,8 @@ pub struct Config {
     pub remote: SocketAddr,
     /// The channels we are in.
     pub channels: OwnChannels,
+    /// With whom a person wants no link.
+    pub blocked: Blocked,
     /// Between two renewals of the keys.
     pub renewal_interval: Duration,
 }
@@ -145,6 +157,8 @@ pub struct Offices {
     pub judge: Recipient<JudgePeer>,
     /// Told that the peer does not let us into one.
     pub turned_down: Recipient<NoteTurndown>,
+    /// Told who the peer is, before it is judged.
+    pub proven: Recipient<PeerProven>,
     /// Told that the peer is there.
     pub up: Recipient<PeerUp>,
     /// Told that the peer may not be there.
@@ -460,6 +474,7 @@ impl Handler<SessionEstablished> for CryptoSession {
             channel: self.config.channel,
             handshake_hash: established.handshake_hash,
             peer: established.peer,
+            is_blocked: self.config.blocked.contains(&established.peer),
             channels: self.config.channels.to_vec(),
             observed: self.config.remote,
             renewal_interval: self.config.renewal_interval,
@@ -468,6 +483,8 @@ impl Handler<SessionEstablished> for CryptoSession {
             Session::new(clock::now(), config, generation, Rng::from_seed(entropy::seed()));
         let session = Box::new(Driver::new(machine));
         self.state = State::Established { peer: established.peer, session };
+        let proven = PeerProven { link: self.config.link, peer: established.peer };
+        self.offices.proven.do_send(proven);
         self.settle(ctx);
         self.flush();
     }
@@ -500,6 +517,19 @@ impl Handler<SetChannels> for CryptoSession {
     fn handle(&mut self, SetChannels(channels): SetChannels, ctx: &mut Self::Context) {
         self.config.channels = Arc::clone(&channels);
         self.take(Input::ChannelsChanged(channels.to_vec()), ctx);
+    }
+}
+
+impl Handler<SetBlocked> for CryptoSession {
+    type Result = ();
+
+    fn handle(&mut self, SetBlocked(blocked): SetBlocked, ctx: &mut Self::Context) {
+        self.config.blocked = blocked;
+        if let State::Established { peer, .. } = self.state
+            && self.config.blocked.contains(&peer)
+        {
+            self.take(Input::PeerBlocked, ctx);
+        }
     }
 }
 

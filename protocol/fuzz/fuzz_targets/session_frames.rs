@@ -39,6 +39,7 @@ fn session(now: Instant, role: Role) -> Session {
         channel: CHANNEL,
         handshake_hash: [3; 64],
         peer: PeerId([peer; 32]),
+        is_blocked: false,
         channels: [(CHANNEL, None), (CLOSED, Some(Door { tickets: vec![], revision: 1 }))]
             .map(|(id, door)| OwnChannel {
                 id,

@@ -36,6 +36,8 @@ pub enum DialFailure {
     Failed,
     /// The address is our own.
     Ourselves,
+    /// Somebody answered whom a person has blocked.
+    Blocked,
 }
 
 /// Why a link ended.

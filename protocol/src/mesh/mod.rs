@@ -158,6 +158,12 @@ impl Mesh {
         met
     }
 
+    /// Whether no link with `peer` is wanted.
+    #[must_use]
+    pub fn is_blocked(&self, peer: &PeerId) -> bool {
+        self.blocked.contains(peer)
+    }
+
     fn is_own(&self, address: &SocketAddr) -> bool {
         self.own_addresses.contains(&without_interface(*address))
     }
@@ -311,7 +317,9 @@ impl Mesh {
             DialFailure::Failed => {
                 channel.candidates.failed(self.now, &pick.address, &mut self.rng);
             }
-            DialFailure::Ourselves => channel.candidates.was_ourselves(self.now, &pick.address),
+            DialFailure::Ourselves | DialFailure::Blocked => {
+                channel.candidates.was_unwanted(self.now, &pick.address);
+            }
         }
     }
 

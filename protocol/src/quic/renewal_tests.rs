@@ -31,6 +31,7 @@ impl Talker {
             channel: channel(1).0,
             handshake_hash: established.handshake_hash,
             peer: established.peer,
+            is_blocked: false,
             channels: vec![OwnChannel::from(&keys)],
             observed: side.link().remote(),
             renewal_interval,

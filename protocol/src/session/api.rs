@@ -89,6 +89,8 @@ pub struct Config {
     pub handshake_hash: [u8; 64],
     /// The peer, as the handshake has proven.
     pub peer: PeerId,
+    /// Whether a person wants no link with it: it is told nothing of us then.
+    pub is_blocked: bool,
     /// The channels we are in.
     pub channels: Vec<OwnChannel>,
     /// Where we see the peer; told to it.
@@ -133,6 +135,8 @@ pub enum Input {
         /// `Ok`: the peer may be in it, for so long, or for ever.
         verdict: Result<Option<Duration>, Turndown>,
     },
+    /// A person wants no link with the peer any more.
+    PeerBlocked,
     /// Our display name changed.
     Renamed(String),
     /// The link moved on to this generation of keys. Optional: frames tell it too.

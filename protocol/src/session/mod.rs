@@ -8,7 +8,7 @@
 //!                                 |        show tickets of closed channels     v   |
 //!                                 |                                    [Knocking]  |
 //!                                 |               none lets in / is let in |   |   |
-//!                    10 s, self dial,                 [Parting] <----------'   |   |
+//!           10 s, self dial, blocked,                 [Parting] <----------'   |   |
 //!                    violation    |                       | ^         one does |   |
 //!                                 |                   3 s | | none any more    v   |
 //!                                 |                       | '---------------- [Up]-+- frames, renewals,
@@ -68,7 +68,6 @@ const PARTING: Duration = Duration::from_secs(3);
 /// The session of one link; see the module.
 #[derive(Debug)]
 pub struct Session {
-    own_peer: PeerId,
     peer: PeerId,
     link_channel: ChannelId,
     handshake_hash: [u8; 64],
@@ -114,7 +113,6 @@ impl Session {
             Role::Listener => Renewal::Answering(Answering::default()),
         };
         let mut session = Self {
-            own_peer: config.own_peer,
             peer: config.peer,
             link_channel: config.channel,
             handshake_hash: config.handshake_hash,
@@ -129,14 +127,17 @@ impl Session {
             rng,
             outputs: VecDeque::new(),
         };
-        session.greet(config.name, config.incarnation, config.observed);
+        if config.peer == config.own_peer {
+            session.close(Close::SelfDial);
+        } else if config.is_blocked {
+            session.close(Close::Refused);
+        } else {
+            session.greet(config.name, config.incarnation, config.observed);
+        }
         session
     }
 
     fn greet(&mut self, name: String, incarnation: [u8; 8], observed: SocketAddr) {
-        if self.peer == self.own_peer {
-            return self.close(Close::SelfDial);
-        }
         let proofs = self.channels.proofs(&mut self.rng);
         self.send(&Frame::Hello(Hello {
             version: VERSION,
@@ -509,6 +510,7 @@ impl Machine for Session {
                 self.on_frame(&body)
             }
             Input::ContactDecision(decision) => self.on_decision(decision),
+            Input::PeerBlocked => Err(Close::Refused),
             Input::RenameDecision(decision) => self.on_rename_decision(decision),
             Input::ChannelsChanged(ours) => self.on_channels(ours),
             Input::Admission { channel, verdict } => self.on_admission(channel, verdict),

@@ -50,6 +50,7 @@ pub(super) fn config(role: Role, channels: &[ChannelId]) -> Config {
         channel: RED,
         handshake_hash: [9; 64],
         peer: PeerId([peer; 32]),
+        is_blocked: false,
         channels: keys(channels),
         observed: format!("198.51.100.{peer}:6881").parse().unwrap(),
         renewal_interval: HOUR,
@@ -299,6 +300,18 @@ fn a_link_with_ourselves_is_closed_without_a_word() {
     let mut pair = Pair::from_configs(alone, config(Role::Listener, &[RED]));
     assert_eq!(pair.dialler.take_output(), [Output::Close(Close::SelfDial)]);
     assert_eq!(pair.dialler.session.poll_timeout(), None);
+}
+
+#[test]
+fn a_peer_that_is_blocked_is_told_nothing_and_one_that_is_blocked_later_nothing_more() {
+    let blocked = Config { is_blocked: true, ..config(Role::Dialler, &[RED]) };
+    let mut pair = Pair::from_configs(blocked, config(Role::Listener, &[RED]));
+    assert_eq!(pair.dialler.take_output(), [Output::Close(Close::Refused)]);
+
+    let mut pair = Pair::new(&[RED], &[RED]);
+    pair.dialler.perform();
+    pair.dialler.input(pair.now, Input::PeerBlocked);
+    assert_eq!(pair.dialler.take_output(), [Output::Close(Close::Refused)], "before its hello");
 }
 
 #[test]

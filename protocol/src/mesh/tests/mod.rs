@@ -361,6 +361,17 @@ fn an_address_that_turned_out_to_be_ourselves_is_left_alone_for_an_hour() {
 }
 
 #[test]
+fn an_address_at_which_somebody_blocked_answered_is_left_alone_for_an_hour() {
+    let mut bench = Bench::new();
+    bench.input(Input::PeerBlocked(peer(60)));
+    let attempt = dialled(&bench.tell(&["8.8.8.8:1"], Source::Tracker(0)))[0].0;
+    bench.input(Input::DialFailed { attempt, why: DialFailure::Blocked });
+    bench.tell(&["8.8.8.8:1"], Source::Tracker(0));
+    assert_eq!(dialled(&bench.wait(secs(3599))), []);
+    assert_eq!(dialled(&bench.wait(secs(1))).len(), 1, "it may be somebody else's now");
+}
+
+#[test]
 fn a_peer_cannot_make_us_dial_nearer_than_it_is_itself() {
     let mut bench = Bench::new();
     bench.up_in(1, 60, None, "8.8.8.8:1".parse().unwrap(), &[RED]);
