@@ -18,10 +18,11 @@
 mod tests;
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix::{
     Actor, ActorContext as _, ActorFutureExt as _, Addr, AsyncContext, Context, Handler, Message,
@@ -42,18 +43,21 @@ use crate::crypto_session::{
     self, Blocked, CryptoSession, OwnChannels, SetBlocked, SetChannels, SetName, SetOffices,
 };
 use crate::directory::{Directory, DirectoryWriter, Route};
-use crate::entropy;
 use crate::peer_transport::{self, CloseLink, PeerTransport, SendFrames, Streams};
 use crate::supervision::{self, Exit, Shutdown, StopHandle};
 use crate::udp_port::{
     Abandon, Attach, CarryPackets, Connect, HandleLinkEvents, NoteObserved, SubscribeIncoming,
 };
+use crate::{clock, entropy};
 
 /// Messages waiting at most, on top of one per sender.
 pub const MAILBOX: usize = 256;
 
 /// From telling every peer that we leave to stopping: long enough for the packets to get out.
 const GOODBYE: Duration = Duration::from_millis(100);
+
+/// For how long it is not told again that somebody came under the name of the same contact.
+const WARNED_FOR: Duration = Duration::from_secs(3600);
 
 /// Names one link of this run; never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -313,6 +317,8 @@ pub struct PeerSupervisor {
     channels: OwnChannels,
     blocked: Blocked,
     pairs: HashMap<LinkKey, Pair>,
+    /// The contacts under whose names somebody else came lately, and when it was told.
+    warned: HashMap<PeerId, Instant>,
     next_link: u64,
     mesh: Option<Recipient<LinkNews>>,
     chat: Option<Recipient<ChatNews>>,
@@ -360,6 +366,7 @@ impl PeerSupervisor {
             channels: OwnChannels::default(),
             blocked: Blocked::default(),
             pairs: HashMap::new(),
+            warned: HashMap::new(),
             next_link: 0,
             mesh: None,
             chat: None,
@@ -642,8 +649,15 @@ impl Handler<PeerUp> for PeerSupervisor {
 impl Handler<PeerRefused> for PeerSupervisor {
     type Result = ();
 
+    /// Whoever comes can come again at once, and under ever new keys.
     fn handle(&mut self, refused: PeerRefused, _: &mut Self::Context) {
-        self.tell_chat(ChatNews::Refused(refused));
+        let Refusal::KeyConflict { known, .. } = refused.refusal else { return };
+        let now = clock::now();
+        self.warned.retain(|_, at| now.saturating_duration_since(*at) < WARNED_FOR);
+        if let Entry::Vacant(entry) = self.warned.entry(known) {
+            entry.insert(now);
+            self.tell_chat(ChatNews::Refused(refused));
+        }
     }
 }
 

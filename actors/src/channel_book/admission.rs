@@ -104,7 +104,7 @@ impl ChannelBook {
         let Ok(stored) = self.shelf.get(&asked.channel) else { return Ok(None) };
         let Some(charter) = stored.chat.charter() else { return Ok(None) };
         let denied = |denial| (charter, denial);
-        let is_contact = self.trusted.contains(&asked.peer);
+        let is_contact = self.names.contains_key(&asked.peer);
         let by_contact = charter.policy == Policy::Contacts;
         // We cannot tell a member from a seeder without being a member.
         let is_seeder = stored.chat.is_member() && asked.standing == Standing::Seeder;

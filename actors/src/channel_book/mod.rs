@@ -34,7 +34,7 @@ mod admission;
 mod pairs;
 mod shelf;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -326,8 +326,7 @@ pub struct ChannelBook {
     save_is_due: bool,
     refusals: RefusalLog,
     people: Option<People>,
-    /// Contacts that a person added.
-    trusted: BTreeSet<PeerId>,
+    /// Contacts that a person added, and their names.
     names: BTreeMap<PeerId, Arc<str>>,
     /// Counts the changes of who may be in closed channels.
     revision: u64,
@@ -349,7 +348,6 @@ impl ChannelBook {
             save_is_due: false,
             refusals: RefusalLog::default(),
             people: None,
-            trusted: BTreeSet::new(),
             names: BTreeMap::new(),
             revision: 0,
             turned_down: Vec::new(),
@@ -455,6 +453,7 @@ impl Handler<LeaveChannel> for ChannelBook {
         self.shelf.check_no_pair(&leave.id)?;
         let stored = self.shelf.remove(&leave.id)?;
         self.close_channel(leave.id);
+        self.open_missing_pairs();
         Ok(Shelf::summary(leave.id, &stored, false))
     }
 }

@@ -11,7 +11,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::*;
 use crate::contact_book::{
-    AddContact, BlockContact, ContactBook, RemoveContact, RenameContact, VerifyContact,
+    AddContact, AdmitPeer, BlockContact, ContactBook, RemoveContact, RenameContact, VerifyContact,
 };
 
 /// Hands on what it is told: the id, and whether it was opened.
@@ -359,8 +359,10 @@ async fn the_channel_of_a_pair_follows_the_contact() {
     contacts.send(RenameContact { peer, name }).await.unwrap().unwrap();
     assert_eq!(heard.recv().await, Some((id, true)), "it has changed");
     assert_eq!(open_pairs(&book).await, [(id, "Robert".to_owned(), Some(peer))]);
+    // What anybody can cause by coming under that name is told nobody.
     contacts.send(VerifyContact { peer }).await.unwrap().unwrap();
-    assert_eq!(heard.recv().await, Some((id, true)));
+    let claim = AdmitPeer { peer: PeerId([8; 32]), name: "robert".to_owned() };
+    contacts.send(claim).await.unwrap();
 
     // What a person closes stays closed until it is opened, or the contact is another one.
     book.send(CloseChannel { id }).await.unwrap();
@@ -380,6 +382,24 @@ async fn the_channel_of_a_pair_follows_the_contact() {
     assert_eq!(heard.recv().await, Some((id, true)));
     contacts.send(RemoveContact { peer }).await.unwrap().unwrap();
     assert_eq!(heard.recv().await, Some((id, false)));
+}
+
+#[actix::test]
+async fn a_contact_for_whom_there_was_no_room_gets_the_channel_when_there_is() {
+    let homes = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let [own, other] = homes.each_ref().map(|home| profile(home.path()));
+    let mut full = ChannelBook::open(&own).unwrap();
+    for number in 0..CHANNELS_MAX {
+        let seed = u8::try_from(number).unwrap();
+        full.shelf.put(chat(seed, "Team", "udp://tracker.example:1/announce")).unwrap();
+    }
+    let (contacts, book) = start_with_pairs(&own);
+    let card = card_of(&other, "bob");
+    contacts.send(AddContact { card, our_name: None }).await.unwrap().unwrap();
+    assert_eq!(open_pairs(&book).await, []);
+    book.send(LeaveChannel { id: team().keys().id() }).await.unwrap().unwrap();
+    let open = open_pairs(&book).await;
+    assert_eq!((open.len(), open[0].2), (1, Some(other.peer_id())));
 }
 
 #[actix::test]

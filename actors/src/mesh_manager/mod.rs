@@ -39,6 +39,7 @@ use bytes::Bytes;
 
 use crate::channel_book::{self, ChannelEvent, OpenedChannel, SaveLastKnown};
 use crate::contact_book::{self, ContactChanged};
+use crate::crypto_session::OwnChannels;
 use crate::directory::Directory;
 use crate::discovery::{self, PeersDiscovered};
 use crate::driver::{Drive, Driver};
@@ -176,6 +177,8 @@ pub struct MeshManager {
     offices: Offices,
     directory: Directory,
     channels: Channels,
+    /// What the sessions prove.
+    proven: OwnChannels,
     port: Option<u16>,
     discoverers: Discoverers,
     members: BTreeMap<(ChannelId, PeerId), Standing>,
@@ -210,6 +213,7 @@ impl MeshManager {
             offices,
             directory,
             channels: Channels::new(),
+            proven: OwnChannels::default(),
             port: None,
             discoverers: Discoverers::default(),
             members: BTreeMap::new(),
@@ -249,9 +253,13 @@ impl MeshManager {
         }
     }
 
-    fn prove_channels(&self) {
-        let own = self.channels.values().map(|channel| channel.own());
-        self.offices.own_channels.do_send(SetOwnChannels(Arc::new(own.collect())));
+    fn prove_channels(&mut self) {
+        let own: Vec<_> = self.channels.values().map(|channel| channel.own()).collect();
+        // Every session is told.
+        if *self.proven != own {
+            self.proven = Arc::new(own);
+            self.offices.own_channels.do_send(SetOwnChannels(Arc::clone(&self.proven)));
+        }
     }
 
     /// Has looked for what is to be looked for now, and no longer for the rest.

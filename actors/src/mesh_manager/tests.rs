@@ -69,6 +69,7 @@ fn contact(peer: PeerId, trust: Trust) -> ContactChanged {
         peer,
         name: "Mallory".into(),
         their_name: None,
+        card_name: None,
         trust,
         added_unix: 0,
         last_seen_unix: None,

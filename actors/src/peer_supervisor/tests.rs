@@ -135,6 +135,7 @@ impl Node {
             peer,
             name: "Mallory".into(),
             their_name: None,
+            card_name: None,
             trust,
             added_unix: 0,
             last_seen_unix: None,
@@ -202,4 +203,36 @@ async fn one_peer_cannot_hold_many_links_that_do_not_come_up() {
             other => panic!("{other:?}"),
         }
     }
+}
+
+/// Hands on who was turned away.
+struct Chat(UnboundedSender<PeerId>);
+
+impl Actor for Chat {
+    type Context = Context<Self>;
+}
+
+impl Handler<ChatNews> for Chat {
+    type Result = ();
+
+    fn handle(&mut self, news: ChatNews, _: &mut Context<Self>) {
+        if let ChatNews::Refused(refused) = news {
+            self.0.send(refused.peer).unwrap();
+        }
+    }
+}
+
+#[actix::test]
+async fn that_somebody_came_under_the_name_of_a_contact_is_told_once_for_each_contact() {
+    let node = Node::start(1, true).await;
+    let (told, mut heard) = unbounded_channel();
+    node.peers.send(SubscribeChat(Chat(told).start().recipient())).await.unwrap();
+    for (came, known) in [(1, 7), (2, 7), (3, 8), (4, 8)] {
+        let (peer, known) = (PeerId([came; 32]), PeerId([known; 32]));
+        let refusal = Refusal::KeyConflict { name: "Alice".into(), known };
+        node.peers.send(PeerRefused { peer, refusal }).await.unwrap();
+    }
+    assert_eq!(heard.recv().await, Some(PeerId([1; 32])));
+    assert_eq!(heard.recv().await, Some(PeerId([3; 32])));
+    assert!(heard.try_recv().is_err());
 }
