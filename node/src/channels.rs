@@ -43,6 +43,7 @@ impl From<&Summary> for Channel {
 pub(crate) const fn exit_for(error: &ChannelError) -> Exit {
     match error {
         ChannelError::Full => Exit::Limit,
+        ChannelError::OtherCharter(_) => Exit::Untrusted,
         ChannelError::NotFound(_)
         | ChannelError::Ambiguous { .. }
         | ChannelError::NotClosed(_)

@@ -70,8 +70,9 @@ const SAVE_AGAIN_AFTER: Duration = Duration::from_secs(30);
 
 /// Stores a channel; one that is stored already is no error.
 ///
-/// A newer file of a stored channel takes its place, with the trackers it names, when the channel
-/// is opened the next time. A seeder's file never takes the place of a member's.
+/// Of a newer file of a stored channel are taken the trackers and nodes that it names, and the secret
+/// of the channel where only a seeder's file is stored; nothing else: anybody who has the key can have
+/// written it. Where the channel is open and that is new, it is closed and opened.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "Result<Summary, ChannelError>")]
 pub struct JoinChannel {
@@ -280,6 +281,12 @@ pub enum ChannelError {
          as the contact is in the book, and nobody else can be in it"
     )]
     IsPair(String),
+    /// A file of a stored channel with another kind, founder or policy.
+    #[error(
+        "{0} is stored already, and by this file others decide who is let in: it may have been changed. \
+         If it is the right one, leave the channel first"
+    )]
+    OtherCharter(String),
     /// Everybody who has the file may be in it.
     #[error("{0} is no closed channel: whoever has its file is in it")]
     NotClosed(String),
@@ -393,6 +400,21 @@ impl ChannelBook {
         Ok(opened)
     }
 
+    /// Opens an open channel anew where those who serve it must begin anew.
+    fn reopen(&mut self, id: ChannelId) -> Result<(), ChannelError> {
+        let stored = OpenedChannel::new(self.shelf.get(&id)?);
+        let is_another = self.open.get(&id).is_some_and(|open| {
+            open.keys.is_member() != stored.keys.is_member()
+                || open.trackers != stored.trackers
+                || open.nodes != stored.nodes
+        });
+        if is_another {
+            self.close_channel(id);
+            self.open_channel(id)?;
+        }
+        Ok(())
+    }
+
     fn close_channel(&mut self, id: ChannelId) {
         if self.open.remove(&id).is_some() {
             self.tell(&ChannelEvent::Closed(id));
@@ -442,6 +464,7 @@ impl Handler<JoinChannel> for ChannelBook {
 
     fn handle(&mut self, join: JoinChannel, _: &mut Self::Context) -> Self::Result {
         let id = self.shelf.put(join.file)?;
+        self.reopen(id)?;
         self.summary(id)
     }
 }

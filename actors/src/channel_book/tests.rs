@@ -178,6 +178,61 @@ async fn a_newer_file_replaces_the_stored_one_but_never_a_members_by_a_seeders()
 }
 
 #[actix::test]
+async fn a_file_by_which_others_decide_who_is_let_in_changes_nothing() {
+    let home = tempfile::tempdir().unwrap();
+    let profile = profile(home.path());
+    let book = start(&profile);
+    let id = closed(&book, &profile, Policy::Tickets).await;
+    let stored = export(&book, id, false).await;
+    let open = chat(9, "Secret", "udp://tracker.example:1/announce");
+    let mallory = PeerId([7; 32]);
+    let taken_over =
+        ChatFile::new_closed(open.clone(), Kind::Closed, mallory, Policy::Tickets).unwrap();
+    for file in [open.clone(), open.seed_only(), taken_over] {
+        let refused = book.send(JoinChannel { file }).await.unwrap();
+        assert!(matches!(refused, Err(ChannelError::OtherCharter(_))), "{refused:?}");
+    }
+    assert_eq!(export(&book, id, false).await, stored);
+    assert_eq!(export(&start(&profile), id, false).await, stored);
+}
+
+#[actix::test]
+async fn an_open_channel_of_which_we_become_a_member_or_learn_trackers_is_opened_anew() {
+    let home = tempfile::tempdir().unwrap();
+    let book = start(&profile(home.path()));
+    let id = join(&book, team().seed_only()).await.id;
+    let mut heard = listen(&book).await;
+    assert!(!book.send(OpenChannel { id }).await.unwrap().unwrap().keys.is_member());
+    assert_eq!(heard.recv().await, Some((id, true)));
+    for (file, is_new) in [
+        (team().seed_only(), false),
+        (team(), true),
+        (team(), false),
+        (chat(1, "Team", "udp://another.example:1/announce"), true),
+    ] {
+        join(&book, file).await;
+        if is_new {
+            assert_eq!(heard.recv().await, Some((id, false)));
+            assert_eq!(heard.recv().await, Some((id, true)));
+        }
+        assert!(heard.try_recv().is_err());
+    }
+    let open = book.send(ListOpen).await.unwrap();
+    assert!(open[0].keys.is_member());
+    assert_eq!(open[0].trackers, [["udp://another.example:1/announce"]]);
+}
+
+#[actix::test]
+async fn a_whole_id_is_that_channel_whatever_another_is_called() {
+    let home = tempfile::tempdir().unwrap();
+    let book = start(&profile(home.path()));
+    let id = join(&book, team()).await.id;
+    let text = id.to_string();
+    join(&book, chat(2, &text, "udp://tracker.example:1/announce")).await;
+    assert_eq!(find(&book, &text.to_uppercase()).await.unwrap(), id);
+}
+
+#[actix::test]
 async fn a_full_book_takes_no_more_but_still_renews_what_it_has() {
     let home = tempfile::tempdir().unwrap();
     let mut book = ChannelBook::open(&profile(home.path())).unwrap();
