@@ -56,7 +56,7 @@ pub const REFUSAL_BYTES_MAX: usize = 512;
 /// [`TICKETS_MAX`] signature checks.
 pub const TICKETS_SHOWN_MAX: usize = 64;
 
-/// Proofs in a hello: two for each channel. More would make us hold a stranger's list without end.
+/// Proofs in a hello: two for each channel, and some that prove nothing. More would make us hold a stranger's list without end.
 pub const PROOFS_MAX: usize = 2 * CHANNELS_MAX;
 
 /// Members of one channel that a node keeps links with; the design aims at 2 to 50.
@@ -155,6 +155,12 @@ pub const FRAMES_HELD_BYTES_MAX: usize = 1024 * 1024;
 /// Between two new names of one peer that are judged; of those that come meanwhile only the newest
 /// is kept. Stops a member from having the contact book searched and written without end.
 pub const RENAME_INTERVAL_MIN: Duration = Duration::from_secs(30);
+
+/// Changes of its channels that a peer may make on one link at once, and how often one more: each is
+/// compared with all of ours, and those who talk with it are told. Stops a peer that does nothing else.
+pub const CHANNEL_CHANGES_AT_ONCE_MAX: u32 = 32;
+/// See [`CHANNEL_CHANGES_AT_ONCE_MAX`].
+pub const CHANNEL_CHANGES_EVERY: Duration = Duration::from_secs(1);
 
 /// Renewals of a link's keys that may wait for an answer. Stops a peer from making us compute key
 /// shares without end.

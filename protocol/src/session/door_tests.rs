@@ -188,6 +188,28 @@ fn tickets_shown_while_others_are_judged_are_judged_after_them() {
 }
 
 #[test]
+fn a_door_of_a_channel_proven_while_the_peer_is_judged_is_no_violation() {
+    let both = [RED, GREEN];
+    let mut pair = Pair::from_configs(
+        closed(Role::Dialler, &both, &both, 1),
+        closed(Role::Listener, &[RED], &[RED], 2),
+    );
+    pair.exchange();
+    pair.listener.input(pair.now, Input::ContactDecision(Decision::Accept));
+    let mut own = keys(&both);
+    close_some(&mut own, &both, 2, 1);
+    pair.listener.input(pair.now, Input::ChannelsChanged(own));
+    // The dialler's contact book has not answered, then its channel book.
+    pair.exchange();
+    let shown = Tickets { channel: GREEN, tickets: tickets(2) };
+    pair.dialler.receive(pair.now, &Frame::Tickets(shown));
+    pair.dialler.input(pair.now, Input::ContactDecision(Decision::Accept));
+    pair.exchange();
+    assert_eq!(pair.dialler.closed(), None);
+    assert!(pair.dialler.out.contains(&ask(GREEN, 2)), "{:?}", pair.dialler.out);
+}
+
+#[test]
 fn a_peer_that_shows_nothing_or_too_much_is_let_go() {
     let mut pair = Pair::from_configs(
         closed(Role::Dialler, &[RED], &[RED], 1),

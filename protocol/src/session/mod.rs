@@ -27,6 +27,7 @@
 //! Spec: `docs/spec/05-session.md`.
 
 mod api;
+mod changes;
 #[cfg(test)]
 mod door_tests;
 mod doors;
@@ -43,6 +44,7 @@ use std::time::{Duration, Instant};
 pub use self::api::{
     Close, Config, Decision, Door, Input, Output, OwnChannel, PeerInfo, Role, Turndown,
 };
+use self::changes::Changes;
 use self::doors::{Doors, Todo};
 use self::proofs::Channels;
 use self::renames::Renames;
@@ -78,6 +80,7 @@ pub struct Session {
     generation: u64,
     renewal: Renewal,
     renames: Renames,
+    changes: Changes,
     state: State,
     now: Instant,
     rng: Rng,
@@ -122,6 +125,7 @@ impl Session {
             generation,
             renewal,
             renames: Renames::new(now),
+            changes: Changes::new(now),
             state: State::Greeting { deadline: now + HELLO_DEADLINE },
             now,
             rng,
@@ -151,10 +155,29 @@ impl Session {
 
     fn on_frame(&mut self, body: &[u8]) -> Result<(), Close> {
         match wire::decode(body) {
-            Ok(Some(frame)) => self.route_frame(frame, body.len()),
+            Ok(Some(frame)) => self.take_frame(frame, body.len()),
             Ok(None) => Ok(()),
             Err(_) => Err(Close::Violation),
         }
+    }
+
+    /// Takes a frame in, at once unless it must wait behind a change of the peer's channels.
+    fn take_frame(&mut self, frame: Frame, bytes: usize) -> Result<(), Close> {
+        if !matches!(self.state, State::Knocking { .. } | State::Up { .. }) {
+            return self.route_frame(frame, bytes);
+        }
+        match self.changes.take(self.now, frame, bytes)? {
+            Some(frame) => self.route_frame(frame, bytes),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes in what has waited for long enough.
+    fn take_due(&mut self) -> Result<(), Close> {
+        while let Some(frame) = self.changes.due(self.now) {
+            self.route_frame(frame, 0)?;
+        }
+        Ok(())
     }
 
     fn route_frame(&mut self, frame: Frame, bytes: usize) -> Result<(), Close> {
@@ -171,6 +194,9 @@ impl Session {
             (State::Knocking { .. }, Frame::Tickets(shown)) => self.on_tickets(shown),
             (State::Knocking { .. }, Frame::Refused(refused)) => self.on_refused(refused),
             (State::Knocking { .. }, Frame::LetIn(let_in)) => self.on_let_in(let_in),
+            (State::Knocking { .. }, Frame::SharedChannels(shared)) => {
+                self.on_proofs(shared.proofs)
+            }
             (
                 State::Asking { held, held_bytes, .. } | State::Knocking { held, held_bytes, .. },
                 frame,
@@ -215,13 +241,15 @@ impl Session {
         else {
             return Ok(());
         };
+        // In their order: a door may be one of a channel that is proven only then.
         let is_about_doors = |frame: &Frame| {
-            matches!(frame, Frame::Tickets(_) | Frame::Refused(_) | Frame::LetIn(_))
+            use Frame::{LetIn, Refused, SharedChannels, Tickets};
+            matches!(frame, Tickets(_) | Refused(_) | LetIn(_) | SharedChannels(_))
         };
         let (first, held): (Vec<_>, Vec<_>) = held.into_iter().partition(is_about_doors);
         self.state = State::Knocking { deadline, hello, held, held_bytes };
         self.set_doors();
-        first.into_iter().try_for_each(|frame| self.route_frame(frame, 0))?;
+        first.into_iter().try_for_each(|frame| self.take_frame(frame, 0))?;
         self.settle()
     }
 
@@ -413,16 +441,22 @@ impl Session {
     }
 
     fn on_proofs(&mut self, new: Vec<ChannelProof>) -> Result<(), Close> {
-        if let State::Up { proofs } = &mut self.state {
-            *proofs = new;
+        match &mut self.state {
+            State::Up { proofs } => *proofs = new,
+            State::Knocking { hello, .. } => hello.proofs = new,
+            State::Greeting { .. }
+            | State::Asking { .. }
+            | State::Parting { .. }
+            | State::Closed => {}
         }
         self.match_proofs()
     }
 
     fn on_channels(&mut self, ours: Vec<OwnChannel>) -> Result<(), Close> {
-        self.channels.set_ours(ours);
-        let proofs = self.channels.proofs(&mut self.rng);
-        self.send(&Frame::SharedChannels(SharedChannels { proofs }));
+        if self.channels.set_ours(ours) {
+            let proofs = self.channels.proofs(&mut self.rng);
+            self.send(&Frame::SharedChannels(SharedChannels { proofs }));
+        }
         self.match_proofs()
     }
 
@@ -536,9 +570,15 @@ impl Machine for Session {
         match &self.state {
             State::Greeting { deadline }
             | State::Asking { deadline, .. }
-            | State::Knocking { deadline, .. } => {
-                if self.now >= *deadline {
-                    self.close(Close::HelloTimeout);
+            | State::Knocking { deadline, .. }
+                if self.now >= *deadline =>
+            {
+                self.close(Close::HelloTimeout);
+            }
+            State::Greeting { .. } | State::Asking { .. } => {}
+            State::Knocking { .. } => {
+                if let Err(why) = self.take_due() {
+                    self.close(why);
                 }
             }
             State::Parting { deadline } => {
@@ -547,6 +587,9 @@ impl Machine for Session {
                 }
             }
             State::Up { .. } => {
+                if let Err(why) = self.take_due() {
+                    return self.close(why);
+                }
                 let todo = self.doors.recheck(self.now);
                 todo.into_iter().for_each(|todo| self.attend(todo));
                 self.judge_name();
@@ -573,10 +616,17 @@ impl Machine for Session {
         match &self.state {
             State::Greeting { deadline }
             | State::Asking { deadline, .. }
-            | State::Knocking { deadline, .. }
             | State::Parting { deadline } => Some(*deadline),
+            State::Knocking { deadline, .. } => {
+                [Some(*deadline), self.changes.poll_timeout()].into_iter().flatten().min()
+            }
             State::Up { .. } => {
-                let timers = [renewal, self.renames.poll_timeout(), self.doors.poll_timeout()];
+                let timers = [
+                    renewal,
+                    self.renames.poll_timeout(),
+                    self.doors.poll_timeout(),
+                    self.changes.poll_timeout(),
+                ];
                 timers.into_iter().flatten().min()
             }
             State::Closed => None,

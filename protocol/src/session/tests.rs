@@ -5,7 +5,7 @@ use crate::channel::Standing;
 use crate::crypto::kem::KEM_PUBLIC_BYTES;
 use crate::crypto::{Rng, hash};
 use crate::id::{ChainId, DeviceId, MessageId};
-use crate::limits::RENAME_INTERVAL_MIN;
+use crate::limits::{CHANNEL_CHANGES_AT_ONCE_MAX, CHANNEL_CHANGES_EVERY, RENAME_INTERVAL_MIN};
 use crate::log::Certificate;
 use crate::wire::{EntryBytes, Peers, RenewConfirm, RenewOffer, Whisper};
 
@@ -460,6 +460,64 @@ fn a_channel_that_both_join_later_is_shared_from_then_on() {
     pair.exchange();
     assert_eq!(pair.dialler.out, [Output::SharedChanged(members(&[RED, BLUE]))]);
     assert_eq!(pair.listener.out, [Output::SharedChanged(members(&[RED, BLUE]))]);
+}
+
+#[test]
+fn what_does_not_change_our_proofs_is_not_told() {
+    let mut pair = Pair::up(&[RED]);
+    pair.dialler.input(pair.now, Input::ChannelsChanged(keys(&[RED])));
+    assert_eq!(pair.dialler.take_output(), []);
+}
+
+#[test]
+fn channels_that_change_without_end_are_compared_seldom_and_what_follows_keeps_its_place() {
+    let mut pair = Pair::up(&[RED, GREEN]);
+    let change = |side: &mut Side, now, channels: &[ChannelId]| {
+        side.input(now, Input::ChannelsChanged(keys(channels)));
+        side.perform()
+    };
+    let frames: Vec<_> = (0..100)
+        .flat_map(|_| [&[RED][..], &[RED, GREEN]])
+        .flat_map(|channels| change(&mut pair.dialler, pair.now, channels))
+        .collect();
+    assert_eq!(frames.len(), 200);
+    let has = |side: &Side, out: &Output| side.out.iter().filter(|it| *it == out).count();
+    carry(pair.now, frames, &mut pair.listener);
+    pair.listener.receive(pair.now, &have(GREEN));
+    pair.listener.receive(pair.now, &whisper());
+    pair.listener.perform();
+    assert_eq!(pair.listener.out.len(), usize::try_from(CHANNEL_CHANGES_AT_ONCE_MAX).unwrap());
+    let left = change(&mut pair.dialler, pair.now, &[RED]);
+    carry(pair.now, left, &mut pair.listener);
+    pair.listener.perform();
+
+    pair.listener.out.clear();
+    for _ in 0..2 {
+        let due = pair.listener.session.poll_timeout().unwrap();
+        assert!(due - pair.now <= CHANNEL_CHANGES_EVERY);
+        pair.now = due;
+        pair.listener.session.handle_timeout(pair.now);
+        pair.listener.perform();
+    }
+    let expected = [
+        Output::Deliver(have(GREEN)),
+        Output::Deliver(whisper()),
+        Output::SharedChanged(members(&[RED])),
+    ];
+    assert_eq!(pair.listener.out, expected);
+    assert_eq!(has(&pair.listener, &Output::Close(Close::Overloaded)), 0);
+    // Who says more than can wait is let go.
+    for _ in 0..=CHANNEL_CHANGES_AT_ONCE_MAX {
+        let changed = change(&mut pair.dialler, pair.now, &[RED, GREEN]);
+        carry(pair.now, changed, &mut pair.listener);
+        let changed = change(&mut pair.dialler, pair.now, &[RED]);
+        carry(pair.now, changed, &mut pair.listener);
+    }
+    for _ in 0..FRAMES_HELD_MAX {
+        pair.listener.receive(pair.now, &whisper());
+    }
+    pair.listener.perform();
+    assert_eq!(pair.listener.closed(), Some(Close::Overloaded));
 }
 
 #[test]
