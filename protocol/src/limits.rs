@@ -52,6 +52,10 @@ pub const TICKETS_MAX: usize = 4;
 /// Words about why somebody is not let into a channel. They are shown to a person.
 pub const REFUSAL_BYTES_MAX: usize = 512;
 
+/// Who does not let us into one channel, as `status` has it. Stops whoever holds the channel's key from
+/// filling memory under many names.
+pub const REFUSALS_PER_CHANNEL_MAX: usize = 16;
+
 /// Times that one peer may show its tickets for one channel on one link. Each may cost
 /// [`TICKETS_MAX`] signature checks.
 pub const TICKETS_SHOWN_MAX: usize = 64;

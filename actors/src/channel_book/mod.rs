@@ -8,7 +8,7 @@
 //! | [`FindChannel`] | console | a channel by name, id or beginning of the id |
 //! | [`ExportChannel`] | console | the `.chat` file of a channel, to be passed on |
 //! | [`JudgePeer`] | crypto session | whether a peer may be in a closed channel |
-//! | [`NoteTurndown`] | crypto session | that a peer does not let us into one |
+//! | [`NoteTurndown`] | crypto session | that a peer does not let us into one, or does now |
 //! | [`KeepTickets`], [`HasTickets`], [`InvitePeer`] | console | what lets us, or somebody else, into one |
 //! | [`ListRefused`] | console | who does not let us in, and why |
 //! | [`ListInfohashes`] | console | what trackers know a channel by around now |
@@ -32,6 +32,7 @@
 
 mod admission;
 mod pairs;
+mod refusals;
 mod shelf;
 
 use std::collections::BTreeMap;
@@ -52,11 +53,10 @@ use bitchat_protocol::session::{Door, OwnChannel};
 use crate::clock;
 use crate::supervision::Shutdown;
 use crate::vault::{Profile, ProfileError, RefusalLog};
-pub use admission::{
-    HasTickets, InvitePeer, JudgePeer, KeepTickets, ListRefused, NoteTurndown, Refused,
-    refusal_words,
-};
+pub use admission::{HasTickets, InvitePeer, JudgePeer, KeepTickets};
 pub use pairs::{MeetingPlaces, People};
+use refusals::Refusals;
+pub use refusals::{ListRefused, NoteTurndown, Refused, refusal_words};
 use shelf::{Shelf, Stored};
 
 /// Messages waiting: those of the person and of a few neighbours.
@@ -331,14 +331,13 @@ pub struct ChannelBook {
     open: BTreeMap<ChannelId, Arc<OpenedChannel>>,
     subscribers: Vec<Recipient<ChannelEvent>>,
     save_is_due: bool,
-    refusals: RefusalLog,
+    disk: RefusalLog,
     people: Option<People>,
     /// Contacts that a person added, and their names.
     names: BTreeMap<PeerId, Arc<str>>,
     /// Counts the changes of who may be in closed channels.
     revision: u64,
-    /// Who does not let us in.
-    turned_down: Vec<Refused>,
+    refusals: Refusals,
 }
 
 impl ChannelBook {
@@ -353,11 +352,11 @@ impl ChannelBook {
             open: BTreeMap::new(),
             subscribers: Vec::new(),
             save_is_due: false,
-            refusals: RefusalLog::default(),
+            disk: RefusalLog::default(),
             people: None,
             names: BTreeMap::new(),
             revision: 0,
-            turned_down: Vec::new(),
+            refusals: Refusals::default(),
         })
     }
 
@@ -437,7 +436,7 @@ impl ChannelBook {
         ctx.run_later(after, |book, ctx| {
             book.save_is_due = false;
             let saved = book.shelf.save();
-            if !book.refusals.note("the latest addresses", &saved) {
+            if !book.disk.note("the latest addresses", &saved) {
                 book.save_later(ctx, SAVE_AGAIN_AFTER);
             }
         });
@@ -476,6 +475,7 @@ impl Handler<LeaveChannel> for ChannelBook {
         self.shelf.check_no_pair(&leave.id)?;
         let stored = self.shelf.remove(&leave.id)?;
         self.close_channel(leave.id);
+        self.forget_refusals(&leave.id);
         self.open_missing_pairs();
         Ok(Shelf::summary(leave.id, &stored, false))
     }

@@ -4,7 +4,7 @@ use std::path::Path;
 use actix::Addr;
 use bitchat_protocol::channel::{Right, Standing, Ticket};
 use bitchat_protocol::crypto::Rng;
-use bitchat_protocol::limits::LAST_KNOWN_MAX;
+use bitchat_protocol::limits::{LAST_KNOWN_MAX, REFUSALS_PER_CHANNEL_MAX};
 use bitchat_protocol::session::Turndown;
 use bitchat_protocol::wire::TicketBytes;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -649,16 +649,134 @@ async fn who_does_not_let_us_in_is_told_once_and_remembered_until_there_is_a_new
     join(&bobs, issued.file).await;
     let (told, mut heard) = unbounded_channel();
     bobs.send(Subscribe(Refusals(told).start().recipient())).await.unwrap();
-    for code in [1, 1, 3] {
-        let why = Turndown { code, text: format!("reason {code}") };
-        let note = NoteTurndown { channel: id, by: PeerId([7; 32]), name: "alice".into(), why };
-        bobs.send(note).await.unwrap();
+    let note = async |by: u8, why: Option<(u8, &str)>| {
+        let why = why.map(|(code, text)| Turndown { code, text: text.to_owned() });
+        let (by, name) = (PeerId([by; 32]), "alice".into());
+        bobs.send(NoteTurndown { channel: id, by, name, why }).await.unwrap();
+    };
+    for code in [1, 1, 3, 200, 201] {
+        note(7, Some((code, "their words"))).await;
     }
-    assert_eq!(heard.recv().await.as_deref(), Some("Secret alice reason 1"));
-    assert_eq!(heard.recv().await.as_deref(), Some("Secret alice reason 3"));
-    assert_eq!(bobs.send(ListRefused).await.unwrap().len(), 2);
+    note(8, Some((9, ""))).await;
+    let founder_id = founder.peer_id().short();
+    let told = heard.recv().await.unwrap();
+    assert!(told.contains("you have no ticket") && told.contains(&founder_id), "{told}");
+    let told = heard.recv().await.unwrap();
+    assert!(told.contains("your ticket has expired"), "{told}");
+    assert_eq!(heard.recv().await.as_deref(), Some("Secret alice their words"));
+    assert!(heard.try_recv().is_err());
+    let refused = async || bobs.send(ListRefused).await.unwrap();
+    assert_eq!(refused().await.len(), 2, "the last word of each");
+    note(7, None).await;
+    let left = refused().await;
+    assert_eq!((left.len(), left[0].text.as_str()), (1, "it does not say why"));
+    for by in 0..=u8::MAX {
+        note(by, Some((1, ""))).await;
+    }
+    assert_eq!(refused().await.len(), REFUSALS_PER_CHANNEL_MAX);
     bobs.send(KeepTickets { id, tickets: issued.tickets }).await.unwrap().unwrap();
-    assert_eq!(bobs.send(ListRefused).await.unwrap(), []);
+    assert_eq!(refused().await, []);
+}
+
+#[actix::test]
+async fn who_is_turned_down_reads_names_of_its_own_and_we_say_none_of_ours() {
+    let homes = [0; 3].map(|_| tempfile::tempdir().unwrap());
+    let [founder, bob, carol] = homes.each_ref().map(|home| profile(home.path()));
+    let (contacts, bobs) = start_with_pairs(&bob);
+    let id = closed(&bobs, &founder, Policy::Tickets).await;
+    let card = card_of(&founder, "my brother");
+    contacts.send(AddContact { card, our_name: None }).await.unwrap().unwrap();
+    let (peer, standing, tickets) = (carol.peer_id(), Standing::Member, Vec::new());
+    let judged = bobs.send(JudgePeer { channel: id, peer, standing, tickets }).await.unwrap();
+    let text = judged.unwrap_err().text;
+    assert!(!text.contains("brother") && text.contains(&founder.peer_id().short()), "{text}");
+    let why = Some(Turndown { code: 1, text: String::new() });
+    let note = NoteTurndown { channel: id, by: peer, name: "carol".into(), why };
+    bobs.send(note).await.unwrap();
+    let refused = bobs.send(ListRefused).await.unwrap();
+    assert!(refused[0].text.contains("ask my brother"), "{refused:?}");
+}
+
+#[actix::test]
+async fn a_channel_that_was_left_lets_nobody_in() {
+    let home = tempfile::tempdir().unwrap();
+    let book = start(&profile(home.path()));
+    let judged = judged(&book, ChannelId([1; 32]), PeerId([1; 32]), Standing::Member, &[]).await;
+    assert_eq!(judged, Err(0));
+}
+
+#[actix::test]
+async fn a_better_ticket_is_not_replaced_by_a_worse_one_nor_one_by_that_of_another_role() {
+    let homes = [0; 3].map(|_| tempfile::tempdir().unwrap());
+    let [founder, bob, carol] = homes.each_ref().map(|home| profile(home.path()));
+    let (_contacts, book) = start_with_pairs(&founder);
+    let id = closed(&book, &founder, Policy::Tickets).await;
+    let lineage = export(&book, id, false).await.charter().unwrap().lineage;
+    let (_bob_contacts, bobs) = start_with_pairs(&bob);
+    join(&bobs, export(&book, id, false).await).await;
+    let now = clock::unix();
+    let until = |seconds: u64| Some(now + Duration::from_secs(seconds));
+    let issue = |issuer: &Profile, to: &Profile, right, expires| {
+        Ticket::issue(issuer.identity(), lineage, to.peer_id(), right, expires)
+    };
+    let keep = async |tickets: &[Ticket]| {
+        let tickets = tickets.to_vec();
+        bobs.send(KeepTickets { id, tickets }).await.unwrap()
+    };
+    let held = async || {
+        let opened = bobs.send(OpenChannel { id }).await.unwrap().unwrap();
+        let door = opened.door.clone().unwrap();
+        let tickets = door.tickets.iter().map(|it| Ticket::decode(&it.0).unwrap());
+        tickets.collect::<Vec<_>>()
+    };
+    let has = async || bobs.send(HasTickets { id }).await.unwrap();
+    let seeder = issue(&founder, &bob, Right::Seeder, None);
+    let refused = keep(&[seeder]).await;
+    let denial = Denial::OtherRole;
+    assert!(matches!(refused, Err(ChannelError::Ticket { denial: it, .. }) if it == denial));
+    assert!(!has().await);
+
+    let member = issue(&founder, &bob, Right::Member, until(1000));
+    let carols = issue(&founder, &carol, Right::MayInvite, until(1000));
+    let same_of_carol = issue(&carol, &bob, Right::Member, until(1000));
+    let longer_of_carol = issue(&carol, &bob, Right::Member, until(2000));
+    let inviter = issue(&founder, &bob, Right::MayInvite, until(1000));
+    let longer = issue(&founder, &bob, Right::Member, None);
+    for (new, held_then) in [
+        (vec![member], vec![member]),
+        (vec![issue(&founder, &bob, Right::Member, until(999))], vec![member]),
+        (vec![carols, same_of_carol], vec![member]),
+        (vec![carols, longer_of_carol], vec![member]),
+        (vec![inviter], vec![inviter]),
+        (vec![member], vec![inviter]),
+        (vec![longer], vec![inviter]),
+        (
+            vec![issue(&founder, &bob, Right::MayInvite, None)],
+            vec![issue(&founder, &bob, Right::MayInvite, None)],
+        ),
+    ] {
+        keep(&new).await.unwrap();
+        assert_eq!(held().await, held_then);
+        assert!(has().await);
+    }
+}
+
+#[actix::test]
+async fn a_blind_seeder_of_a_channel_of_contacts_lets_in_contacts_and_who_has_a_ticket() {
+    let homes = [0; 3].map(|_| tempfile::tempdir().unwrap());
+    let [founder, keeper, bob] = homes.each_ref().map(|home| profile(home.path()));
+    let (_contacts, book) = start_with_pairs(&founder);
+    let id = closed(&book, &founder, Policy::Contacts).await;
+    let (keeper_contacts, keepers) = start_with_pairs(&keeper);
+    join(&keepers, export(&book, id, true).await).await;
+    let peer = bob.peer_id();
+    let tickets = invite(&book, id, peer, Right::Seeder).await.unwrap().tickets;
+    let seeder = Standing::Seeder;
+    assert_eq!(judged(&keepers, id, peer, seeder, &tickets).await, Ok(None));
+    assert_eq!(judged(&keepers, id, peer, seeder, &[]).await, Err(1));
+    let card = card_of(&bob, "bob");
+    keeper_contacts.send(AddContact { card, our_name: None }).await.unwrap().unwrap();
+    assert_eq!(judged(&keepers, id, peer, seeder, &[]).await, Ok(None));
 }
 
 /// Hands on who does not let us in.

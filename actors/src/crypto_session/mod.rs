@@ -341,7 +341,7 @@ impl CryptoSession {
         let State::Established { peer, .. } = self.state else { return };
         let name = Arc::clone(&self.display_name);
         // Machines count what peers show and say about doors.
-        self.offices.turned_down.do_send(NoteTurndown { channel, by: peer, name, why });
+        self.offices.turned_down.do_send(NoteTurndown { channel, by: peer, name, why: Some(why) });
     }
 
     /// A peer that takes the name of somebody else is judged like a new one.
