@@ -37,7 +37,7 @@ use bitchat_protocol::quic::{self, CloseCode, CloseReason, Link, LinkId};
 use bitchat_protocol::session::PeerInfo;
 use bitchat_protocol::wire::Frame;
 
-use crate::channel_book::{JudgePeer, NoteTurndown};
+use crate::channel_book::{JudgePeer, NoteTurndown, TakeMove};
 use crate::contact_book::{self, AdmitPeer, ContactChanged};
 use crate::crypto_session::{
     self, Blocked, CryptoSession, OwnChannels, SetBlocked, SetChannels, SetName, SetOffices,
@@ -307,6 +307,8 @@ pub struct Offices {
     pub judge: Recipient<JudgePeer>,
     /// Channel book.
     pub turned_down: Recipient<NoteTurndown>,
+    /// Told that a closed channel goes on as another one.
+    pub moves: Recipient<TakeMove>,
 }
 
 /// The actor.
@@ -429,6 +431,7 @@ impl PeerSupervisor {
             judge: self.offices.judge.clone(),
             turned_down: self.offices.turned_down.clone(),
             proven: own.clone().recipient(),
+            moves: self.offices.moves.clone(),
             up: own.clone().recipient(),
             refused: own.clone().recipient(),
             shared: own.clone().recipient(),

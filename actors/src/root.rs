@@ -217,6 +217,7 @@ fn peer_supervisor(config: &Arc<Config>, offices: &Offices) -> ActorSpec<PeerSup
             contacts: slots.contact_book.need()?,
             judge: slots.channel_book.need()?,
             turned_down: slots.channel_book.need()?,
+            moves: slots.channel_book.need()?,
         };
         let config = peer_supervisor::Config {
             own_peer: config.profile.peer_id(),

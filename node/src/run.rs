@@ -23,7 +23,7 @@ use crate::console::{self, Console, Ending, Front};
 use crate::control::{self, Connection, Control, Place, Remote};
 use crate::disguise::{self, Listen};
 use crate::exit::{Exit, Failure, OrFail as _};
-use crate::methods::{About, Contacts, Joining, Methods, Past, Queries, Saying};
+use crate::methods::{About, Contacts, Joining, Membership, Methods, Past, Queries, Saying};
 use crate::output::talk;
 use crate::settings::{Cipher, History, Settings};
 
@@ -184,6 +184,7 @@ fn methods(about: &Arc<About>, slots: &root::Offices) -> Result<Methods, String>
         saying,
         joining: Joining::of(&channel_book, trackers),
         contacts: Contacts::of(about.peer, &contact_book),
+        membership: Membership { remove: channel_book.clone().recipient() },
     })
 }
 

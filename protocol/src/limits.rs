@@ -49,6 +49,14 @@ pub const PAIRS_MAX: usize = CHANNELS_MAX / 2;
 /// more signatures for a stranger who holds the channel's key.
 pub const TICKETS_MAX: usize = 4;
 
+/// People that can be removed from a closed channel, with those that took its place. All of them
+/// stand in each move.
+pub const REMOVED_MAX: usize = 256;
+
+/// Moves of one channel that a peer may tell of on one link. Each costs a signature check; an honest
+/// one tells a second time when it can hand on a better key.
+pub const MOVES_TOLD_MAX: usize = 8;
+
 /// Words about why somebody is not let into a channel. They are shown to a person.
 pub const REFUSAL_BYTES_MAX: usize = 512;
 

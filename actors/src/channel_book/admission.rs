@@ -80,6 +80,10 @@ impl ChannelBook {
         let can_tell = stored.chat.is_member();
         let is_seeder = can_tell && asked.standing == Standing::Seeder;
         let by_contact = charter.policy == Policy::Contacts && !is_seeder;
+        let is_removed = |peer: &PeerId| stored.removed.contains(peer);
+        if by_contact && is_removed(&asked.peer) {
+            return Err(Denial::Removed);
+        }
         if by_contact && is_contact {
             return Ok(None);
         }
@@ -90,8 +94,8 @@ impl ChannelBook {
             asked.tickets.iter().map(|ticket| Ticket::decode(&ticket.0)).collect();
         let tickets = tickets.map_err(|_| Denial::NotGood)?;
         let now = clock::unix();
-        let grant =
-            judge(&tickets, charter.lineage, &charter.founder, &asked.peer, |_| false, now)?;
+        let Charter { founder, lineage, .. } = charter;
+        let grant = judge(&tickets, *lineage, founder, &asked.peer, is_removed, now)?;
         let fits = match (can_tell, asked.standing, grant.right) {
             (false, ..)
             | (true, Standing::Seeder, Right::Seeder)
@@ -114,7 +118,8 @@ impl ChannelBook {
     pub(super) fn own_grant(&self, stored: &Stored, tickets: &[Ticket]) -> Result<Grant, Denial> {
         let own = self.shelf.identity().peer_id();
         let Charter { founder, lineage, .. } = stored.chat.charter().ok_or(Denial::NotGood)?;
-        let grant = judge(tickets, lineage, &founder, &own, |_| false, clock::unix())?;
+        let is_removed = |peer: &PeerId| stored.removed.contains(peer);
+        let grant = judge(tickets, lineage, &founder, &own, is_removed, clock::unix())?;
         let is_fit = own == founder || stored.chat.is_member() == (grant.right != Right::Seeder);
         if is_fit { Ok(grant) } else { Err(Denial::OtherRole) }
     }
@@ -171,7 +176,14 @@ impl ChannelBook {
         if asked.peer == own_id || asked.peer == founder {
             return Err(ChannelError::InNeedOfNone(name()));
         }
-        let grant = judge(&stored.tickets, lineage, &founder, &own_id, |_| false, now)
+        self.check_present(&asked.id)?;
+        let is_removed = |peer: &PeerId| stored.removed.contains(peer);
+        if is_removed(&asked.peer) {
+            let known = self.names.get(&asked.peer);
+            let peer = known.map_or_else(|| asked.peer.short(), ToString::to_string);
+            return Err(ChannelError::WasRemoved { name: name(), peer });
+        }
+        let grant = judge(&stored.tickets, lineage, &founder, &own_id, is_removed, now)
             .map_err(|denial| ChannelError::Ticket { name: name(), denial })?;
         let may = grant.right == Right::MayInvite
             && stored.chat.is_member()
@@ -184,7 +196,7 @@ impl ChannelBook {
         let mut tickets = if own_id == founder { Vec::new() } else { stored.tickets.clone() };
         tickets.push(ticket);
         // As long as we are let in ourselves, only the length can be wrong.
-        judge(&tickets, lineage, &founder, &asked.peer, |_| false, now)
+        judge(&tickets, lineage, &founder, &asked.peer, is_removed, now)
             .map_err(|_| ChannelError::ChainTooLong(name()))?;
         let file = match asked.right {
             Right::Seeder => stored.chat.seed_only(),

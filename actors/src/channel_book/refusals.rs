@@ -176,7 +176,7 @@ impl ChannelBook {
             None if text.is_empty() => (OTHER_REASON, "it does not say why".to_owned()),
             None => (OTHER_REASON, text),
         };
-        let label = stored.chat.name().as_str().into();
+        let label = stored.name().as_str().into();
         let (at, shown) = (clock::now(), Arc::clone(&name));
         let refused = Refused { channel, by: shown, text: text.clone(), at };
         if self.refusals.note(by, code, refused) {

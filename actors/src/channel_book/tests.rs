@@ -30,7 +30,9 @@ impl Handler<ChannelEvent> for Listener {
                 (opened.keys.id(), true)
             }
             ChannelEvent::Closed(id) => (id, false),
-            ChannelEvent::NotLetIn { .. } => return,
+            ChannelEvent::NotLetIn { .. }
+            | ChannelEvent::Moved { .. }
+            | ChannelEvent::Trouble { .. } => return,
         });
     }
 }

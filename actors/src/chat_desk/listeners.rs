@@ -93,7 +93,8 @@ fn bytes_of(notice: &Notice) -> usize {
         | Notice::MemberUp { .. }
         | Notice::MemberDown { .. }
         | Notice::SeederUp { .. }
-        | Notice::SeederDown { .. } => 0,
+        | Notice::SeederDown { .. }
+        | Notice::Moved { .. } => 0,
     }
 }
 
@@ -124,7 +125,8 @@ mod tests {
                 | Notice::MemberUp { .. }
                 | Notice::MemberDown { .. }
                 | Notice::SeederUp { .. }
-                | Notice::SeederDown { .. } => "no text".into(),
+                | Notice::SeederDown { .. }
+                | Notice::Moved { .. } => "no text".into(),
             };
             self.0.lock().unwrap().push(text);
         }

@@ -129,6 +129,16 @@ pub enum SayError {
     /// The channel is not open on this node.
     #[error("this channel is not open here")]
     NoSuchChannel,
+    /// The channel went on as another one.
+    #[error(
+        "{name} is over: it went on with new keys, as channel {}; say it there", .successor.short()
+    )]
+    Moved {
+        /// Its name.
+        name: String,
+        /// What it went on as.
+        successor: ChannelId,
+    },
     /// We hold a seed-only file of the channel.
     #[error("this node is a seeder in this channel: it can neither read nor speak there")]
     SeedOnly,
@@ -207,6 +217,21 @@ pub enum Notice {
         peer: PeerId,
         /// As in [`Notice::Heard`].
         name: Arc<str>,
+    },
+    /// A closed channel goes on as another one, with new keys, without somebody.
+    Moved {
+        /// The channel that is left.
+        channel: ChannelId,
+        /// The one that takes its place: it is open, if that one was.
+        successor: ChannelId,
+        /// The name of both.
+        label: Arc<str>,
+        /// The founder.
+        by: PeerId,
+        /// As in [`Notice::Heard`]; ours is "you".
+        name: Arc<str>,
+        /// Who was removed, with names as in [`Notice::Heard`].
+        removed: Vec<(PeerId, Arc<str>)>,
     },
     /// Something that the person must see; never dropped silently. Already in words.
     Warning {
@@ -390,6 +415,13 @@ impl ChatDesk {
     /// Says a text; who waits for one with an id of its own does so already.
     fn say_now(&mut self, say: Say, answer: Option<Answer>, ctx: &mut Context<Self>) {
         let Say { channel, text, id } = say;
+        if let Some(refusal) = self.moved_away(channel) {
+            if let Some(id) = id {
+                self.answer_said(channel, id, &Err(refusal.clone()));
+            }
+            // Who asked may be gone.
+            return answer.into_iter().for_each(|answer| drop(answer.send(Err(refusal.clone()))));
+        }
         match (self.driver.machine_mut().log.say(channel, id, unix_ms(), text), id) {
             (Ok(id), _) => self.saying.entry((channel, id)).or_default().extend(answer),
             (Err(error), Some(id)) => self.answer_said(channel, id, &Err(error.into())),
@@ -399,6 +431,13 @@ impl ChatDesk {
         }
         self.settle(ctx);
         self.flush();
+    }
+
+    /// Why nothing can be said in a channel that went on as another one.
+    fn moved_away(&self, channel: ChannelId) -> Option<SayError> {
+        let known = self.conversations.get(&channel)?;
+        let (name, successor) = (known.name.clone(), known.moved_to?);
+        Some(SayError::Moved { name, successor })
     }
 
     /// Tells all who wait for a message what became of it.
@@ -685,6 +724,13 @@ impl ChatDesk {
         self.listeners.tell(Notice::Warning { text, code: None });
     }
 
+    /// Who comes to a channel that went on as another one comes to that as well: told once.
+    fn tell_of_member(&mut self, notice: Notice, channel: ChannelId) {
+        if self.moved_away(channel).is_none() {
+            self.listeners.tell(notice);
+        }
+    }
+
     fn on_refused(&mut self, refused: &PeerRefused) {
         let PeerRefused { peer, refusal } = refused;
         let Refusal::KeyConflict { name, known } = refusal else { return };
@@ -827,7 +873,22 @@ impl Handler<ChannelEvent> for ChatDesk {
     fn handle(&mut self, event: ChannelEvent, ctx: &mut Self::Context) {
         match event {
             ChannelEvent::Opened(channel) => self.open(&channel, ctx),
-            ChannelEvent::Changed(_) => {}
+            ChannelEvent::Changed(channel) => {
+                if let Some(known) = self.conversations.get_mut(&channel.keys.id()) {
+                    (known.name, known.moved_to) = (channel.name.clone(), channel.moved_to);
+                }
+            }
+            ChannelEvent::Moved { channel, successor, label, by, removed } => {
+                let own = by == self.own_peer();
+                let name = if own { Arc::from("you") } else { self.name(&by) };
+                let named = removed.into_iter().map(|peer| (peer, self.name(&peer)));
+                let removed = named.collect();
+                let moved = Notice::Moved { channel, successor, label, by, name, removed };
+                self.listeners.tell(moved);
+            }
+            ChannelEvent::Trouble { text, .. } => {
+                self.listeners.tell(Notice::Warning { text, code: None });
+            }
             ChannelEvent::NotLetIn { label, by, text, .. } => {
                 let text = refusal_words(&label, &by, &text);
                 self.listeners.tell(Notice::Warning { text, code: None });
@@ -892,19 +953,25 @@ impl Handler<MemberNews> for ChatDesk {
         match news {
             MemberNews::Up { channel, peer, standing } => {
                 let (name, role) = (self.name(&peer), role_of(standing));
-                self.listeners.tell(match role {
-                    Role::Member => Notice::MemberUp { channel, peer, name },
-                    Role::Seeder => Notice::SeederUp { channel, peer, name },
-                });
+                self.tell_of_member(
+                    match role {
+                        Role::Member => Notice::MemberUp { channel, peer, name },
+                        Role::Seeder => Notice::SeederUp { channel, peer, name },
+                    },
+                    channel,
+                );
                 self.members.insert(channel, peer, role);
                 self.take_log(log::Input::MemberUp { channel, peer, role }, ctx);
             }
             MemberNews::Down { channel, peer, standing } => {
                 let name = self.name(&peer);
-                self.listeners.tell(match role_of(standing) {
-                    Role::Member => Notice::MemberDown { channel, peer, name },
-                    Role::Seeder => Notice::SeederDown { channel, peer, name },
-                });
+                self.tell_of_member(
+                    match role_of(standing) {
+                        Role::Member => Notice::MemberDown { channel, peer, name },
+                        Role::Seeder => Notice::SeederDown { channel, peer, name },
+                    },
+                    channel,
+                );
                 self.members.remove(channel, peer);
                 self.take_log(log::Input::MemberDown { channel, peer }, ctx);
             }

@@ -37,7 +37,7 @@ use bitchat_protocol::session::{
 use bitchat_protocol::wire::{Frame, Peers, TicketBytes};
 use bytes::Bytes;
 
-use crate::channel_book::{JudgePeer, NoteTurndown};
+use crate::channel_book::{JudgePeer, NoteTurndown, TakeMove};
 use crate::contact_book::AdmitPeer;
 use crate::driver::{Drive, Driver};
 use crate::peer_supervisor::{
@@ -159,6 +159,8 @@ pub struct Offices {
     pub turned_down: Recipient<NoteTurndown>,
     /// Told who the peer is, before it is judged.
     pub proven: Recipient<PeerProven>,
+    /// Told that one goes on as another one.
+    pub moves: Recipient<TakeMove>,
     /// Told that the peer is there.
     pub up: Recipient<PeerUp>,
     /// Told that the peer may not be there.
@@ -407,6 +409,11 @@ impl Drive for CryptoSession {
                 self.ask_admission(channel, standing, tickets, ctx);
             }
             Output::TurnedDown { channel, why } => self.note_turndown(channel, why),
+            Output::Moved { channel, moved, key } => {
+                let State::Established { peer: by, .. } = self.state else { return };
+                // The machine counts them.
+                self.offices.moves.do_send(TakeMove { channel, by, moved, key });
+            }
             Output::SharedChanged(shared) => {
                 self.offices.shared.do_send(SharedChannelsChanged { link, shared });
             }

@@ -126,6 +126,12 @@ impl Handler<NoteTurndown> for Neighbour {
     fn handle(&mut self, _: NoteTurndown, _: &mut Context<Self>) {}
 }
 
+impl Handler<TakeMove> for Neighbour {
+    type Result = ();
+
+    fn handle(&mut self, _: TakeMove, _: &mut Context<Self>) {}
+}
+
 fn neighbour() -> (actix::Addr<Neighbour>, UnboundedReceiver<Told>) {
     let (told, heard) = unbounded_channel();
     (Neighbour(told).start(), heard)
@@ -160,6 +166,7 @@ async fn admitted() -> (actix::Addr<CryptoSession>, UnboundedReceiver<Told>) {
         judge: all.clone().recipient(),
         turned_down: all.clone().recipient(),
         proven: all.clone().recipient(),
+        moves: all.clone().recipient(),
         up: all.clone().recipient(),
         refused: all.clone().recipient(),
         shared: all.clone().recipient(),

@@ -391,7 +391,9 @@ impl Handler<ChannelEvent> for MeshManager {
         match event {
             ChannelEvent::Opened(channel) => self.open(channel, ctx),
             ChannelEvent::Changed(channel) => self.change(channel),
-            ChannelEvent::NotLetIn { .. } => {}
+            ChannelEvent::NotLetIn { .. }
+            | ChannelEvent::Moved { .. }
+            | ChannelEvent::Trouble { .. } => {}
             ChannelEvent::Closed(id) => self.close(id, ctx),
         }
     }

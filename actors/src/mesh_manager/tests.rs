@@ -51,6 +51,8 @@ impl Handler<channel_book::Subscribe> for Neighbour {
             nodes: vec![],
             rotation: Rotation::Daily,
             last_known: vec!["127.0.0.1:4000".parse().unwrap()],
+            origin: None,
+            moved_to: None,
         })));
     }
 }

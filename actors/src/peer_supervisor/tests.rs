@@ -57,6 +57,12 @@ impl Handler<NoteTurndown> for Books {
     fn handle(&mut self, _: NoteTurndown, _: &mut Context<Self>) {}
 }
 
+impl Handler<TakeMove> for Books {
+    type Result = ();
+
+    fn handle(&mut self, _: TakeMove, _: &mut Context<Self>) {}
+}
+
 /// Hands on what the mesh is told.
 struct Listener(UnboundedSender<LinkNews>);
 
@@ -106,7 +112,8 @@ impl Node {
             admit: books.clone().recipient(),
             contacts: books.clone().recipient(),
             judge: books.clone().recipient(),
-            turned_down: books.recipient(),
+            turned_down: books.clone().recipient(),
+            moves: books.recipient(),
         };
         let peer = PeerId(*key.public());
         let config = Config {

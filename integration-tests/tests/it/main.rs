@@ -14,6 +14,7 @@ mod faulty_tracker;
 mod keep;
 mod lan;
 mod midnight;
+mod moved;
 mod pair;
 mod panic;
 mod pipe;

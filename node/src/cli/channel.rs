@@ -9,7 +9,7 @@ use actix::{Actor as _, Addr};
 use bitchat_actors::archive::{Archive, ArchiveError, ForgetChannel};
 use bitchat_actors::channel_book::{
     ChannelBook, ChannelError, ExportChannel, FindChannel, HasTickets, InvitePeer, JoinChannel,
-    KeepTickets, LeaveChannel, ListChannels, ListInfohashes, People, Summary,
+    KeepTickets, LeaveChannel, ListChannels, ListInfohashes, People, RemoveMember, Summary,
 };
 use bitchat_actors::contact_book::{ContactBook, FindContact};
 use bitchat_actors::vault::Profile;
@@ -71,6 +71,13 @@ pub enum ChannelCommand {
         /// As what, and for how long
         #[command(flatten)]
         terms: Terms,
+    },
+    /// Go on without somebody, in a closed channel that you founded: with new keys for the others
+    Remove {
+        /// Its name or the beginning of its id
+        channel: String,
+        /// Whom: a contact's name, or a whole id
+        contact: String,
     },
     /// Join a channel by its .chat file, link or #name
     Join {
@@ -171,19 +178,18 @@ async fn with_book(
         }
         ChannelCommand::Invite { channel, contact, terms } => {
             let id = find(book, channel).await?.id;
-            let peer = match contact.parse() {
-                Ok(peer) => peer,
-                Err(_) => {
-                    let contacts = ContactBook::open(profile)?.start();
-                    let found = contacts.send(FindContact { text: contact.clone() });
-                    ask(found).await?.map_err(|error| Failure::failed(error.to_string()))?.peer
-                }
-            };
+            let peer = person(contact, profile).await?;
             let right = right(terms.may_invite, terms.seeder);
             let lifetime = terms.expires.map(|span| span.0);
             let invitation = ask(book.send(InvitePeer { id, peer, right, lifetime })).await?;
             let link = invitation.map_err(refused)?.to_link();
             context.output.data(&*link, &json!({"link": *link, "peer": peer.to_string()}))
+        }
+        ChannelCommand::Remove { channel, contact } => {
+            let id = find(book, channel).await?.id;
+            let peer = person(contact, profile).await?;
+            let removed = ask(book.send(RemoveMember { id, peer })).await?.map_err(refused)?;
+            show_removal(channel_json(&removed), &peer.to_string(), context)
         }
         ChannelCommand::Join { channel } => {
             let invitation = read(channel, context)?;
@@ -229,6 +235,27 @@ async fn with_book(
             context.output.data(&path, &json!({"file": path}))
         }
     }
+}
+
+/// Who is meant by a contact's name or a whole id.
+async fn person(text: &str, profile: &Profile) -> Result<PeerId, Failure> {
+    if let Ok(peer) = text.parse() {
+        return Ok(peer);
+    }
+    let contacts = ContactBook::open(profile)?.start();
+    let found = ask(contacts.send(FindContact { text: text.to_owned() })).await?;
+    Ok(found.map_err(|error| Failure::failed(error.to_string()))?.peer)
+}
+
+/// Tells what a channel goes on as without somebody.
+pub(super) fn show_removal(channel: Value, peer: &str, context: &Context) -> Result<(), Failure> {
+    let name = channel["name"].as_str().ok_or_else(|| Failure::failed(OTHER_VERSION))?;
+    talk(format_args!(
+        "{} goes on with new keys, which the others get when they are linked; its .chat file of \
+         before is no use to anybody new: bitchat channel export writes the present one",
+        safe_name(name),
+    ));
+    context.output.data(peer, &json!({"channel": channel, "peer": peer}))
 }
 
 /// Tells of a channel that was made, and of its file.

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 use super::Context;
 use super::channel::{
     ChannelCommand, admission, announce_new, default_path, make, read, say_ticket_is_needed, show,
-    write_new,
+    show_removal, write_new,
 };
 use super::running::Running;
 use crate::exit::Failure;
@@ -60,6 +60,13 @@ pub(super) fn run(
                 }),
             )?;
             context.output.data(issued["link"].as_str().ok_or_else(other_version)?, &issued)
+        }
+        ChannelCommand::Remove { channel, contact } => {
+            let params = json!({"channel": channel, "contact": contact});
+            let mut removed = node.call("channel_remove", &params)?;
+            let channel = removed["channel"].take();
+            let peer = removed["peer"].as_str().ok_or_else(other_version)?;
+            show_removal(channel, peer, context)
         }
         ChannelCommand::Leave { channel } => {
             let left = node.call("channel_leave", &json!({"channel": channel}))?;

@@ -3,10 +3,11 @@
 use crate::suggest;
 
 /// Commands, with what follows them and what they do.
-pub(crate) const COMMANDS: [(&str, &str, &str); 15] = [
+pub(crate) const COMMANDS: [(&str, &str, &str); 16] = [
     ("/msg", "WHO TEXT", "say something to one person alone"),
     ("/to", "CHANNEL", "say what follows in another channel"),
     ("/invite", "WHO", "print the line that lets a contact into this closed channel"),
+    ("/remove", "WHO", "go on without somebody in this closed channel, with new keys"),
     ("/peers", "", "who is linked, and with whom"),
     ("/history", "[NUMBER]", "what was said here before, as far as it is kept"),
     ("/search", "WORDS", "messages with all the words, in all open channels"),
@@ -37,6 +38,8 @@ pub(crate) enum Typed {
     To(String),
     /// A ticket for the present channel.
     Invite(String),
+    /// The present channel goes on without somebody.
+    Remove(String),
     /// Who is there.
     Peers,
     /// So many messages of before.
@@ -103,6 +106,10 @@ pub(crate) fn read(line: &str) -> Typed {
         "/invite" => match split_name(rest) {
             ("", _) => Typed::Wrong("say whom: /invite WHO".into()),
             (who, _) => Typed::Invite(who.to_owned()),
+        },
+        "/remove" => match split_name(rest) {
+            ("", _) => Typed::Wrong("say whom: /remove WHO".into()),
+            (who, _) => Typed::Remove(who.to_owned()),
         },
         "/peers" => Typed::Peers,
         "/history" if rest.is_empty() => Typed::History(HISTORY),
@@ -217,6 +224,8 @@ mod tests {
         assert!(matches!(read("/msg bob"), Typed::Wrong(_)));
         assert_eq!(read("/invite \"Alice B\""), Typed::Invite("Alice B".into()));
         assert!(matches!(read("/invite"), Typed::Wrong(_)));
+        assert_eq!(read("/remove \"Alice B\""), Typed::Remove("Alice B".into()));
+        assert!(matches!(read("/remove"), Typed::Wrong(_)));
     }
 
     #[test]

@@ -47,6 +47,7 @@ impl Console {
                 Err(error) => self.refuse(&error),
             },
             Typed::Invite(who) => self.invite(&who, ctx),
+            Typed::Remove(who) => self.remove(&who, ctx),
             Typed::Peers => self.list_peers(ctx),
             Typed::History(limit) => self.look_back(limit, ctx),
             Typed::Search(words) => self.search(&words, ctx),
@@ -84,6 +85,22 @@ impl Console {
                 let link = escape_for_terminal(link);
                 console.front.answer(format!("* give them this line, and nobody else: {link}"));
             }
+            Err(refusal) => console.refuse_for(&refusal),
+        });
+    }
+
+    fn remove(&mut self, who: &str, ctx: &mut Context<Self>) {
+        if self.present().is_none() {
+            return self.refuse("there is no channel to remove from; /to CHANNEL names one");
+        }
+        let before = self.present().map(|channel| channel.id.to_string());
+        let removed = self.call("channel_remove", &json!({ "contact": who }));
+        self.when(removed, ctx, move |console, removed, _| match removed {
+            Ok(removed) if removed["channel"]["id"].as_str() == before.as_deref() => {
+                console.front.answer("* was removed already".to_owned());
+            }
+            // It is told like to everybody else.
+            Ok(_) => {}
             Err(refusal) => console.refuse_for(&refusal),
         });
     }
@@ -186,6 +203,15 @@ impl Console {
             }
             Notice::SeederDown { channel, name, .. } => {
                 format!("* the seeder {} has gone [{}]", safe_name(name), self.label_of(channel))
+            }
+            Notice::Moved { label, name, removed, .. } => {
+                let names: Vec<_> = removed.iter().map(|(_, name)| safe_name(name)).collect();
+                format!(
+                    "* {} removed {} from [{}]; it goes on with new keys",
+                    safe_name(name),
+                    names.join(", "),
+                    safe_name(label),
+                )
             }
             Notice::Warning { text, .. } => {
                 return self.front.talk(&format!("WARNING: {}", escape_for_terminal(text)));

@@ -19,7 +19,7 @@ use bitchat_protocol::whisper::SayError as Unfit;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::methods::{About, Contacts, Joining, Methods, Past, Queries, Saying};
+use crate::methods::{About, Contacts, Joining, Membership, Methods, Past, Queries, Saying};
 
 const TEAM: ChannelId = ChannelId([1; 32]);
 const OTHER: ChannelId = ChannelId([2; 32]);
@@ -127,6 +127,8 @@ impl Handler<ListChannels> for Neighbour {
             founder: None,
             trackers: Vec::new(),
             nodes: Vec::new(),
+            moved_to: None,
+            removed: Vec::new(),
             is_open,
         };
         let closed = (ChannelId([3; 32]), "closed");
@@ -276,7 +278,8 @@ fn play_over(
     let home = tempfile::tempdir().unwrap();
     let world = Arc::new(Mutex::new(world));
     let ending = Arc::new(Ending::default());
-    let channel = |id, name: &str| Channel { id, name: name.into(), is_pair: false };
+    let channel =
+        |id, name: &str| Channel { id, name: name.into(), is_pair: false, is_former: false };
     let config = Config {
         channels: vec![channel(TEAM, "team"), channel(OTHER, "#other")],
         linger: Duration::from_millis(300),
@@ -352,6 +355,7 @@ fn methods(
         saying,
         joining: Joining::of(channels, &[]).listed_by(neighbour.clone().recipient()),
         contacts,
+        membership: Membership { remove: channels.clone().recipient() },
     }
 }
 
@@ -371,6 +375,8 @@ fn opened(name: &str, keys: ChannelKeys, only: Option<PeerId>) -> Arc<OpenedChan
         nodes: Vec::new(),
         rotation: Rotation::Fixed,
         last_known: Vec::new(),
+        origin: None,
+        moved_to: None,
     })
 }
 
@@ -728,9 +734,10 @@ fn nobody_can_forge_a_line_by_a_name_or_a_text() {
 
 #[test]
 fn a_channel_called_private_is_not_taken_for_what_is_said_to_us_alone() {
-    let channel = Channel { id: OTHER, name: "private".into(), is_pair: false };
+    let channel = Channel { id: OTHER, name: "private".into(), is_pair: false, is_former: false };
     assert_eq!(plain::label(&channel), "private 02020202");
-    let channel = Channel { id: OTHER, name: "team] alice: yes".into(), is_pair: false };
+    let channel =
+        Channel { id: OTHER, name: "team] alice: yes".into(), is_pair: false, is_former: false };
     assert!(!plain::label(&channel).contains([']', ':']), "nor does it end before its end");
 }
 

@@ -41,7 +41,8 @@ impl Audience {
     pub(super) fn tell(&mut self, notice: Notice) {
         self.0.retain(|listener| !listener.queue.is_closed());
         let notice = Arc::new(notice);
-        for Listener { queue, sequence, wish } in &self.0 {
+        for Listener { queue, sequence, wish } in &mut self.0 {
+            wish.follow(&notice);
             if wish.covers(&notice) {
                 // Where it finds no room, the gap in the numbers says so.
                 let _ = queue.try_send((sequence.next(), Arc::clone(&notice)));

@@ -30,7 +30,7 @@ use tokio::io::{
 
 use super::*;
 use crate::exit::Exit;
-use crate::methods::{About, Contacts, Joining, Past, Queries, Saying};
+use crate::methods::{About, Contacts, Joining, Membership, Past, Queries, Saying};
 use crate::rpc::Lack;
 use serde_json::{Value, json};
 
@@ -213,6 +213,8 @@ fn opened(id: ChannelId, name: &str) -> Summary {
         founder: None,
         trackers: Vec::new(),
         nodes: Vec::new(),
+        moved_to: None,
+        removed: Vec::new(),
         is_open: true,
     }
 }
@@ -255,6 +257,7 @@ fn offices(is_mute: bool) -> Offices {
         saying,
         joining: Joining::of(&channel_book, &[]).listed_by(node.clone().recipient()),
         contacts,
+        membership: Membership { remove: channel_book.recipient() },
     };
     Offices { methods, notices: node.recipient() }
 }

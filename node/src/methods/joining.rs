@@ -233,11 +233,13 @@ pub(crate) fn to_json(summary: &Summary) -> Value {
         "founder": summary.founder.map(|founder| founder.to_string()),
         "kind": summary.kind.as_str(), "admission": summary.policy.map(Policy::as_str),
         "pair": summary.pair.map(|peer| peer.to_string()),
+        "moved_to": summary.moved_to.map(|successor| successor.to_string()),
+        "removed": summary.removed.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "open": summary.is_open,
     })
 }
 
-fn refused(error: ChannelError) -> Refusal {
+pub(super) fn refused(error: ChannelError) -> Refusal {
     Refusal::with(channels::exit_for(&error), error.to_string())
 }
 

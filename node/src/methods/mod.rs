@@ -7,6 +7,7 @@
 //! | `history` | `history`, `search`, `events`, `ack`, `acked` |
 //! | `contacts` | `contacts`, `contact_add`, `contact_show`, `contact_verify`, `contact_rename`, `contact_block`, `contact_remove` |
 //! | `joining` | `channel_join`, `channel_leave`, `channel_open`, `channel_close`, `channel_show`, `channel_export` |
+//! | `membership` | `channel_remove` |
 //! | here | `channels`, `invite` |
 //! | `notices` | what a client is told unasked, and its numbers |
 //!
@@ -16,6 +17,7 @@
 mod contacts;
 mod history;
 mod joining;
+mod membership;
 pub(crate) mod notices;
 mod people;
 mod queries;
@@ -37,6 +39,7 @@ use notices::Wish;
 pub(crate) use contacts::{Contacts, trust_word};
 pub(crate) use history::Past;
 pub(crate) use joining::{Joining, right, to_json as channel_json};
+pub(crate) use membership::Membership;
 pub(crate) use people::Person;
 pub(crate) use queries::{About, Queries};
 pub(crate) use saying::{Saying, key_of};
@@ -52,12 +55,14 @@ pub(crate) struct Methods {
     pub(crate) past: Past,
     pub(crate) joining: Joining,
     pub(crate) contacts: Contacts,
+    pub(crate) membership: Membership,
 }
 
 /// The names of all methods.
 pub(crate) fn names() -> impl Iterator<Item = &'static str> {
     let own = METHODS.into_iter().chain(saying::METHODS).chain(contacts::METHODS);
-    own.chain(history::METHODS).chain(joining::METHODS).chain(queries::METHODS)
+    let own = own.chain(history::METHODS).chain(joining::METHODS).chain(queries::METHODS);
+    own.chain(membership::METHODS)
 }
 
 impl Methods {
@@ -87,6 +92,9 @@ impl Methods {
         }
         if let Some(said) = self.say(method, params, &open).await {
             return said;
+        }
+        if let Some(answer) = self.membership(method, params, &open).await {
+            return answer;
         }
         if let Some(past) = self.look_back(method, params, &open).await {
             return past;
@@ -186,12 +194,12 @@ impl OpenChannels {
         self.all.get(at).ok_or_else(|| Refusal::not_found("no channel is open"))
     }
 
-    /// The only channel beside those with contacts, which come by themselves: what is meant for
-    /// one must not reach a contact because that one is closed.
+    /// The only channel beside those with contacts, which come by themselves, and those that went on as
+    /// others: what is meant for one must not reach a contact because that one is closed.
     fn only_joined(&self) -> Result<usize, Refusal> {
         let all = self.all.iter().enumerate();
         let joined: Vec<usize> =
-            all.filter(|(_, channel)| !channel.is_pair).map(|(at, _)| at).collect();
+            all.filter(|(_, it)| !it.is_pair && !it.is_former).map(|(at, _)| at).collect();
         match joined[..] {
             [at] => Ok(at),
             [] if self.all.is_empty() => Err(Refusal::not_found("no channel is open")),
@@ -262,6 +270,8 @@ mod tests {
             founder: None,
             trackers: Vec::new(),
             nodes: Vec::new(),
+            moved_to: None,
+            removed: Vec::new(),
             is_open: true,
         }
     }
@@ -282,6 +292,10 @@ mod tests {
         // Who has gone to one means it.
         assert_eq!(meant(&[&bob, &team], Some(BOB)), Ok(BOB));
         assert_eq!(meant(&[&team, &other], Some(OTHER)), Ok(OTHER));
+        // What went on as another one is not meant.
+        let former = Summary { moved_to: Some(TEAM), ..other.clone() };
+        assert_eq!(meant(&[&former, &team], None), Ok(TEAM));
+        assert_eq!(meant(&[&former, &team], Some(OTHER)), Ok(OTHER));
         let open = OpenChannels::of_all(&[bob], None);
         assert_eq!(open.of(&json!({"channel": "bob"})).unwrap().id, BOB);
     }

@@ -31,6 +31,15 @@ impl Sequence {
 pub(crate) struct Wish(pub(crate) Option<BTreeSet<ChannelId>>);
 
 impl Wish {
+    /// Whoever wishes for a channel wishes for what takes its place.
+    pub(crate) fn follow(&mut self, notice: &Notice) {
+        if let (Some(wanted), Notice::Moved { channel, successor, .. }) = (&mut self.0, notice)
+            && wanted.contains(channel)
+        {
+            wanted.insert(*successor);
+        }
+    }
+
     /// Whether a notice is wanted.
     pub(crate) fn covers(&self, notice: &Notice) -> bool {
         match (&self.0, channel_of(notice)) {
@@ -46,7 +55,8 @@ const fn channel_of(notice: &Notice) -> Option<&ChannelId> {
         Notice::MemberUp { channel, .. }
         | Notice::MemberDown { channel, .. }
         | Notice::SeederUp { channel, .. }
-        | Notice::SeederDown { channel, .. } => Some(channel),
+        | Notice::SeederDown { channel, .. }
+        | Notice::Moved { channel, .. } => Some(channel),
         Notice::Warning { .. } => None,
     }
 }
@@ -76,6 +86,18 @@ pub(crate) fn notification(notice: &Notice, number: u64) -> String {
         Notice::MemberDown { channel, peer, name } => ("member_down", member(channel, peer, name)),
         Notice::SeederUp { channel, peer, name } => ("seeder_up", member(channel, peer, name)),
         Notice::SeederDown { channel, peer, name } => ("seeder_down", member(channel, peer, name)),
+        Notice::Moved { channel, successor, label, by, name, removed } => {
+            let person = |(peer, name): &(PeerId, Arc<str>)| json!({"peer": peer.to_string(), "name": &**name});
+            let removed: Vec<Value> = removed.iter().map(person).collect();
+            (
+                "moved",
+                json!({
+                    "channel": channel.to_string(), "successor": successor.to_string(),
+                    "label": &**label, "by": by.to_string(), "name": &**name,
+                    "removed": removed,
+                }),
+            )
+        }
         Notice::Warning { text, code } => ("warning", json!({"text": text, "code": code})),
     };
     params["n"] = number.into();
@@ -123,6 +145,20 @@ pub(crate) fn read(line: &Value) -> Option<(Notice, u64)> {
         "member_down" => Notice::MemberDown { channel: channel()?, peer: peer()?, name: name()? },
         "seeder_up" => Notice::SeederUp { channel: channel()?, peer: peer()?, name: name()? },
         "seeder_down" => Notice::SeederDown { channel: channel()?, peer: peer()?, name: name()? },
+        "moved" => {
+            let person = |person: &Value| {
+                let peer = person["peer"].as_str()?.parse().ok()?;
+                Some((peer, Arc::from(person["name"].as_str()?)))
+            };
+            Notice::Moved {
+                channel: channel()?,
+                successor: text("successor")?.parse().ok()?,
+                label: Arc::from(text("label")?),
+                by: text("by")?.parse().ok()?,
+                name: name()?,
+                removed: params["removed"].as_array()?.iter().map(person).collect::<Option<_>>()?,
+            }
+        }
         "warning" => Notice::Warning {
             text: text("text")?.to_owned(),
             code: params["code"].as_u64().and_then(|code| u8::try_from(code).ok()),
@@ -139,6 +175,7 @@ mod tests {
     use super::*;
 
     const TEAM: ChannelId = ChannelId([1; 32]);
+    const NEW_TEAM: ChannelId = ChannelId([4; 32]);
     const ALICE: PeerId = PeerId([2; 32]);
     const MESSAGE: MessageId = MessageId([3; 16]);
 
@@ -177,6 +214,14 @@ mod tests {
             Notice::MemberDown { channel: TEAM, peer: ALICE, name: name() },
             Notice::SeederUp { channel: TEAM, peer: ALICE, name: name() },
             Notice::SeederDown { channel: TEAM, peer: ALICE, name: name() },
+            Notice::Moved {
+                channel: TEAM,
+                successor: NEW_TEAM,
+                label: name(),
+                by: ALICE,
+                name: name(),
+                removed: vec![(PeerId([5; 32]), name())],
+            },
             Notice::Warning { text: "look".into(), code: Some(4) },
             Notice::Warning { text: "look".into(), code: None },
         ]
@@ -210,6 +255,17 @@ mod tests {
         let only = |id| Wish(Some([id].into()));
         let counts = [Wish::default(), only(TEAM), only(ChannelId([9; 32]))]
             .map(|wish| all().iter().filter(|notice| wish.covers(notice)).count());
-        assert_eq!(counts, [10, 10, 4]);
+        assert_eq!(counts, [11, 11, 4]);
+    }
+
+    #[test]
+    fn who_wishes_for_a_channel_hears_of_what_takes_its_place() {
+        let up = Notice::MemberUp { channel: NEW_TEAM, peer: ALICE, name: Arc::from("alice") };
+        for (wished, expected) in [(TEAM, true), (ChannelId([9; 32]), false)] {
+            let mut wish = Wish(Some([wished].into()));
+            assert!(!wish.covers(&up));
+            all().iter().for_each(|notice| wish.follow(notice));
+            assert_eq!(wish.covers(&up), expected);
+        }
     }
 }

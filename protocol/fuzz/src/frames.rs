@@ -1,6 +1,6 @@
 //! Frames to begin with, and what every frame that was read must keep to.
 
-use bitchat_protocol::channel::TICKET_BYTES;
+use bitchat_protocol::channel::{MOVE_BYTES_MAX, TICKET_BYTES};
 use bitchat_protocol::crypto::dh::KeyPair;
 use bitchat_protocol::crypto::kem::{KEM_CIPHERTEXT_BYTES, KEM_PUBLIC_BYTES, KemKeyPair};
 use bitchat_protocol::crypto::{Rng, Secret};
@@ -13,8 +13,8 @@ use bitchat_protocol::limits::{
 use bitchat_protocol::log::{Certificate, ENTRY_BYTES_MAX};
 use bitchat_protocol::wire::{
     ChainHave, ChannelProof, Delivered, Entries, EntryBytes, Fork, Frame, Have, Hello, LetIn,
-    PeerRecord, Peers, Refused, Rename, RenewAnswer, RenewConfirm, RenewOffer, SharedChannels,
-    TicketBytes, Tickets, Want, Whisper, WireAddress,
+    MoveBytes, Moved, MovedKey, PeerRecord, Peers, Refused, Rename, RenewAnswer, RenewConfirm,
+    RenewOffer, SharedChannels, TicketBytes, Tickets, Want, Whisper, WireAddress,
 };
 
 /// One frame of each kind, all about `channel`.
@@ -74,6 +74,11 @@ pub fn genuine(channel: ChannelId) -> Vec<Frame> {
         Frame::Tickets(Tickets { channel, tickets: vec![TicketBytes([1; TICKET_BYTES]); 2] }),
         Frame::Refused(Refused { channel, code: 1, text: "ask".to_owned() }),
         Frame::LetIn(LetIn { channel }),
+        Frame::Moved(Moved {
+            channel,
+            moved: MoveBytes(vec![1; 227].into()),
+            key: MovedKey(Secret::new([2; 32])),
+        }),
     ]
 }
 
@@ -107,6 +112,7 @@ pub fn check_bounds(frame: &Frame) {
             assert!(fork.first.0.len().max(fork.second.0.len()) <= ENTRY_BYTES_MAX);
         }
         Frame::Tickets(shown) => assert!(shown.tickets.len() <= TICKETS_MAX),
+        Frame::Moved(moved) => assert!(moved.moved.0.len() <= MOVE_BYTES_MAX),
         Frame::Refused(refused) => assert!(refused.text.len() <= REFUSAL_BYTES_MAX),
     }
 }

@@ -7,6 +7,7 @@
 //!                founder    32 bytes, an identity                      optional
 //!                kind       "open" | "closed" | "pair" | "group"
 //!                lineage    32 bytes                                   closed and group
+//!                move       a move, see `moves`                        optional, closed and group
 //!                public     32 bytes, the channel's public key         with seed
 //!                rotation   "fixed" | "daily"
 //!                secret     32 bytes S                                 member's file
@@ -28,6 +29,7 @@ use super::address::NodeAddress;
 use super::chat_file::{ChatFile, ChatFileError, Key, Kind, Policy};
 use super::epoch::Rotation;
 use super::keys::{ChannelPublicKey, ChannelSecret, SeedKey};
+use super::moves::{Move, MoveError};
 use super::ticket::Lineage;
 use crate::bencode::{self, OwnedValue, Value};
 use crate::crypto::{Secret, sign};
@@ -74,10 +76,12 @@ impl ChatFile {
             founder: channel.take_public_key("founder")?.map(PeerId),
             lineage: channel.take_array("lineage")?.map(Lineage),
             policy: channel.take_text("admission")?.map(policy_of).transpose()?,
+            origin: channel.take("move").map(move_of).transpose()?,
             unknown: root.rest(),
             unknown_in_channel: channel.rest(),
         };
         file.check_charter()?;
+        file.check_origin()?;
         file.check_addresses()?;
         file.check_infohash(infohash)?;
         Ok(file)
@@ -99,13 +103,14 @@ impl ChatFile {
         // Room for the largest, so that no copy of the secret is left behind by a move.
         let mut bytes = Zeroizing::new(Vec::with_capacity(CHAT_FILE_BYTES_MAX));
         let infohash = self.fixed_infohash();
-        self.root(infohash.as_ref()).encode_into(&mut bytes);
+        let origin = self.origin.as_ref().map(Move::encode);
+        self.root(infohash.as_ref(), origin.as_deref()).encode_into(&mut bytes);
         bytes
     }
 
-    fn root<'a>(&'a self, infohash: Option<&'a InfoHash>) -> Value<'a> {
+    fn root<'a>(&'a self, infohash: Option<&'a InfoHash>, origin: Option<&'a [u8]>) -> Value<'a> {
         let mut entries = borrowed(&self.unknown);
-        entries.push((b"channel", self.channel()));
+        entries.push((b"channel", self.channel(origin)));
         entries.push((b"name", self.name.as_str().into()));
         entries.extend(infohash.map(|hash| (b"infohash".as_slice(), hash.0.as_slice().into())));
         let announce = self.announce.as_deref();
@@ -123,7 +128,7 @@ impl ChatFile {
         Value::Dict(entries)
     }
 
-    fn channel(&self) -> Value<'_> {
+    fn channel<'a>(&'a self, origin: Option<&'a [u8]>) -> Value<'a> {
         let mut entries = borrowed(&self.unknown_in_channel);
         entries.push((b"kind", self.kind.as_str().into()));
         entries.push((b"rotation", self.rotation.as_str().into()));
@@ -142,6 +147,7 @@ impl ChatFile {
             entries.push((b"lineage", lineage.0.as_slice().into()));
         }
         entries.extend(self.policy.map(|policy| (b"admission".as_slice(), policy.as_str().into())));
+        entries.extend(origin.map(|origin| (b"move".as_slice(), origin.into())));
         Value::Dict(entries)
     }
 }
@@ -152,6 +158,15 @@ fn borrowed(unknown: &BTreeMap<Vec<u8>, OwnedValue>) -> Vec<(&[u8], Value<'_>)> 
 
 fn list<'a>(items: impl Iterator<Item = Value<'a>>) -> Value<'a> {
     Value::List(items.collect())
+}
+
+fn move_of(value: &Value<'_>) -> Result<Move, ChatFileError> {
+    let read = value.as_bytes().map(Move::decode);
+    match read {
+        Some(Ok(read)) => Ok(read),
+        Some(Err(MoveError::Newer)) => Err(ChatFileError::NewerValue("move")),
+        Some(Err(_)) | None => Err(wrong("move", "the founder's word, whole")),
+    }
 }
 
 fn policy_of(word: &str) -> Result<Policy, ChatFileError> {

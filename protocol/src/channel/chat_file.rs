@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use super::address::{AddressError, NodeAddress};
 use super::epoch::{Epoch, Rotation};
 use super::keys::{ChannelKeys, ChannelPublicKey, ChannelSecret, SeedKey};
+use super::moves::Move;
 use super::ticket::Lineage;
 use crate::bencode::{DecodeError, OwnedValue};
 use crate::crypto::Rng;
@@ -163,6 +164,8 @@ pub struct ChatFile {
     /// Of a closed channel, and only of one.
     pub(super) lineage: Option<Lineage>,
     pub(super) policy: Option<Policy>,
+    /// Where the channel has taken the place of another.
+    pub(super) origin: Option<Move>,
     pub(super) unknown: BTreeMap<Vec<u8>, OwnedValue>,
     pub(super) unknown_in_channel: BTreeMap<Vec<u8>, OwnedValue>,
 }
@@ -218,6 +221,15 @@ impl ChatFile {
         }
     }
 
+    /// What says that this channel took the place of another must be the word of its founder.
+    pub(super) fn check_origin(&self) -> Result<(), ChatFileError> {
+        let Some(origin) = &self.origin else { return Ok(()) };
+        let expected = "the founder's word that this channel took the place of another";
+        let wrong = ChatFileError::Wrong { key: "move", expected };
+        let charter = self.charter().ok_or(wrong.clone())?;
+        origin.leads_to(&self.keys(), &charter).then_some(()).ok_or(wrong)
+    }
+
     /// Who says who may be in it, where it is closed.
     #[must_use]
     pub fn charter(&self) -> Option<Charter> {
@@ -246,6 +258,7 @@ impl ChatFile {
             founder: None,
             lineage: None,
             policy: None,
+            origin: None,
             unknown: BTreeMap::new(),
             unknown_in_channel: BTreeMap::new(),
         };
@@ -282,7 +295,8 @@ impl ChatFile {
     }
 
     /// The file of the same channel with what a newer one, from anybody who holds its key, may change:
-    /// the trackers and nodes that it names, and the channel secret where only the seed key was held.
+    /// the trackers and nodes that it names, the founder's word on what it took the place of where that was
+    /// not there, and the channel secret where only the seed key was held.
     /// `None`: it says that others decide who may be in it.
     #[must_use]
     pub fn updated_by(&self, newer: Self) -> Option<Self> {
@@ -295,6 +309,9 @@ impl ChatFile {
         }
         if newer.nodes.is_some() {
             updated.nodes = newer.nodes;
+        }
+        if updated.origin.is_none() {
+            updated.origin = newer.origin;
         }
         if !self.is_member() && matches!(newer.key, Key::Member(_)) {
             updated.key = newer.key;

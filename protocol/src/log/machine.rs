@@ -178,7 +178,8 @@ impl Log {
             | Frame::RenewConfirm(_)
             | Frame::Tickets(_)
             | Frame::Refused(_)
-            | Frame::LetIn(_) => {}
+            | Frame::LetIn(_)
+            | Frame::Moved(_) => {}
         }
     }
 }

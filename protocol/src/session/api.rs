@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::channel::{ChannelKeys, Standing};
 use crate::crypto::Secret;
 use crate::id::{ChannelId, PeerId};
-use crate::wire::{Frame, TicketBytes};
+use crate::wire::{Frame, MoveBytes, TicketBytes};
 
 /// Who opened the link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -58,6 +58,22 @@ pub struct Door {
     pub tickets: Vec<TicketBytes>,
     /// Another number: who may be in it may be others now.
     pub revision: u64,
+    /// Where the channel goes on as another one, without those who may be in neither. Whoever judges
+    /// by this revision knows who they are.
+    pub departure: Option<Departure>,
+}
+
+/// What is handed on to who is in a channel that goes on as another one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Departure {
+    /// The founder's word.
+    pub moved: MoveBytes,
+    /// The channel that it goes on as.
+    pub successor: ChannelId,
+    /// The key of that for seeders.
+    pub seed: Secret<32>,
+    /// That for members; `None` where we are a seeder.
+    pub secret: Option<Secret<32>>,
 }
 
 impl From<&ChannelKeys> for OwnChannel {
@@ -229,6 +245,15 @@ pub enum Output {
         channel: ChannelId,
         /// Why; the text is not escaped.
         why: Turndown,
+    },
+    /// The peer, with whom a closed channel is shared, says that it goes on as another one.
+    Moved {
+        /// The channel.
+        channel: ChannelId,
+        /// The founder's word, as the peer says.
+        moved: MoveBytes,
+        /// A key of the other one.
+        key: Secret<32>,
     },
     /// Answer with [`Input::Entropy`]: fresh keys are about to be made.
     AskEntropy,

@@ -19,7 +19,7 @@ fn closed(role: Role, channels: &[ChannelId], shut: &[ChannelId], mark: u8) -> C
 
 fn close_some(own: &mut [OwnChannel], shut: &[ChannelId], mark: u8, revision: u64) {
     for channel in own.iter_mut().filter(|channel| shut.contains(&channel.id)) {
-        channel.door = Some(Door { tickets: tickets(mark), revision });
+        channel.door = Some(Door { tickets: tickets(mark), revision, departure: None });
     }
 }
 

@@ -10,14 +10,20 @@
 //! ```
 //!
 //! A channel is shared once each has let the other in and has said so; before, neither speaks of it.
+//!
+//! Where a channel goes on as another one, without somebody, its new key is handed to nobody who was
+//! let in by the rules of before: only the verdict on a question that was put under the revision
+//! which carries the key counts, and only for the standing that was asked about.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::{Close, Door};
+use super::{Close, Departure, Door};
+use crate::channel::Standing;
+use crate::crypto::Secret;
 use crate::id::ChannelId;
-use crate::limits::TICKETS_SHOWN_MAX;
-use crate::wire::TicketBytes;
+use crate::limits::{MOVES_TOLD_MAX, TICKETS_SHOWN_MAX};
+use crate::wire::{Moved, MovedKey, TicketBytes};
 
 /// The doors of one link.
 #[derive(Debug, Default)]
@@ -36,6 +42,15 @@ struct PeerDoor {
     ours: Door,
     /// Whether the peer lets us in, as far as it has said.
     theirs: Option<bool>,
+    /// What the peer has proven to be.
+    standing: Standing,
+    /// The last question: under which revision, and about what standing. While the door is open, what
+    /// the verdict was given on.
+    asked: Option<(u64, Standing)>,
+    /// What was handed on last: where the channel goes on, and by which key.
+    handed: Option<(ChannelId, Secret<32>)>,
+    /// How often the peer told where it goes on.
+    told: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,16 +72,14 @@ pub(super) enum Todo {
 
 impl Doors {
     /// Brings the doors in step with the closed channels that are proven now.
-    pub(super) fn set(&mut self, proven: Vec<(ChannelId, Door)>) -> Vec<Todo> {
-        let is_proven = |id: &ChannelId| proven.iter().any(|(proven, _)| proven == id);
+    pub(super) fn set(&mut self, proven: Vec<(ChannelId, Standing, Door)>) -> Vec<Todo> {
+        let is_proven = |id: &ChannelId| proven.iter().any(|(proven, ..)| proven == id);
         self.doors.retain(|id, _| is_proven(id));
         let mut todo = Vec::new();
-        for (id, ours) in proven {
+        for (id, standing, ours) in proven {
             let Some(door) = self.doors.get_mut(&id) else {
                 todo.push(Todo::Show(id, ours.tickets.clone()));
-                let (state, tickets) = (State::Waiting, Vec::new());
-                let door = PeerDoor { state, tickets, shown: 0, ours, theirs: None };
-                self.doors.insert(id, door);
+                self.doors.insert(id, PeerDoor::new(standing, ours));
                 continue;
             };
             let before = std::mem::replace(&mut door.ours, ours);
@@ -75,7 +88,13 @@ impl Doors {
                 door.theirs = door.theirs.filter(|lets_in| *lets_in);
                 todo.push(Todo::Show(id, door.ours.tickets.clone()));
             }
-            if before.revision != door.ours.revision && door.state != State::Waiting {
+            let proves_other = std::mem::replace(&mut door.standing, standing) != standing;
+            if proves_other {
+                // It was let in as something else.
+                door.shut();
+            }
+            let is_outdated = before.revision != door.ours.revision || proves_other;
+            if is_outdated && door.state != State::Waiting {
                 todo.extend(door.ask(id));
             }
         }
@@ -129,6 +148,22 @@ impl Doors {
         self.doors.get_mut(id).map(|door| door.theirs = Some(lets_in)).is_some()
     }
 
+    /// What is to be handed on now to the peer, once for each key.
+    pub(super) fn hand_on(&mut self) -> Vec<Moved> {
+        let due = |(id, door): (&ChannelId, &mut PeerDoor)| door.hand_on(*id);
+        self.doors.iter_mut().filter_map(due).collect()
+    }
+
+    /// Takes that a channel goes on; `None`: there is no such door. Whether the channel is shared.
+    pub(super) fn on_moved(&mut self, id: &ChannelId) -> Option<Result<bool, Close>> {
+        let door = self.doors.get_mut(id)?;
+        door.told += 1;
+        if door.told > MOVES_TOLD_MAX {
+            return Some(Err(Close::Violation));
+        }
+        Some(Ok(door.is_shared()))
+    }
+
     /// What is to be asked again by `now`.
     pub(super) fn recheck(&mut self, now: Instant) -> Vec<Todo> {
         let is_due = |door: &PeerDoor| matches!(door.state, State::Open { recheck_at: Some(at) } if at <= now);
@@ -166,12 +201,45 @@ impl Doors {
 }
 
 impl PeerDoor {
+    fn new(standing: Standing, ours: Door) -> Self {
+        let (state, tickets) = (State::Waiting, Vec::new());
+        let (asked, handed) = (None, None);
+        Self { state, tickets, shown: 0, ours, theirs: None, standing, asked, handed, told: 0 }
+    }
+
+    /// Until there is another verdict.
+    const fn shut(&mut self) {
+        match &mut self.state {
+            State::Open { .. } => self.state = State::Shut,
+            State::Asked { was_open, .. } => *was_open = false,
+            State::Waiting | State::Shut => {}
+        }
+    }
+
+    fn hand_on(&mut self, channel: ChannelId) -> Option<Moved> {
+        let Departure { moved, successor, seed, secret } = self.ours.departure.as_ref()?;
+        let is_judged = matches!(self.state, State::Open { .. })
+            && self.asked == Some((self.ours.revision, self.standing));
+        let key = match (self.standing, secret) {
+            (Standing::Member, Some(secret)) => secret,
+            (Standing::Member, None) | (Standing::Seeder, _) => seed,
+        };
+        let is_handed = |(to, by): &(ChannelId, Secret<32>)| to == successor && by == key;
+        if !is_judged || !self.is_shared() || self.handed.as_ref().is_some_and(is_handed) {
+            return None;
+        }
+        let moved = Moved { channel, moved: moved.clone(), key: MovedKey(key.clone()) };
+        self.handed = Some((*successor, key.clone()));
+        Some(moved)
+    }
+
     fn ask(&mut self, id: ChannelId) -> Option<Todo> {
         if let State::Asked { again, .. } = &mut self.state {
             *again = true;
             return None;
         }
         self.state = State::Asked { was_open: self.is_open(), again: false };
+        self.asked = Some((self.ours.revision, self.standing));
         Some(Todo::Ask(id, self.tickets.clone()))
     }
 

@@ -31,6 +31,8 @@ mod changes;
 #[cfg(test)]
 mod door_tests;
 mod doors;
+#[cfg(test)]
+mod move_tests;
 mod proofs;
 mod renames;
 mod renewal;
@@ -42,7 +44,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 pub use self::api::{
-    Close, Config, Decision, Door, Input, Output, OwnChannel, PeerInfo, Role, Turndown,
+    Close, Config, Decision, Departure, Door, Input, Output, OwnChannel, PeerInfo, Role, Turndown,
 };
 use self::changes::Changes;
 use self::doors::{Doors, Todo};
@@ -55,7 +57,7 @@ use crate::id::{ChannelId, PeerId};
 use crate::limits::{FRAMES_HELD_BYTES_MAX, FRAMES_HELD_MAX};
 use crate::machine::Machine;
 use crate::wire::{
-    self, ChannelProof, Entries, Fork, Frame, Have, Hello, LetIn, Peers, Refused, Rename,
+    self, ChannelProof, Entries, Fork, Frame, Have, Hello, LetIn, Moved, Peers, Refused, Rename,
     SharedChannels, Tickets, Want, WireAddress,
 };
 
@@ -299,6 +301,31 @@ impl Session {
         if self.channels.was_proven(&channel) { Ok(()) } else { Err(Close::Violation) }
     }
 
+    /// A channel that is shared goes on as another one. Of one that is not, or is not closed to us, it
+    /// means nothing.
+    fn on_moved(&mut self, moved: Moved) -> Result<(), Close> {
+        let Moved { channel, moved, key } = moved;
+        match self.doors.on_moved(&channel) {
+            Some(is_shared) => {
+                if is_shared? {
+                    self.outputs.push_back(Output::Moved { channel, moved, key: key.0 });
+                }
+                Ok(())
+            }
+            None if self.channels.was_proven(&channel) => Ok(()),
+            None => Err(Close::Violation),
+        }
+    }
+
+    /// Tells the peer where channels go on that it is let into by the rules of now.
+    fn hand_on(&mut self) {
+        if matches!(self.state, State::Up { .. }) {
+            for moved in self.doors.hand_on() {
+                self.send(&Frame::Moved(moved));
+            }
+        }
+    }
+
     fn on_admission(
         &mut self,
         channel: ChannelId,
@@ -321,8 +348,15 @@ impl Session {
         self.settle()
     }
 
-    /// Tells of what is shared now, and ends the link where no door will open any more.
+    /// After a change of what is shared, or by which rules.
     fn settle(&mut self) -> Result<(), Close> {
+        self.tell_shared()?;
+        self.hand_on();
+        Ok(())
+    }
+
+    /// Tells of what is shared now, and ends the link where no door will open any more.
+    fn tell_shared(&mut self) -> Result<(), Close> {
         let proven = self.channels.proven().iter();
         let shared: Vec<_> = proven.filter(|(id, _)| self.doors.is_open(id)).copied().collect();
         let is_over = shared.is_empty() && self.doors.any_shut() && !self.doors.any_pending();
@@ -386,6 +420,7 @@ impl Session {
             Frame::Tickets(shown) => self.on_tickets(shown)?,
             Frame::Refused(refused) => self.on_refused(refused)?,
             Frame::LetIn(let_in) => self.on_let_in(let_in)?,
+            Frame::Moved(moved) => self.on_moved(moved)?,
             Frame::Hello(_) => return Err(Close::Violation),
             Frame::SharedChannels(shared) => self.on_proofs(shared.proofs)?,
             Frame::Rename(rename) => {

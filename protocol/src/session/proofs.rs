@@ -125,10 +125,11 @@ impl Channels {
     }
 
     /// The closed ones of them.
-    pub(super) fn doors(&self) -> Vec<(ChannelId, Door)> {
-        let is_proven = |channel: &&OwnChannel| self.standing_in(&channel.id).is_some();
-        let ours = self.ours.iter().filter(is_proven);
-        ours.filter_map(|channel| Some((channel.id, channel.door.clone()?))).collect()
+    pub(super) fn doors(&self) -> Vec<(ChannelId, Standing, Door)> {
+        let door = |channel: &OwnChannel| {
+            Some((channel.id, self.standing_in(&channel.id)?, channel.door.clone()?))
+        };
+        self.ours.iter().filter_map(door).collect()
     }
 
     /// What the peer has proven in `id` now.

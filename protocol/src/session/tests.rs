@@ -129,6 +129,7 @@ impl Side {
                 | Output::SharedChanged(_)
                 | Output::AskAdmission { .. }
                 | Output::TurnedDown { .. }
+                | Output::Moved { .. }
                 | Output::Renamed(_)
                 | Output::Deliver(_)
                 | Output::Close(_) => self.out.push(output),
@@ -146,6 +147,7 @@ impl Side {
             | Output::SharedChanged(_)
             | Output::AskAdmission { .. }
             | Output::TurnedDown { .. }
+            | Output::Moved { .. }
             | Output::Renamed(_)
             | Output::Deliver(_)
             | Output::AskEntropy

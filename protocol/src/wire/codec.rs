@@ -8,6 +8,7 @@
 //!        2 SharedChannels  6 Delivered   10 Have           20 Tickets
 //!        3 Rename          7 RenewOffer  11 Want           21 Refused
 //!        4 Peers           8 RenewAnswer 12 Entries        22 LetIn
+//!                                                          23 Moved
 //! ```
 //!
 //! A field that is missing, doubled, of the wrong type or out of bounds makes the whole frame
@@ -40,6 +41,7 @@ const FORK: u8 = 13;
 const TICKETS: u8 = 20;
 const REFUSED: u8 = 21;
 const LET_IN: u8 = 22;
+const MOVED: u8 = 23;
 
 /// Why a body is not a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -81,6 +83,7 @@ pub fn encode(frame: &Frame) -> Vec<u8> {
         Frame::Tickets(tickets) => write_map(TICKETS, tickets),
         Frame::Refused(refused) => write_map(REFUSED, refused),
         Frame::LetIn(let_in) => write_map(LET_IN, let_in),
+        Frame::Moved(moved) => write_map(MOVED, moved),
     }
 }
 
@@ -119,6 +122,7 @@ pub fn decode(body: &[u8]) -> Result<Option<Frame>, DecodeError> {
         TICKETS => read_map(rest).map(Frame::Tickets),
         REFUSED => read_map(rest).map(Frame::Refused),
         LET_IN => read_map(rest).map(Frame::LetIn),
+        MOVED => read_map(rest).map(Frame::Moved),
         _ => return Ok(None),
     };
     frame.filter(in_bounds).map(Some).ok_or(DecodeError::Malformed { kind })
@@ -146,6 +150,7 @@ fn in_bounds(frame: &Frame) -> bool {
         Frame::SharedChannels(_)
         | Frame::Tickets(_)
         | Frame::LetIn(_)
+        | Frame::Moved(_)
         | Frame::Peers(_)
         | Frame::Delivered(_)
         | Frame::RenewConfirm(_)

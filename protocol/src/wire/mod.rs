@@ -14,6 +14,7 @@ pub(crate) mod bounded;
 mod codec;
 mod hello;
 mod log;
+mod moved;
 mod peers;
 mod renewal;
 mod whisper;
@@ -24,6 +25,7 @@ pub use codec::{DecodeError, decode, encode};
 pub(crate) use codec::{read_map, write_map};
 pub use hello::{ChannelProof, Hello, Rename, SharedChannels};
 pub use log::{ChainHave, Entries, EntryBytes, Fork, Have, Want};
+pub use moved::{MoveBytes, Moved, MovedKey};
 pub use peers::{PeerRecord, Peers, WireAddress};
 pub use renewal::{RenewAnswer, RenewConfirm, RenewOffer};
 pub use whisper::{Delivered, Whisper};
@@ -63,4 +65,6 @@ pub enum Frame {
     Refused(Refused),
     /// The receiver is let into a closed channel.
     LetIn(LetIn),
+    /// A closed channel goes on as another one.
+    Moved(Moved),
 }

@@ -4,11 +4,13 @@ use data_encoding::HEXLOWER;
 use proptest::prelude::*;
 
 use super::super::{
-    ChainHave, ChannelProof, Delivered, Entries, EntryBytes, Fork, Have, Hello, LetIn, PeerRecord,
-    Peers, Refused, Rename, RenewAnswer, RenewConfirm, RenewOffer, SharedChannels, TicketBytes,
-    Tickets, Want, Whisper, WireAddress,
+    ChainHave, ChannelProof, Delivered, Entries, EntryBytes, Fork, Have, Hello, LetIn, MoveBytes,
+    Moved, MovedKey, PeerRecord, Peers, Refused, Rename, RenewAnswer, RenewConfirm, RenewOffer,
+    SharedChannels, TicketBytes, Tickets, Want, Whisper, WireAddress,
 };
 use super::*;
+use crate::channel::MOVE_BYTES_MAX;
+
 use crate::id::{ChainId, ChannelId, DeviceId, MessageId, PeerId};
 use crate::limits::{
     CERTIFICATES_PER_FRAME_MAX, ENTRIES_PER_FRAME_MAX, HAVE_CHAINS_PER_FRAME_MAX,
@@ -65,6 +67,11 @@ fn refused(text: String) -> Refused {
     Refused { channel: ChannelId([5; 32]), code: 3, text }
 }
 
+fn moved(len: usize) -> Moved {
+    let key = MovedKey(crate::crypto::Secret::new([24; 32]));
+    Moved { channel: ChannelId([5; 32]), moved: MoveBytes(vec![23; len].into()), key }
+}
+
 fn quiet_hello() -> Hello {
     let (name, incarnation) = (String::new(), [0xff; 8]);
     let capabilities = u64::MAX;
@@ -119,6 +126,7 @@ fn examples() -> Vec<Frame> {
         Frame::Tickets(tickets(1)),
         Frame::Refused(refused("ask alice".into())),
         Frame::LetIn(LetIn { channel: ChannelId([5; 32]) }),
+        Frame::Moved(moved(227)),
     ]
 }
 
@@ -155,6 +163,21 @@ fn tickets_and_words_of_refusal_are_bounded() {
     check_refused(&Frame::Tickets(tickets(TICKETS_MAX + 1)));
     check_read(&Frame::Refused(refused("x".repeat(REFUSAL_BYTES_MAX))));
     check_refused(&Frame::Refused(refused("x".repeat(REFUSAL_BYTES_MAX + 1))));
+}
+
+#[test]
+fn a_move_is_bounded_and_its_key_has_one_length() {
+    check_read(&Frame::Moved(moved(MOVE_BYTES_MAX)));
+    check_refused(&Frame::Moved(moved(MOVE_BYTES_MAX + 1)));
+    let body = encode(&Frame::Moved(moved(227)));
+    let at = body.windows(3).position(|it| it == [0xc4, 32, 24]).unwrap();
+    for len in [31, 33] {
+        let mut wrong = body[..=at].to_vec();
+        wrong.push(len);
+        wrong.extend(vec![24; usize::from(len)]);
+        assert_eq!(decode(&wrong), Err(DecodeError::Malformed { kind: 23 }), "{len}");
+    }
+    assert!(!format!("{:?}", moved(0)).contains("24"), "{:?}", moved(0));
 }
 
 #[test]
@@ -347,7 +370,7 @@ proptest! {
 
     #[test]
     fn a_flipped_bit_never_panics_and_what_is_read_is_in_bounds(
-        example in 0usize..16,
+        example in 0usize..19,
         at in any::<prop::sample::Index>(),
         bit in 0u8..8,
     ) {
