@@ -324,26 +324,26 @@ impl CryptoSession {
 
     fn ask_admission(
         &mut self,
-        channel: ChannelId,
+        (channel, question): (ChannelId, u64),
         standing: Standing,
         tickets: Vec<TicketBytes>,
         ctx: &mut Context<Self>,
     ) {
         let State::Established { peer, .. } = self.state else { return };
-        let question = self.offices.judge.send(JudgePeer { channel, peer, standing, tickets });
-        ctx.spawn(question.into_actor(self).map(move |verdict, session, ctx| {
+        let asked = self.offices.judge.send(JudgePeer { channel, peer, standing, tickets });
+        ctx.spawn(asked.into_actor(self).map(move |verdict, session, ctx| {
             // With the channel book, this link ends as well.
             if let Ok(verdict) = verdict {
-                session.take(Input::Admission { channel, verdict }, ctx);
+                session.take(Input::Admission { channel, question, verdict }, ctx);
             }
         }));
     }
 
-    fn note_turndown(&self, channel: ChannelId, why: Turndown) {
+    fn note_turndown(&self, channel: ChannelId, why: Option<Turndown>) {
         let State::Established { peer, .. } = self.state else { return };
         let name = Arc::clone(&self.display_name);
-        // Machines count what peers show and say about doors.
-        self.offices.turned_down.do_send(NoteTurndown { channel, by: peer, name, why: Some(why) });
+        // The machine counts what peers change about doors.
+        self.offices.turned_down.do_send(NoteTurndown { channel, by: peer, name, why });
     }
 
     /// A peer that takes the name of somebody else is judged like a new one.
@@ -405,10 +405,11 @@ impl Drive for CryptoSession {
             Output::Deliver(frame) => self.said.push(frame),
             Output::AskContactBook { peer, name } => self.ask_contact_book(peer, name, ctx),
             Output::Up(info) => self.report_up(info),
-            Output::AskAdmission { channel, standing, tickets } => {
-                self.ask_admission(channel, standing, tickets, ctx);
+            Output::AskAdmission { channel, question, standing, tickets } => {
+                self.ask_admission((channel, question), standing, tickets, ctx);
             }
-            Output::TurnedDown { channel, why } => self.note_turndown(channel, why),
+            Output::TurnedDown { channel, why } => self.note_turndown(channel, Some(why)),
+            Output::LetIn(channel) => self.note_turndown(channel, None),
             Output::Moved { channel, moved, key } => {
                 let State::Established { peer: by, .. } = self.state else { return };
                 // The machine counts them.

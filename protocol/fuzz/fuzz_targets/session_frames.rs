@@ -74,14 +74,16 @@ fn drain(session: &mut Session, now: Instant, greeting: &mut Option<Vec<u8>>) ->
             Output::AskEntropy => {
                 session.handle_input(now, Input::Entropy(Secret::new([6; 32])));
             }
-            Output::AskAdmission { channel, tickets, .. } => {
+            Output::AskAdmission { channel, question, tickets, .. } => {
                 assert!(tickets.len() <= TICKETS_MAX);
                 let turndown = Turndown { code: 1, text: "no".to_owned() };
                 let verdict = if tickets.is_empty() { Ok(None) } else { Err(turndown) };
-                session.handle_input(now, Input::Admission { channel, verdict });
+                session.handle_input(now, Input::Admission { channel, question, verdict });
             }
             Output::TurnedDown { why, .. } => assert!(why.text.len() <= REFUSAL_BYTES_MAX),
             Output::Up(_)
+            | Output::LetIn(_)
+            | Output::Moved { .. }
             | Output::SharedChanged(_)
             | Output::Mix { .. }
             | Output::ForceKeyUpdate => {}

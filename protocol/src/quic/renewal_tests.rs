@@ -73,6 +73,7 @@ impl Talker {
                 | Output::SharedChanged(_)
                 | Output::AskAdmission { .. }
                 | Output::TurnedDown { .. }
+                | Output::LetIn(_)
                 | Output::Moved { .. }
                 | Output::Renamed(_) => {}
                 Output::Close(why) => panic!("closed: {why}"),

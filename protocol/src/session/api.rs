@@ -148,6 +148,8 @@ pub enum Input {
     Admission {
         /// The channel.
         channel: ChannelId,
+        /// As it was asked.
+        question: u64,
         /// `Ok`: the peer may be in it, for so long, or for ever.
         verdict: Result<Option<Duration>, Turndown>,
     },
@@ -234,6 +236,8 @@ pub enum Output {
     AskAdmission {
         /// The channel.
         channel: ChannelId,
+        /// Names the question on this link.
+        question: u64,
         /// What it has proven to be.
         standing: Standing,
         /// What it shows.
@@ -243,9 +247,11 @@ pub enum Output {
     TurnedDown {
         /// The channel.
         channel: ChannelId,
-        /// Why; the text is not escaped.
+        /// Why; the text is not escaped, and empty where we do not let the peer in either.
         why: Turndown,
     },
+    /// The peer lets us into a closed channel.
+    LetIn(ChannelId),
     /// The peer, with whom a closed channel is shared, says that it goes on as another one.
     Moved {
         /// The channel.

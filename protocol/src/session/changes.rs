@@ -39,13 +39,8 @@ impl Changes {
         frame: Frame,
         bytes: usize,
     ) -> Result<Option<Frame>, Close> {
-        let changes = is_change(&frame);
-        if self.waiting.is_empty() && (!changes || self.spend(now)) {
+        if self.waiting.is_empty() && (!is_change(&frame) || self.spend(now)) {
             return Ok(Some(frame));
-        }
-        if changes && self.waiting.back().is_some_and(|(last, _)| is_change(last)) {
-            // Nothing was said in between: the newest counts.
-            self.bytes -= self.waiting.pop_back().map_or(0, |(_, bytes)| bytes);
         }
         self.bytes += bytes;
         if self.waiting.len() == FRAMES_HELD_MAX || self.bytes > FRAMES_HELD_BYTES_MAX {

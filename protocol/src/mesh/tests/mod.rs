@@ -595,6 +595,20 @@ fn one_link_serves_several_channels_and_ends_with_the_last_of_them() {
 }
 
 #[test]
+fn a_link_in_which_nothing_is_shared_counts_for_nothing_and_is_left_to_its_session() {
+    let mut bench = Bench::new();
+    bench.up(1, 60, None);
+    let outputs = bench.input(Input::SharedChanged { link: 1, channels: vec![] });
+    let (channel, standing) = (RED, Standing::Member);
+    let down = Output::Event(Event::MemberDown { channel, peer: peer(60), standing });
+    assert!(outputs.contains(&down));
+    assert_eq!((closed(&outputs), bench.mesh.members(&RED)), (vec![], vec![]));
+    let up = Output::Event(Event::MemberUp { channel, peer: peer(60), standing });
+    let outputs = bench.input(Input::SharedChanged { link: 1, channels: members(&[RED]) });
+    assert!(outputs.contains(&up), "it was let in again");
+}
+
+#[test]
 fn a_seeder_is_meshed_like_a_member_and_told_apart() {
     let mut bench = Bench::new();
     bench.up(1, 60, None);
