@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use bitchat_protocol::crypto::{Rng, Secret};
 use bitchat_protocol::id::{ChannelId, PeerId};
-use bitchat_protocol::limits::{
-    FRAME_BYTES_MAX, NAME_BYTES_MAX, REFUSAL_BYTES_MAX, TICKETS_MAX,
-};
+use bitchat_protocol::limits::{FRAME_BYTES_MAX, NAME_BYTES_MAX, REFUSAL_BYTES_MAX, TICKETS_MAX};
 use bitchat_protocol::machine::Machine as _;
-use bitchat_protocol::session::{Config, Decision, Door, Input, Output, OwnChannel, Role, Session, Turndown};
+use bitchat_protocol::session::{
+    Config, Decision, Door, Input, Output, OwnChannel, Role, Session, Turndown,
+};
 use bitchat_protocol::wire;
 use bitchat_protocol_fuzz::{frames, patch, pieces};
 use bytes::Bytes;
@@ -17,8 +17,7 @@ use libfuzzer_sys::fuzz_target;
 
 const CHANNEL: ChannelId = ChannelId([5; 32]);
 
-static GENUINE: LazyLock<Vec<Vec<u8>>> =
-    LazyLock::new(|| {
+static GENUINE: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
     let both = [CHANNEL, CLOSED].map(frames::genuine).concat();
     both.iter().map(wire::encode).collect()
 });
@@ -40,15 +39,18 @@ fn session(now: Instant, role: Role) -> Session {
         handshake_hash: [3; 64],
         peer: PeerId([peer; 32]),
         is_blocked: false,
-        channels: [(CHANNEL, None), (CLOSED, Some(Door { tickets: vec![], revision: 1 }))]
-            .map(|(id, door)| OwnChannel {
-                id,
-                proof: Secret::new([4; 32]),
-                member_proof: Some(Secret::new([5; 32])),
-                only: None,
-                door,
-            })
-            .to_vec(),
+        channels: [
+            (CHANNEL, None),
+            (CLOSED, Some(Door { tickets: vec![], revision: 1, departure: None })),
+        ]
+        .map(|(id, door)| OwnChannel {
+            id,
+            proof: Secret::new([4; 32]),
+            member_proof: Some(Secret::new([5; 32])),
+            only: None,
+            door,
+        })
+        .to_vec(),
         observed: "192.0.2.1:5000".parse().expect("an address"),
         renewal_interval: Duration::from_secs(10),
     };
