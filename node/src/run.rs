@@ -177,6 +177,7 @@ fn methods(about: &Arc<About>, slots: &root::Offices) -> Result<Methods, String>
         acknowledge: archive.need()?,
         acknowledged: archive.need()?,
         forget: archive.need()?,
+        authors: archive.need()?,
     };
     Ok(Methods {
         past,
@@ -300,7 +301,8 @@ fn root_config(
     }
 }
 
-fn retention(settings: &Settings) -> Retention {
+/// How much is kept of each channel.
+pub(crate) fn retention(settings: &Settings) -> Retention {
     let History { messages, megabytes, days } = settings.history;
     let limit = |number: u64| (number > 0).then_some(number);
     Retention {

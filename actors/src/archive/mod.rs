@@ -10,6 +10,7 @@
 //! | [`ReadPage`] | console, control | messages in the order of the channel |
 //! | [`Search`] | console, control | messages by their words |
 //! | [`FindSaid`] | chat desk | a message of ours by its id: whether it was said before |
+//! | [`ListAuthors`] | console, control | whose words are kept |
 //! | [`ListEvents`] | console, control | what happened since |
 //! | [`Acknowledge`] | console, control | keeps up to where a client has that |
 //! | [`FindAcknowledged`] | console, control | up to where that is |
@@ -170,6 +171,14 @@ pub struct FindSaid {
     pub channel: ChannelId,
     /// The id.
     pub id: MessageId,
+}
+
+/// Lists who has said something in a channel that is kept, or was once, in the order of their ids.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "Result<Vec<PeerId>, ArchiveError>")]
+pub struct ListAuthors {
+    /// The channel, which must be open.
+    pub channel: ChannelId,
 }
 
 /// Asks what happened after an event, oldest first. The last 100,000 events are kept.
@@ -699,6 +708,14 @@ impl Handler<FindSaid> for Archive {
 
     fn handle(&mut self, find: FindSaid, ctx: &mut Self::Context) -> Self::Result {
         self.with(ctx, |store| store.find_said(&find.channel, &find.id))
+    }
+}
+
+impl Handler<ListAuthors> for Archive {
+    type Result = Result<Vec<PeerId>, ArchiveError>;
+
+    fn handle(&mut self, list: ListAuthors, ctx: &mut Self::Context) -> Self::Result {
+        self.with(ctx, |store| store.list_authors(&list.channel))
     }
 }
 

@@ -1,9 +1,9 @@
 //! Finding again what is kept: ranges of a chain, pages, what matches words, events.
 
 use std::cmp::Reverse;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
-use bitchat_protocol::id::{ChainId, ChannelId, MessageId};
+use bitchat_protocol::id::{ChainId, ChannelId, MessageId, PeerId};
 use bitchat_protocol::log::{Body, Entry, Position};
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
@@ -265,6 +265,13 @@ impl Store {
         })?;
         let mut messages = rows.iter().filter_map(|row| self.message(id, open, row));
         Ok(messages.find(|found| found.id == *message))
+    }
+
+    /// Whose chains are held and have begun.
+    pub(super) fn list_authors(&self, id: &ChannelId) -> Result<Vec<PeerId>, ArchiveError> {
+        let chains = self.opened(id)?.chains.values().map(|chain| &chain.state);
+        let authors = chains.filter(|chain| chain.head > 0).map(|chain| chain.certificate.author);
+        Ok(authors.collect::<BTreeSet<_>>().into_iter().collect())
     }
 
     /// What happened after `since`, oldest first.

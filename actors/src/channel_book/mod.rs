@@ -420,6 +420,8 @@ pub struct ChannelBook {
     warned: BTreeSet<(ChannelId, String)>,
     /// Former channels that a person opened after they had been open for long enough.
     reread: BTreeSet<ChannelId>,
+    /// Whether it is looked for former channels that have been open for long enough.
+    looks_for_moves: bool,
 }
 
 impl ChannelBook {
@@ -441,6 +443,7 @@ impl ChannelBook {
             refusals: Refusals::default(),
             warned: BTreeSet::new(),
             reread: BTreeSet::new(),
+            looks_for_moves: false,
         })
     }
 
@@ -553,7 +556,6 @@ impl Actor for ChannelBook {
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(MAILBOX);
         self.begin_pairs(ctx);
-        self.begin_moves(ctx);
     }
 
     fn stopped(&mut self, _: &mut Self::Context) {
@@ -678,11 +680,15 @@ impl Handler<ListLastKnown> for ChannelBook {
 impl Handler<Subscribe> for ChannelBook {
     type Result = ();
 
-    fn handle(&mut self, Subscribe(subscriber): Subscribe, _: &mut Self::Context) {
+    fn handle(&mut self, Subscribe(subscriber): Subscribe, ctx: &mut Self::Context) {
         self.subscribers.retain(Recipient::connected);
         if self.subscribers.len() >= SUBSCRIBERS_MAX {
             tracing::error!(max = SUBSCRIBERS_MAX, "too many subscribers of the channel book");
             return;
+        }
+        // Where nobody serves channels none is open for long.
+        if !std::mem::replace(&mut self.looks_for_moves, true) {
+            self.begin_moves(ctx);
         }
         for (id, opened) in &mut self.open {
             // Where the members are now, and not where they were when it was opened.

@@ -14,6 +14,8 @@ use crate::contact_book::{
     AddContact, AdmitPeer, BlockContact, ContactBook, RemoveContact, RenameContact, VerifyContact,
 };
 
+mod moves;
+
 /// Hands on what it is told: the id, and whether it was opened.
 struct Listener(UnboundedSender<(ChannelId, bool)>);
 

@@ -81,6 +81,16 @@ fn who_is_removed_is_told_and_the_others_go_on_over_the_links_they_have() {
     for at in [0, 2] {
         must_hear(&mut chats[at], &team, "among ourselves");
     }
+    let listed = chats[0].ask("channel_members", json!({}), SOON);
+    let listed = listed["members"].as_array().expect("a list").clone();
+    let person = |id: &str| listed.iter().find(|it| it["peer"] == id).expect("listed").clone();
+    assert_eq!(listed.len(), 4, "{listed:?}");
+    let (alice, carol) = (person(&alices), person(&carols));
+    assert_eq!((&alice["you"], &alice["founder"]), (&json!(true), &json!(true)));
+    assert_eq!((&alice["spoke"], &carol["spoke"]), (&json!(true), &json!(false)));
+    assert_eq!((&carol["linked"], &carol["standing"]), (&json!(true), &json!("member")));
+    let gone = person(&mallorys);
+    assert_eq!((&gone["removed"], &gone["linked"]), (&json!(true), &json!(false)));
     let late = chats[2].request("say", json!({"channel": old, "text": "in the old one"}));
     let answer = chats[2].wait_for(SOON, |line| line["id"] == late);
     let words = answer["error"]["message"].as_str().unwrap_or_default();
@@ -143,6 +153,12 @@ fn who_was_away_follows_from_one_to_the_next_without_the_founder() {
         let told = chat.count(|line| is(line, "moved") || is(line, "message"));
         assert_eq!(told, 0, "{}", chat.story());
     }
+    assert_eq!(daves.end_input(SOON), Some(0));
+    let known = dave.must_run(&["--json", "channel", "members", "team"]);
+    let known: Vec<Value> =
+        known.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let count = |what: &str| known.iter().filter(|it| it[what] == true).count();
+    assert_eq!((count("removed"), count("founder"), count("spoke")), (2, 1, 3), "{known:?}");
     let listed = dave.must_run(&["--json", "channel", "list"]);
     let names = listed.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
     let names: Vec<_> =

@@ -1,17 +1,20 @@
 //! `bitchat channel`: channels of the profile.
 
+use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor as _, Addr};
-use bitchat_actors::archive::{Archive, ArchiveError, ForgetChannel};
+use bitchat_actors::archive::{self, Archive, ArchiveError, ForgetChannel, ListAuthors};
 use bitchat_actors::channel_book::{
     ChannelBook, ChannelError, ExportChannel, FindChannel, HasTickets, InvitePeer, JoinChannel,
-    KeepTickets, LeaveChannel, ListChannels, ListInfohashes, People, RemoveMember, Summary,
+    KeepTickets, LeaveChannel, ListChannels, ListInfohashes, OpenChannel, People, RemoveMember,
+    Summary,
 };
-use bitchat_actors::contact_book::{ContactBook, FindContact};
+use bitchat_actors::contact_book::{ContactBook, FindContact, ListContacts};
 use bitchat_actors::vault::Profile;
 use bitchat_actors::{clock, entropy};
 use bitchat_protocol::channel::{
@@ -30,9 +33,9 @@ use super::running::Doer;
 use super::{Context, ask, channel_running};
 use crate::channels;
 use crate::exit::{Exit, Failure};
-use crate::methods::{channel_json, right};
+use crate::methods::{channel_json, right, with_formers};
 use crate::output::talk;
-use crate::report::{OTHER_VERSION, safe_name};
+use crate::report::{Known, MembersReport, OTHER_VERSION, safe_name};
 use crate::run;
 use crate::settings::Span;
 
@@ -71,6 +74,11 @@ pub enum ChannelCommand {
         /// As what, and for how long
         #[command(flatten)]
         terms: Terms,
+    },
+    /// List who is known to be in a channel, and who was removed
+    Members {
+        /// Its name or the beginning of its id
+        channel: String,
     },
     /// Go on without somebody, in a closed channel that you founded: with new keys for the others
     Remove {
@@ -185,6 +193,10 @@ async fn with_book(
             let link = invitation.map_err(refused)?.to_link();
             context.output.data(&*link, &json!({"link": *link, "peer": peer.to_string()}))
         }
+        ChannelCommand::Members { channel } => {
+            let summary = find(book, channel).await?;
+            show_members(&known(&summary, profile, book, context).await?, context)
+        }
         ChannelCommand::Remove { channel, contact } => {
             let id = find(book, channel).await?.id;
             let peer = person(contact, profile).await?;
@@ -245,6 +257,40 @@ async fn person(text: &str, profile: &Profile) -> Result<PeerId, Failure> {
     let contacts = ContactBook::open(profile)?.start();
     let found = ask(contacts.send(FindContact { text: text.to_owned() })).await?;
     Ok(found.map_err(|error| Failure::failed(error.to_string()))?.peer)
+}
+
+/// Who is in a channel, as the profile has it: nobody is linked.
+async fn known(
+    channel: &Summary,
+    profile: &Profile,
+    book: &Addr<ChannelBook>,
+    context: &Context,
+) -> Result<MembersReport, Failure> {
+    let unread = |error: ArchiveError| Failure::failed(error.to_string());
+    let archive = Archive::open(profile).map_err(unread)?.start();
+    let retention = run::retention(&context.loaded.settings);
+    let mut authors = BTreeSet::new();
+    for id in with_formers(channel.id, &ask(book.send(ListChannels)).await?) {
+        let keys =
+            Arc::new(ask(book.send(OpenChannel { id })).await?.map_err(refused)?.keys.clone());
+        let open = archive::OpenChannel { keys, retention };
+        ask(archive.send(open)).await?.map_err(unread)?;
+        authors.extend(ask(archive.send(ListAuthors { channel: id })).await?.map_err(unread)?);
+    }
+    let contacts = ContactBook::open(profile)?.start();
+    let contacts = ask(contacts.send(ListContacts)).await?.into_iter();
+    let contacts = contacts.map(|contact| (contact.peer, contact.name)).collect();
+    let name = profile.display_name().map_or("", |name| name.as_str());
+    let (own, authors) = ((profile.peer_id(), name), &authors);
+    Ok(Known { channel, own, seen: &[], authors, contacts: &contacts }.report())
+}
+
+/// Prints a line about each.
+pub(super) fn show_members(report: &MembersReport, context: &Context) -> Result<(), Failure> {
+    for (line, person) in report.describe().into_iter().zip(&report.members) {
+        context.output.data(line, &json!(person))?;
+    }
+    Ok(())
 }
 
 /// Tells what a channel goes on as without somebody.

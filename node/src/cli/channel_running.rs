@@ -6,18 +6,19 @@ use bitchat_protocol::channel::{ChatFile, Invitation, Rotation};
 use bitchat_protocol::id::PeerId;
 use bitchat_protocol::text::escape_for_terminal;
 use data_encoding::BASE64;
+use serde::Deserialize as _;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use super::Context;
 use super::channel::{
     ChannelCommand, admission, announce_new, default_path, make, read, say_ticket_is_needed, show,
-    show_removal, write_new,
+    show_members, show_removal, write_new,
 };
 use super::running::Running;
 use crate::exit::Failure;
 use crate::output::talk;
-use crate::report::OTHER_VERSION;
+use crate::report::{MembersReport, OTHER_VERSION};
 
 /// Does it.
 pub(super) fn run(
@@ -60,6 +61,11 @@ pub(super) fn run(
                 }),
             )?;
             context.output.data(issued["link"].as_str().ok_or_else(other_version)?, &issued)
+        }
+        ChannelCommand::Members { channel } => {
+            let listed = node.call("channel_members", &json!({"channel": channel}))?;
+            let report = MembersReport::deserialize(listed).map_err(|_| other_version())?;
+            show_members(&report, context)
         }
         ChannelCommand::Remove { channel, contact } => {
             let params = json!({"channel": channel, "contact": contact});

@@ -3,10 +3,11 @@
 use crate::suggest;
 
 /// Commands, with what follows them and what they do.
-pub(crate) const COMMANDS: [(&str, &str, &str); 16] = [
+pub(crate) const COMMANDS: [(&str, &str, &str); 17] = [
     ("/msg", "WHO TEXT", "say something to one person alone"),
     ("/to", "CHANNEL", "say what follows in another channel"),
     ("/invite", "WHO", "print the line that lets a contact into this closed channel"),
+    ("/members", "", "who is known to be in this channel, and who was removed"),
     ("/remove", "WHO", "go on without somebody in this closed channel, with new keys"),
     ("/peers", "", "who is linked, and with whom"),
     ("/history", "[NUMBER]", "what was said here before, as far as it is kept"),
@@ -38,6 +39,8 @@ pub(crate) enum Typed {
     To(String),
     /// A ticket for the present channel.
     Invite(String),
+    /// Who is known to be in the present channel.
+    Members,
     /// The present channel goes on without somebody.
     Remove(String),
     /// Who is there.
@@ -107,6 +110,7 @@ pub(crate) fn read(line: &str) -> Typed {
             ("", _) => Typed::Wrong("say whom: /invite WHO".into()),
             (who, _) => Typed::Invite(who.to_owned()),
         },
+        "/members" => Typed::Members,
         "/remove" => match split_name(rest) {
             ("", _) => Typed::Wrong("say whom: /remove WHO".into()),
             (who, _) => Typed::Remove(who.to_owned()),

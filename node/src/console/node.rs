@@ -13,7 +13,7 @@ use crate::methods::Methods;
 use crate::rpc::Refusal;
 
 /// Methods that are about one channel.
-const OF_ONE_CHANNEL: [&str; 4] = ["say", "peers", "invite", "channel_remove"];
+const OF_ONE_CHANNEL: [&str; 5] = ["say", "peers", "invite", "channel_members", "channel_remove"];
 
 /// Who does what is asked, and tells what happens.
 #[derive(Debug, Clone)]

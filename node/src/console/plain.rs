@@ -11,7 +11,7 @@ use super::grammar::{COMMANDS, Typed, read};
 use super::{Channel, Console, To};
 use crate::channels;
 use crate::exit::Exit;
-use crate::report::{OTHER_VERSION, PeersReport, safe_name};
+use crate::report::{MembersReport, OTHER_VERSION, PeersReport, safe_name};
 use crate::rpc::Refusal;
 
 /// Stands where the channel's name stands, when something was said to us alone.
@@ -47,6 +47,7 @@ impl Console {
                 Err(error) => self.refuse(&error),
             },
             Typed::Invite(who) => self.invite(&who, ctx),
+            Typed::Members => self.list_members(ctx),
             Typed::Remove(who) => self.remove(&who, ctx),
             Typed::Peers => self.list_peers(ctx),
             Typed::History(limit) => self.look_back(limit, ctx),
@@ -85,6 +86,26 @@ impl Console {
                 let link = escape_for_terminal(link);
                 console.front.answer(format!("* give them this line, and nobody else: {link}"));
             }
+            Err(refusal) => console.refuse_for(&refusal),
+        });
+    }
+
+    fn list_members(&mut self, ctx: &mut Context<Self>) {
+        let Some(present) = self.present().cloned() else {
+            return self.refuse("there is no channel to look at; /to CHANNEL names one");
+        };
+        let params = json!({"channel": present.id.to_string()});
+        let listed = self.call("channel_members", &params);
+        self.when(listed, ctx, move |console, listed, _| match listed {
+            Ok(listed) => match MembersReport::deserialize(listed) {
+                Ok(report) => {
+                    let lines = report.describe().into_iter().map(|line| format!("*   {line}"));
+                    let head = format!("* known in {}:", console.label(&present));
+                    let lines: Vec<_> = std::iter::once(head).chain(lines).collect();
+                    console.front.answer(lines.join("\n"));
+                }
+                Err(_) => console.refuse(OTHER_VERSION),
+            },
             Err(refusal) => console.refuse_for(&refusal),
         });
     }

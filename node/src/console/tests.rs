@@ -611,6 +611,37 @@ fn who_talks_where_a_channel_closes_says_first_where_to_go_on() {
 }
 
 #[test]
+fn who_talks_in_a_channel_that_goes_on_as_another_talks_there_from_then_on() {
+    let (input, mut lines) = io::pipe().unwrap();
+    let input = Box::new(io::BufReader::new(input));
+    let played = play_over(Form::Text, input, World::default(), |slot, _| {
+        actix_rt::spawn(async move {
+            let console = standing(&slot, None).await;
+            // What it goes on as comes without a line of its own.
+            let new = opened("team", keys(7), None);
+            let new = OpenedChannel { origin: Some(TEAM), ..Arc::into_inner(new).unwrap() };
+            console.send(ChannelEvent::Opened(Arc::new(new))).await.unwrap();
+            console
+                .send(Notice::Moved {
+                    channel: TEAM,
+                    successor: OTHER,
+                    label: "team".into(),
+                    by: ALICE,
+                    name: "al\u{1b}ice".into(),
+                    removed: vec![(BOB, "bob".into()), (PeerId([5; 32]), "mallory".into())],
+                })
+                .await
+                .unwrap();
+            writeln!(lines, "for the rest").unwrap();
+        });
+    });
+    assert_eq!(played.said, [(Some(OTHER), None, "for the rest".to_owned())]);
+    let first = played.out.lines().next().unwrap();
+    assert!(first.ends_with("ice removed bob, mallory from [team]; it goes on with new keys"));
+    assert!(!played.out.contains('\u{1b}'), "{:?}", played.out);
+}
+
+#[test]
 fn channels_with_contacts_come_and_go_without_a_line_and_go_by_the_contact_s_name() {
     let (input, mut lines) = io::pipe().unwrap();
     let input = Box::new(io::BufReader::new(input));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use actix::Recipient;
 use bitchat_actors::archive::{
     Acknowledge, ArchiveError, Event, EventKind, FindAcknowledged, ForgetChannel, From as Begin,
-    ListEvents, ReadPage, Search, StoredMessage,
+    ListAuthors, ListEvents, ReadPage, Search, StoredMessage,
 };
 use bitchat_protocol::id::{DeviceId, PeerId};
 use bitchat_protocol::log::{Position, Role};
@@ -34,6 +34,7 @@ pub(crate) struct Past {
     pub(crate) acknowledge: Recipient<Acknowledge>,
     pub(crate) acknowledged: Recipient<FindAcknowledged>,
     pub(crate) forget: Recipient<ForgetChannel>,
+    pub(crate) authors: Recipient<ListAuthors>,
 }
 
 #[cfg(test)]
@@ -68,7 +69,8 @@ impl Past {
             events: nobody.clone().recipient(),
             acknowledge: nobody.clone().recipient(),
             acknowledged: nobody.clone().recipient(),
-            forget: nobody.recipient(),
+            forget: nobody.clone().recipient(),
+            authors: nobody.recipient(),
         }
     }
 }

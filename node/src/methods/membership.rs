@@ -1,17 +1,22 @@
 //! Who is in a channel, and who is to be in it no longer.
 
+use std::collections::BTreeSet;
+
 use actix::Recipient;
+use bitchat_actors::archive::ListAuthors;
 use bitchat_actors::channel_book::{RemoveMember, Summary};
+use bitchat_actors::mesh_manager::ListMembers;
 use bitchat_protocol::id::ChannelId;
 use serde_json::{Value, json};
 
 use super::joining::{self, refused};
-use super::{Methods, OpenChannels, restarting};
+use super::{Methods, OpenChannels, restarting, to_json};
+use crate::report::Known;
 use crate::rpc::{self, Refusal};
 
-pub(super) const METHODS: [&str; 1] = ["channel_remove"];
+pub(super) const METHODS: [&str; 2] = ["channel_members", "channel_remove"];
 
-/// Who keeps who is in which channel.
+/// Whom the methods ask who is in which channel.
 #[derive(Debug, Clone)]
 pub(crate) struct Membership {
     pub(crate) remove: Recipient<RemoveMember>,
@@ -26,6 +31,7 @@ impl Methods {
         open: &OpenChannels,
     ) -> Option<Result<Value, Refusal>> {
         match method {
+            "channel_members" => Some(self.list_members(params, open).await),
             "channel_remove" => Some(self.remove_member(params, open).await),
             _ => None,
         }
@@ -37,6 +43,26 @@ impl Methods {
             Some(text) => self.joining.find(text).await,
             None => self.joining.find(&open.of(params)?.id.to_string()).await,
         }
+    }
+
+    /// Who is known to be in a channel, who speaks in it or spoke in what it took the place of, and
+    /// who was removed.
+    async fn list_members(&self, params: &Value, open: &OpenChannels) -> Result<Value, Refusal> {
+        let channel = self.channel_meant(params, open).await?;
+        let seen = self.queries.members.send(ListMembers { channel: channel.id });
+        let seen = seen.await.map_err(restarting)?.members;
+        let mut authors = BTreeSet::new();
+        for id in with_formers(channel.id, &self.joining.list().await?) {
+            // What is not open is not looked through: it is not known then who spoke in it.
+            let listed = self.past.authors.send(ListAuthors { channel: id }).await;
+            authors.extend(listed.map_err(restarting)?.unwrap_or_default());
+        }
+        let contacts = self.contacts.names().await;
+        let about = &self.queries.about;
+        let (own, authors) = ((about.peer, &*about.name), &authors);
+        to_json(
+            &Known { channel: &channel, own, seen: &seen, authors, contacts: &contacts }.report(),
+        )
     }
 
     /// Has a channel go on without one person: a contact, or who is there now.
@@ -56,4 +82,16 @@ impl OpenChannels {
         let all = self.all.iter().filter(|channel| channel.id == id);
         Self { all: all.cloned().collect(), has_present: true }
     }
+}
+
+/// A channel, and those that went on as it, directly or not.
+pub(crate) fn with_formers(id: ChannelId, all: &[Summary]) -> BTreeSet<ChannelId> {
+    let mut found = BTreeSet::from([id]);
+    // Each round finds another one, or is the last.
+    while let Some(former) = all.iter().find(|it| {
+        it.moved_to.is_some_and(|successor| found.contains(&successor)) && !found.contains(&it.id)
+    }) {
+        found.insert(former.id);
+    }
+    found
 }

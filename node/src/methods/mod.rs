@@ -7,7 +7,7 @@
 //! | `history` | `history`, `search`, `events`, `ack`, `acked` |
 //! | `contacts` | `contacts`, `contact_add`, `contact_show`, `contact_verify`, `contact_rename`, `contact_block`, `contact_remove` |
 //! | `joining` | `channel_join`, `channel_leave`, `channel_open`, `channel_close`, `channel_show`, `channel_export` |
-//! | `membership` | `channel_remove` |
+//! | `membership` | `channel_members`, `channel_remove` |
 //! | here | `channels`, `invite` |
 //! | `notices` | what a client is told unasked, and its numbers |
 //!
@@ -39,7 +39,7 @@ use notices::Wish;
 pub(crate) use contacts::{Contacts, trust_word};
 pub(crate) use history::Past;
 pub(crate) use joining::{Joining, right, to_json as channel_json};
-pub(crate) use membership::Membership;
+pub(crate) use membership::{Membership, with_formers};
 pub(crate) use people::Person;
 pub(crate) use queries::{About, Queries};
 pub(crate) use saying::{Saying, key_of};

@@ -6,6 +6,7 @@
 
 mod contact;
 mod dht;
+mod members;
 mod peers;
 mod source;
 mod status;
@@ -13,6 +14,7 @@ mod words;
 
 pub(crate) use contact::ContactReport;
 pub(crate) use dht::DhtNodeReport;
+pub(crate) use members::{Known, MembersReport};
 pub(crate) use peers::PeersReport;
 pub(crate) use source::SourceReport;
 pub(crate) use status::RefusedReport;

@@ -270,7 +270,7 @@ mod tests {
     #[test]
     fn every_vector_is_read_and_written_back_byte_for_byte() {
         let vectors = vectors();
-        assert_eq!(vectors.len(), 5);
+        assert_eq!(vectors.len(), 6);
         for vector in &vectors {
             let file = ChatFile::from_bytes(&vector.file).expect(&vector.about);
             assert_eq!(*file.to_bytes(), vector.file, "{}", vector.about);
@@ -284,11 +284,11 @@ mod tests {
         let file = |at: usize| ChatFile::from_bytes(&vectors[at].file).unwrap();
         let keys =
             ChannelKeys::member(ChannelSecret(Secret::new(std::array::from_fn(|i| i as u8))));
-        for at in 0..5 {
+        for at in 0..6 {
             assert_eq!(file(at).keys().id(), keys.id());
         }
         let (least, full, seeder, future) = (file(0), file(1), file(2), file(3));
-        let closed = file(4);
+        let (closed, moved) = (file(4), file(5));
         assert!(least.tiers().is_empty() && least.nodes().is_empty() && least.founder().is_none());
         assert_eq!(least.rotation(), Rotation::Daily);
         assert_eq!(full.rotation(), Rotation::Fixed);
@@ -301,6 +301,9 @@ mod tests {
         let charter = closed.charter().unwrap();
         assert_eq!(charter.lineage, Lineage::begin(&charter.founder, &keys.id()));
         assert_eq!(charter.policy, Policy::Tickets);
+        let origin = moved.origin().unwrap();
+        assert!(origin.leads_to(&keys, &moved.charter().unwrap()));
+        assert_eq!(origin.removed, [PeerId([1; 32])].into());
         assert_eq!(future.tiers(), [["http://127.0.0.1:6969/announce"]]);
     }
 
@@ -458,7 +461,7 @@ mod tests {
 
         #[test]
         fn a_changed_byte_is_refused_or_makes_another_file_that_is_written_back(
-            vector in 0..5_usize, at in any::<prop::sample::Index>(), byte in any::<u8>(),
+            vector in 0..6_usize, at in any::<prop::sample::Index>(), byte in any::<u8>(),
         ) {
             let mut bytes = vectors()[vector].file.clone();
             let at = at.index(bytes.len());

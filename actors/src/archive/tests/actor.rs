@@ -6,8 +6,8 @@ use tokio::sync::mpsc;
 
 use super::*;
 use crate::archive::{
-    Acknowledge, Append, Archive, FindAcknowledged, FindSaid, ListEvents, OpenChannel, Pruned,
-    ReadPage, ReadRange, Search, Subscribe,
+    Acknowledge, Append, Archive, FindAcknowledged, FindSaid, ListAuthors, ListEvents, OpenChannel,
+    Pruned, ReadPage, ReadRange, Search, Subscribe,
 };
 use crate::vault::Profile;
 
@@ -140,6 +140,8 @@ async fn a_damaged_archive_is_mended_before_anything_is_answered() {
     std::fs::write(&path, bytes).unwrap();
 
     let archive = scene.start(Retention::default()).await;
+    let authors = archive.send(ListAuthors { channel: channel() }).await.unwrap().unwrap();
+    assert_eq!(authors, [we.identity.peer_id()]);
     let find = FindSaid { channel: channel(), id: we.id(1500) };
     let last = archive.send(find).await.unwrap().unwrap();
     assert_eq!(last.map(|message| message.text).as_deref(), Some("message 1500"));
