@@ -242,6 +242,7 @@ fn mesh_manager(config: &Arc<Config>, offices: &Offices) -> ActorSpec<MeshManage
     let make = move || {
         let (udp, peers) = (&slots.udp_port, &slots.peer_supervisor);
         let offices = mesh_manager::Offices {
+            contacts: slots.contact_book.need()?,
             channels: slots.channel_book.need()?,
             last_known: slots.channel_book.need()?,
             add: udp.need()?,

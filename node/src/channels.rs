@@ -46,6 +46,7 @@ impl From<&Summary> for Channel {
 /// What a command ends with that the channel book refuses.
 pub(crate) const fn exit_for(error: &ChannelError) -> Exit {
     match error {
+        ChannelError::OtherCharter(_) => Exit::Untrusted,
         ChannelError::Full | ChannelError::TooManyRemoved(_) => Exit::Limit,
         ChannelError::NotFound(_)
         | ChannelError::Ambiguous { .. }

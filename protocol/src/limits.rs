@@ -60,11 +60,15 @@ pub const MOVES_TOLD_MAX: usize = 8;
 /// Words about why somebody is not let into a channel. They are shown to a person.
 pub const REFUSAL_BYTES_MAX: usize = 512;
 
+/// Who does not let us into one channel, as `status` has it. Stops whoever holds the channel's key from
+/// filling memory under many names.
+pub const REFUSALS_PER_CHANNEL_MAX: usize = 16;
+
 /// Times that one peer may show its tickets for one channel on one link. Each may cost
 /// [`TICKETS_MAX`] signature checks.
 pub const TICKETS_SHOWN_MAX: usize = 64;
 
-/// Proofs in a hello: two for each channel. More would make us hold a stranger's list without end.
+/// Proofs in a hello: two for each channel, and some that prove nothing. More would make us hold a stranger's list without end.
 pub const PROOFS_MAX: usize = 2 * CHANNELS_MAX;
 
 /// Members of one channel that a node keeps links with; the design aims at 2 to 50.
@@ -73,6 +77,14 @@ pub const MEMBERS_MAX: usize = 128;
 /// Links a node holds at once, half-open ones included. Stops a member from exhausting memory by
 /// dialling for ever.
 pub const LINKS_MAX: usize = 1024;
+
+/// Links that are left for our own dials. Stops a member who dials us for ever from keeping us from
+/// those whom we look for.
+pub const LINKS_FOR_DIALS: usize = 64;
+
+/// Links with one peer on which it has proven its key and is not admitted yet. Stops it from holding all
+/// of them by never saying who it is in the channels.
+pub const OPENING_LINKS_PER_PEER_MAX: usize = 4;
 
 /// How far a sender's clock may be from ours, in each direction, for its first packets to be let in:
 /// so far at least, and up to twice as far where a minute ends between. Bounds for how long a
@@ -156,6 +168,12 @@ pub const FRAMES_HELD_BYTES_MAX: usize = 1024 * 1024;
 /// is kept. Stops a member from having the contact book searched and written without end.
 pub const RENAME_INTERVAL_MIN: Duration = Duration::from_secs(30);
 
+/// Changes of its channels that a peer may make on one link at once, and how often one more: each is
+/// compared with all of ours, and those who talk with it are told. Stops a peer that does nothing else.
+pub const CHANNEL_CHANGES_AT_ONCE_MAX: u32 = 32;
+/// See [`CHANNEL_CHANGES_AT_ONCE_MAX`].
+pub const CHANNEL_CHANGES_EVERY: Duration = Duration::from_secs(1);
+
 /// Renewals of a link's keys that may wait for an answer. Stops a peer from making us compute key
 /// shares without end.
 pub const RENEW_OFFERS_OPEN_MAX: usize = 3;
@@ -190,6 +208,9 @@ pub const HANDSHAKE_MAX: Duration = Duration::from_secs(20);
 /// Streams beside the control stream that a peer may have open. Stops one peer from holding
 /// buffers without end.
 pub const STREAMS_MAX: u32 = 32;
+
+const _: () = assert!(DIALS_MAX + HALF_OPEN_LINKS_MAX <= LINKS_MAX - LINKS_FOR_DIALS);
+const _: () = assert!(DIALS_MAX <= LINKS_FOR_DIALS, "each dial must find room");
 
 /// Bytes of one flight of the handshake. Stops a length prefix from allocating more than a flight
 /// can need.

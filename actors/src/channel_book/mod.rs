@@ -8,7 +8,7 @@
 //! | [`FindChannel`] | console | a channel by name, id or beginning of the id |
 //! | [`ExportChannel`] | console | the `.chat` file of a channel, to be passed on |
 //! | [`JudgePeer`] | crypto session | whether a peer may be in a closed channel |
-//! | [`NoteTurndown`] | crypto session | that a peer does not let us into one |
+//! | [`NoteTurndown`] | crypto session | that a peer does not let us into one, or does now |
 //! | [`KeepTickets`], [`HasTickets`], [`InvitePeer`] | console | what lets us, or somebody else, into one |
 //! | [`ListRefused`] | console | who does not let us in, and why |
 //! | [`OweInvitation`], [`ListOwed`], [`IssueOwed`], [`DropOwed`] | invitations | keeps and issues what is owed over links |
@@ -39,6 +39,7 @@ mod former;
 mod invited;
 mod moves;
 mod pairs;
+mod refusals;
 mod shelf;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -59,15 +60,14 @@ use bitchat_protocol::session::{Door, OwnChannel};
 use crate::clock;
 use crate::supervision::Shutdown;
 use crate::vault::{Profile, ProfileError, RefusalLog};
-pub use admission::{
-    HasTickets, InvitePeer, JudgePeer, KeepTickets, ListRefused, NoteTurndown, Refused,
-    refusal_words,
-};
+pub use admission::{HasTickets, InvitePeer, JudgePeer, KeepTickets};
 pub use invited::{
     DropOwed, IssueOwed, ListOwed, NotOwed, OweInvitation, Owed, RenewTickets, TakeInvited,
 };
 pub use moves::{RemoveMember, TakeMove};
 pub use pairs::{MeetingPlaces, People};
+use refusals::Refusals;
+pub use refusals::{ListRefused, NoteTurndown, Refused, refusal_words};
 use shelf::{Shelf, Stored};
 
 /// Messages waiting: those of the person and of a few neighbours.
@@ -81,8 +81,9 @@ const SAVE_AGAIN_AFTER: Duration = Duration::from_secs(30);
 
 /// Stores a channel; one that is stored already is no error.
 ///
-/// A newer file of a stored channel takes its place, with the trackers it names, when the channel
-/// is opened the next time. A seeder's file never takes the place of a member's.
+/// Of a newer file of a stored channel are taken the trackers and nodes that it names, and the secret
+/// of the channel where only a seeder's file is stored; nothing else: anybody who has the key can have
+/// written it. Where the channel is open and that is new, it is closed and opened.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "Result<Summary, ChannelError>")]
 pub struct JoinChannel {
@@ -321,6 +322,12 @@ pub enum ChannelError {
          as the contact is in the book, and nobody else can be in it"
     )]
     IsPair(String),
+    /// A file of a stored channel with another kind, founder or policy.
+    #[error(
+        "{0} is stored already, and by this file others decide who is let in: it may have been changed. \
+         If it is the right one, leave the channel first"
+    )]
+    OtherCharter(String),
     /// Everybody who has the file may be in it.
     #[error("{0} is no closed channel: whoever has its file is in it")]
     NotClosed(String),
@@ -408,19 +415,19 @@ pub struct ChannelBook {
     open: BTreeMap<ChannelId, Arc<OpenedChannel>>,
     subscribers: Vec<Recipient<ChannelEvent>>,
     save_is_due: bool,
-    refusals: RefusalLog,
+    disk: RefusalLog,
     people: Option<People>,
-    /// Contacts that a person added.
-    trusted: BTreeSet<PeerId>,
+    /// Contacts that a person added, and their names.
     names: BTreeMap<PeerId, Arc<str>>,
     /// Counts the changes of who may be in closed channels.
     revision: u64,
-    /// Who does not let us in.
-    turned_down: Vec<Refused>,
+    refusals: Refusals,
     /// Of which channels it was said, in which words, that we cannot follow.
     warned: BTreeSet<(ChannelId, String)>,
     /// Former channels that a person opened after they had been open for long enough.
     reread: BTreeSet<ChannelId>,
+    /// Whether it is looked for former channels that have been open for long enough.
+    looks_for_moves: bool,
 }
 
 impl ChannelBook {
@@ -435,14 +442,14 @@ impl ChannelBook {
             open: BTreeMap::new(),
             subscribers: Vec::new(),
             save_is_due: false,
-            refusals: RefusalLog::default(),
+            disk: RefusalLog::default(),
             people: None,
-            trusted: BTreeSet::new(),
             names: BTreeMap::new(),
             revision: 0,
-            turned_down: Vec::new(),
+            refusals: Refusals::default(),
             warned: BTreeSet::new(),
             reread: BTreeSet::new(),
+            looks_for_moves: false,
         })
     }
 
@@ -498,6 +505,21 @@ impl ChannelBook {
         Ok(opened)
     }
 
+    /// Opens an open channel anew where those who serve it must begin anew.
+    fn reopen(&mut self, id: ChannelId) -> Result<(), ChannelError> {
+        let stored = OpenedChannel::new(self.shelf.get(&id)?);
+        let is_another = self.open.get(&id).is_some_and(|open| {
+            open.keys.is_member() != stored.keys.is_member()
+                || open.trackers != stored.trackers
+                || open.nodes != stored.nodes
+        });
+        if is_another {
+            self.close_channel(id);
+            self.open_channel(id)?;
+        }
+        Ok(())
+    }
+
     fn close_channel(&mut self, id: ChannelId) {
         self.reread.remove(&id);
         if self.open.remove(&id).is_some() {
@@ -527,7 +549,7 @@ impl ChannelBook {
         ctx.run_later(after, |book, ctx| {
             book.save_is_due = false;
             let saved = book.shelf.save();
-            if !book.refusals.note("the latest addresses", &saved) {
+            if !book.disk.note("the latest addresses", &saved) {
                 book.save_later(ctx, SAVE_AGAIN_AFTER);
             }
         });
@@ -540,7 +562,6 @@ impl Actor for ChannelBook {
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(MAILBOX);
         self.begin_pairs(ctx);
-        self.begin_moves(ctx);
     }
 
     fn stopped(&mut self, _: &mut Self::Context) {
@@ -555,6 +576,7 @@ impl Handler<JoinChannel> for ChannelBook {
 
     fn handle(&mut self, join: JoinChannel, _: &mut Self::Context) -> Self::Result {
         let id = self.shelf.put(join.file)?;
+        self.reopen(id)?;
         self.relink();
         // Who was given the file of one that went on meanwhile is in what it went on as.
         self.summary(self.present_of(id))
@@ -570,7 +592,9 @@ impl Handler<LeaveChannel> for ChannelBook {
         let stored = self.shelf.remove(&leave.id)?;
         // There is nothing left to be handed on.
         formers.into_iter().chain([leave.id]).for_each(|id| self.close_channel(id));
+        self.forget_refusals(&leave.id);
         self.relink();
+        self.open_missing_pairs();
         Ok(Shelf::summary(leave.id, &stored, false))
     }
 }
@@ -662,11 +686,15 @@ impl Handler<ListLastKnown> for ChannelBook {
 impl Handler<Subscribe> for ChannelBook {
     type Result = ();
 
-    fn handle(&mut self, Subscribe(subscriber): Subscribe, _: &mut Self::Context) {
+    fn handle(&mut self, Subscribe(subscriber): Subscribe, ctx: &mut Self::Context) {
         self.subscribers.retain(Recipient::connected);
         if self.subscribers.len() >= SUBSCRIBERS_MAX {
             tracing::error!(max = SUBSCRIBERS_MAX, "too many subscribers of the channel book");
             return;
+        }
+        // Where nobody serves channels none is open for long.
+        if !std::mem::replace(&mut self.looks_for_moves, true) {
+            self.begin_moves(ctx);
         }
         for (id, opened) in &mut self.open {
             // Where the members are now, and not where they were when it was opened.

@@ -163,23 +163,24 @@ impl Shelf {
         self.channels.iter()
     }
 
-    /// Stores the channel. A seeder's file never takes the place of a member's.
+    /// Stores the channel, or what a file of a stored one may change: [`ChatFile::updated_by`].
     pub(super) fn put(&mut self, chat: ChatFile) -> Result<ChannelId, ChannelError> {
         let kind = chat.kind();
         if kind == Kind::Pair {
             return Err(ChannelError::IsPair(chat.name().to_string()));
         }
         let id = chat.keys().id();
-        match self.channels.get(&id).map(|stored| &stored.chat) {
-            Some(stored) if *stored == chat || (stored.is_member() && !chat.is_member()) => {
-                return Ok(id);
+        let chat = match self.channels.get(&id).map(|stored| &stored.chat) {
+            Some(stored) => {
+                let updated = stored.updated_by(chat);
+                let other = || ChannelError::OtherCharter(stored.name().to_string());
+                let updated = updated.ok_or_else(other)?;
+                if updated == *stored {
+                    return Ok(id);
+                }
+                updated
             }
             None if self.channels.len() >= CHANNELS_MAX => return Err(ChannelError::Full),
-            Some(_) | None => {}
-        }
-        // Who was removed stays so, whoever passed the newer file on.
-        let chat = match self.channels.get(&id) {
-            Some(stored) => chat.with_origin_of(&stored.chat),
             None => chat,
         };
         chat_file(&self.profile, &id).write(&chat.to_bytes())?;
@@ -319,17 +320,25 @@ impl Shelf {
     /// Removes the channel and all that was kept of it.
     pub(super) fn remove(&mut self, id: &ChannelId) -> Result<Stored, ChannelError> {
         self.get(id)?;
-        peers_file(&self.profile, id).remove()?;
-        tickets_file(&self.profile, id).remove()?;
-        invited_file(&self.profile, id).remove()?;
-        moved_file(&self.profile, id).remove()?;
+        // First: without it the others mean nothing, and a channel without its tickets is a loss.
         chat_file(&self.profile, id).remove()?;
-        self.channels.remove(id).ok_or_else(|| ChannelError::NotFound(id.short()))
+        let removed = self.channels.remove(id);
+        for file in [tickets_file, moved_file, invited_file, peers_file] {
+            let rest = file(&self.profile, id);
+            if let Err(error) = rest.remove() {
+                tracing::warn!(%error, "what is left of a channel that was left");
+            }
+        }
+        removed.ok_or_else(|| ChannelError::NotFound(id.short()))
     }
 
     /// Finds a channel by its name, its whole id, or at least six first digits of its id.
     pub(super) fn find(&self, text: &str) -> Result<(&ChannelId, &Stored), ChannelError> {
         let text = text.trim();
+        let whole = self.all().find(|(id, _)| id.to_string().eq_ignore_ascii_case(text));
+        if let Some(found) = whole {
+            return Ok(found);
+        }
         let (name, prefix) = (text.to_lowercase(), text.to_ascii_lowercase());
         let found: Vec<_> = self
             .all()

@@ -768,8 +768,8 @@ impl ChatDesk {
         let PeerRefused { peer, refusal } = refused;
         let Refusal::KeyConflict { name, known } = refusal else { return };
         let text = format!(
-            "somebody calls itself {name} but has another key than your contact {name}: \
-             {peer} came, {known} is known. It was turned away. If {name} really has a new key, \
+            "somebody came under the name of your contact {name}, or the one on its card, and has \
+             another key: {peer} came, {known} is known. It was turned away. If {name} really has a new key, \
              make sure of it by another way, then remove the contact and add the new card."
         );
         self.listeners.tell(Notice::Warning { text, code: Some(4) });

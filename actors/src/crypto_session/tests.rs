@@ -44,6 +44,7 @@ macro_rules! heeds {
 }
 
 heeds! {
+    PeerProven => |_| None,
     PeerUp => |_| Some(Told::Up),
     PeerRefused => |_| None,
     SharedChannelsChanged => |_| None,
@@ -165,12 +166,14 @@ async fn admitted() -> (actix::Addr<CryptoSession>, UnboundedReceiver<Told>) {
         channel: RED,
         remote,
         channels: Arc::clone(&proofs),
+        blocked: Blocked::default(),
         renewal_interval: Duration::from_secs(3600),
     };
     let offices = Offices {
         admit: all.clone().recipient(),
         judge: all.clone().recipient(),
         turned_down: all.clone().recipient(),
+        proven: all.clone().recipient(),
         moves: all.clone().recipient(),
         up: all.clone().recipient(),
         refused: all.clone().recipient(),
@@ -209,6 +212,7 @@ fn hello(proofs: &OwnChannels, observed: SocketAddr) -> Bytes {
         channel: RED,
         handshake_hash: HANDSHAKE,
         peer: US,
+        is_blocked: false,
         channels: proofs.to_vec(),
         observed,
         renewal_interval: Duration::from_secs(3600),

@@ -57,6 +57,7 @@ fn session(now: Instant, role: Role) -> Session {
         channel: CHANNEL,
         handshake_hash: [3; 64],
         peer: PeerId([peer; 32]),
+        is_blocked: false,
         channels: [(CHANNEL, None), (CLOSED, Some(door()))]
             .map(|(id, door)| OwnChannel {
                 id,
@@ -93,16 +94,17 @@ fn drain(session: &mut Session, now: Instant, story: &mut Story) -> bool {
             Output::AskEntropy => {
                 session.handle_input(now, Input::Entropy(Secret::new([6; 32])));
             }
-            Output::AskAdmission { channel, tickets, .. } => {
+            Output::AskAdmission { channel, question, tickets, .. } => {
                 assert!(tickets.len() <= TICKETS_MAX);
                 let turndown = Turndown { code: 1, text: "no".to_owned() };
                 story.let_in = tickets.is_empty();
                 let verdict = if tickets.is_empty() { Ok(None) } else { Err(turndown) };
-                session.handle_input(now, Input::Admission { channel, verdict });
+                session.handle_input(now, Input::Admission { channel, question, verdict });
             }
             Output::TurnedDown { why, .. } => assert!(why.text.len() <= REFUSAL_BYTES_MAX),
             Output::Moved { moved, .. } => assert!(moved.0.len() <= MOVE_BYTES_MAX),
             Output::Up(_)
+            | Output::LetIn(_)
             | Output::SharedChanged(_)
             | Output::Mix { .. }
             | Output::ForceKeyUpdate => {}

@@ -294,6 +294,33 @@ impl ChatFile {
         }
     }
 
+    /// The file of the same channel with what a newer one, from anybody who holds its key, may change:
+    /// the trackers and nodes that it names, the founder's word on what it took the place of where that was
+    /// not there, and the channel secret where only the seed key was held.
+    /// `None`: it says that others decide who may be in it.
+    #[must_use]
+    pub fn updated_by(&self, newer: Self) -> Option<Self> {
+        if newer.kind != self.kind || newer.charter() != self.charter() {
+            return None;
+        }
+        let mut updated = self.clone();
+        if !newer.tiers().is_empty() {
+            (updated.announce, updated.announce_list) = (newer.announce, newer.announce_list);
+        }
+        if newer.nodes.is_some() {
+            updated.nodes = newer.nodes;
+        }
+        if updated.origin.is_none() {
+            updated.origin = newer.origin;
+        }
+        if !self.is_member() && matches!(newer.key, Key::Member(_)) {
+            updated.key = newer.key;
+            (updated.unknown, updated.unknown_in_channel) =
+                (newer.unknown, newer.unknown_in_channel);
+        }
+        Some(updated)
+    }
+
     /// Names the founder.
     #[must_use]
     pub fn with_founder(self, founder: PeerId) -> Self {
@@ -443,6 +470,36 @@ mod tests {
             let wrong = ChatFile::new_closed(file, kind, founder, Policy::Tickets);
             assert!(matches!(wrong, Err(ChatFileError::Wrong { key: "lineage", .. })));
         }
+    }
+
+    #[test]
+    fn a_newer_file_changes_addresses_and_makes_a_member_and_nothing_else() {
+        let founder = PeerId([1; 32]);
+        let closed = |file: ChatFile, policy| {
+            ChatFile::new_closed(file, Kind::Closed, founder, policy).unwrap()
+        };
+        let first = closed(new(&[&["udp://a:1"]], vec![]).unwrap(), Policy::Tickets);
+        let node = NodeAddress::new("a", 1).unwrap();
+        let other = new(&[&["udp://b:1"]], vec![node.clone()]).unwrap();
+        for file in [
+            other.clone(),
+            closed(other.clone(), Policy::Contacts),
+            ChatFile { kind: Kind::Group, ..first.clone() },
+            ChatFile { founder: Some(PeerId([2; 32])), ..first.clone() },
+            ChatFile { lineage: Some(Lineage([2; 32])), ..first.clone() },
+        ] {
+            assert_eq!(first.updated_by(file.clone()), None);
+            assert_eq!(first.seed_only().updated_by(file), None);
+        }
+        let name = DisplayName::new("another").unwrap();
+        let other = ChatFile { name, rotation: Rotation::Fixed, ..closed(other, Policy::Tickets) };
+        let updated = first.updated_by(other.seed_only()).unwrap();
+        assert_eq!((updated.tiers(), updated.nodes()), (other.tiers(), other.nodes()));
+        assert_eq!((updated.name(), updated.rotation()), (first.name(), first.rotation()));
+        assert!(updated.is_member());
+        assert_eq!(first.seed_only().updated_by(first.clone()), Some(first.clone()));
+        let without = closed(new(&[], vec![]).unwrap(), Policy::Tickets);
+        assert_eq!(updated.updated_by(without), Some(updated), "it names no others");
     }
 
     #[test]

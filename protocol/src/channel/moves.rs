@@ -213,14 +213,6 @@ impl ChatFile {
             ..self.clone()
         })
     }
-
-    /// The same file, with the word on how it came about that another file of the channel has.
-    #[must_use]
-    pub fn with_origin_of(self, other: &Self) -> Self {
-        let keeps = self.origin.is_none()
-            && self.charter().is_some_and(|charter| Some(charter) == other.charter());
-        if keeps { Self { origin: other.origin.clone(), ..self } } else { self }
-    }
 }
 
 #[cfg(test)]
@@ -416,7 +408,7 @@ mod tests {
         assert!(ChatFile::from_bytes(&other.to_bytes()).is_err());
         // A file that lost it is made whole by one that has it.
         let stripped = ChatFile { origin: None, ..new.clone() };
-        assert_eq!(stripped.with_origin_of(&new), new);
+        assert_eq!(stripped.updated_by(new.clone()), Some(new));
     }
 
     proptest! {

@@ -154,6 +154,8 @@ impl Ticket {
         expires: Option<Duration>,
     ) -> Self {
         let signature = [0; sign::SIGNATURE_BYTES];
+        // As it is written.
+        let expires = expires.map(|at| Duration::from_secs(at.as_secs()));
         let unsigned =
             Self { lineage, invitee, issuer: issuer.peer_id(), right, expires, signature };
         Self { signature: issuer.sign(&unsigned.signed()), ..unsigned }

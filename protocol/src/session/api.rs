@@ -105,6 +105,8 @@ pub struct Config {
     pub handshake_hash: [u8; 64],
     /// The peer, as the handshake has proven.
     pub peer: PeerId,
+    /// Whether a person wants no link with it: it is told nothing of us then.
+    pub is_blocked: bool,
     /// The channels we are in.
     pub channels: Vec<OwnChannel>,
     /// Where we see the peer; told to it.
@@ -146,9 +148,13 @@ pub enum Input {
     Admission {
         /// The channel.
         channel: ChannelId,
+        /// As it was asked.
+        question: u64,
         /// `Ok`: the peer may be in it, for so long, or for ever.
         verdict: Result<Option<Duration>, Turndown>,
     },
+    /// A person wants no link with the peer any more.
+    PeerBlocked,
     /// Our display name changed.
     Renamed(String),
     /// The link moved on to this generation of keys. Optional: frames tell it too.
@@ -230,6 +236,8 @@ pub enum Output {
     AskAdmission {
         /// The channel.
         channel: ChannelId,
+        /// Names the question on this link.
+        question: u64,
         /// What it has proven to be.
         standing: Standing,
         /// What it shows.
@@ -239,9 +247,11 @@ pub enum Output {
     TurnedDown {
         /// The channel.
         channel: ChannelId,
-        /// Why; the text is not escaped.
+        /// Why; the text is not escaped, and empty where we do not let the peer in either.
         why: Turndown,
     },
+    /// The peer lets us into a closed channel.
+    LetIn(ChannelId),
     /// The peer, with whom a closed channel is shared, says that it goes on as another one.
     Moved {
         /// The channel.

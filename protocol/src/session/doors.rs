@@ -18,7 +18,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::{Close, Departure, Door};
+use super::{Close, Departure, Door, Turndown};
 use crate::channel::Standing;
 use crate::crypto::Secret;
 use crate::id::ChannelId;
@@ -29,6 +29,19 @@ use crate::wire::{Moved, MovedKey, TicketBytes};
 #[derive(Debug, Default)]
 pub(super) struct Doors {
     doors: BTreeMap<ChannelId, PeerDoor>,
+    /// What the peer did about each channel that it has ever proven. Never shrinks: a door that is taken
+    /// away and comes again begins no new count.
+    counts: BTreeMap<ChannelId, Counts>,
+    /// The number of the last question.
+    questions: u64,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    /// How often it showed tickets, or changed its mind about us.
+    shown: usize,
+    /// How often it told where the channel goes on.
+    moves: usize,
 }
 
 #[derive(Debug)]
@@ -36,12 +49,14 @@ struct PeerDoor {
     state: State,
     /// What the peer showed last.
     tickets: Vec<TicketBytes>,
-    /// How often it did.
-    shown: usize,
     /// What we showed last.
     ours: Door,
+    /// Whether we let it in, as far as we have said since it showed them.
+    said: Option<bool>,
     /// Whether the peer lets us in, as far as it has said.
     theirs: Option<bool>,
+    /// Why not, while nobody was told.
+    turndown: Option<Turndown>,
     /// What the peer has proven to be.
     standing: Standing,
     /// The last question: under which revision, and about what standing. While the door is open, what
@@ -49,14 +64,14 @@ struct PeerDoor {
     asked: Option<(u64, Standing)>,
     /// What was handed on last: where the channel goes on, and by which key.
     handed: Option<(ChannelId, Secret<32>)>,
-    /// How often the peer told where it goes on.
-    told: usize,
+    /// Where the peer says that the channel goes on, while it is judged.
+    moved: Option<Moved>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Waiting,
-    Asked { was_open: bool, again: bool },
+    Asked { question: u64, was_open: bool, again: bool },
     Open { recheck_at: Option<Instant> },
     Shut,
 }
@@ -66,8 +81,8 @@ enum State {
 pub(super) enum Todo {
     /// Show our tickets.
     Show(ChannelId, Vec<TicketBytes>),
-    /// Ask whether the peer may be in it.
-    Ask(ChannelId, Vec<TicketBytes>),
+    /// Ask whether the peer may be in it, by the number of the question.
+    Ask(ChannelId, u64, Vec<TicketBytes>),
 }
 
 impl Doors {
@@ -95,7 +110,7 @@ impl Doors {
             }
             let is_outdated = before.revision != door.ours.revision || proves_other;
             if is_outdated && door.state != State::Waiting {
-                todo.extend(door.ask(id));
+                todo.extend(door.ask(id, &mut self.questions));
             }
         }
         todo
@@ -108,26 +123,29 @@ impl Doors {
         tickets: Vec<TicketBytes>,
     ) -> Option<Result<Option<Todo>, Close>> {
         let door = self.doors.get_mut(&id)?;
-        door.shown += 1;
-        if door.shown > TICKETS_SHOWN_MAX {
-            return Some(Err(Close::Violation));
+        if let Err(why) = self.counts.entry(id).or_default().shows() {
+            return Some(Err(why));
         }
         door.tickets = tickets;
-        Some(Ok(door.ask(id)))
+        door.said = None;
+        Some(Ok(door.ask(id, &mut self.questions)))
     }
 
-    /// Takes a verdict; `None`: it was not asked for, or there is something newer to be asked.
+    /// Takes a verdict. `Ok`: whether the peer is to be told. `Err`: it was not asked for, or there is
+    /// something newer to be asked.
     pub(super) fn on_verdict(
         &mut self,
         now: Instant,
         id: ChannelId,
+        question: u64,
         verdict: Result<Option<Duration>, ()>,
-    ) -> Result<(), Option<Todo>> {
+    ) -> Result<bool, Option<Todo>> {
         let door = self.doors.get_mut(&id).ok_or(None)?;
         match door.state {
-            State::Asked { was_open, again: true } => {
+            State::Asked { question: asked, .. } if asked != question => Err(None),
+            State::Asked { was_open, again: true, .. } => {
                 door.state = if was_open { State::Open { recheck_at: None } } else { State::Shut };
-                Err(door.ask(id))
+                Err(door.ask(id, &mut self.questions))
             }
             State::Asked { again: false, .. } => {
                 door.state = match verdict {
@@ -135,17 +153,51 @@ impl Doors {
                     Ok(limit) => {
                         State::Open { recheck_at: limit.and_then(|limit| now.checked_add(limit)) }
                     }
-                    Err(()) => State::Shut,
+                    Err(()) => {
+                        door.moved = None;
+                        State::Shut
+                    }
                 };
-                Ok(())
+                Ok(door.said.replace(verdict.is_ok()) != Some(verdict.is_ok()))
             }
             State::Waiting | State::Open { .. } | State::Shut => Err(None),
         }
     }
 
-    /// The peer lets us in, or does not; whether there is such a door.
-    pub(super) fn on_said(&mut self, id: &ChannelId, lets_in: bool) -> bool {
-        self.doors.get_mut(id).map(|door| door.theirs = Some(lets_in)).is_some()
+    /// The peer lets us in, or says why not; `None`: there is no such door. Whether that is new.
+    pub(super) fn on_said(
+        &mut self,
+        id: &ChannelId,
+        lets_in: Result<(), Turndown>,
+    ) -> Option<Result<bool, Close>> {
+        let door = self.doors.get_mut(id)?;
+        if door.theirs == Some(lets_in.is_ok()) {
+            return Some(Ok(false));
+        }
+        if let Err(why) = self.counts.entry(*id).or_default().shows() {
+            return Some(Err(why));
+        }
+        door.theirs = Some(lets_in.is_ok());
+        door.turndown = lets_in.err();
+        Some(Ok(true))
+    }
+
+    /// Why the peer does not let us in, once it is known whether it is let in itself, or at the `end`. Who
+    /// is not has no words for a person.
+    pub(super) fn take_turndowns(&mut self, end: bool) -> Vec<(ChannelId, Turndown)> {
+        let take = |(id, door): (&ChannelId, &mut PeerDoor)| {
+            let is_undecided =
+                matches!(door.state, State::Waiting | State::Asked { was_open: false, .. });
+            if is_undecided && !end {
+                return None;
+            }
+            let mut why = door.turndown.take()?;
+            if !door.is_open() {
+                why.text.clear();
+            }
+            Some((*id, why))
+        };
+        self.doors.iter_mut().filter_map(take).collect()
     }
 
     /// What is to be handed on now to the peer, once for each key.
@@ -154,21 +206,32 @@ impl Doors {
         self.doors.iter_mut().filter_map(due).collect()
     }
 
-    /// Takes that a channel goes on; `None`: there is no such door. Whether the channel is shared.
-    pub(super) fn on_moved(&mut self, id: &ChannelId) -> Option<Result<bool, Close>> {
-        let door = self.doors.get_mut(id)?;
-        door.told += 1;
-        if door.told > MOVES_TOLD_MAX {
+    /// Takes that a channel goes on; `None`: there is no such door.
+    pub(super) fn on_moved(&mut self, moved: Moved) -> Option<Result<(), Close>> {
+        let door = self.doors.get_mut(&moved.channel)?;
+        let counts = self.counts.entry(moved.channel).or_default();
+        counts.moves += 1;
+        if counts.moves > MOVES_TOLD_MAX {
             return Some(Err(Close::Violation));
         }
-        Some(Ok(door.is_shared()))
+        // It is told once: of who is being judged it waits for the verdict.
+        if door.is_shared() || matches!(door.state, State::Asked { .. }) {
+            door.moved = Some(moved);
+        }
+        Some(Ok(()))
+    }
+
+    /// Where channels go on that are shared.
+    pub(super) fn take_moves(&mut self) -> Vec<Moved> {
+        let shared = self.doors.values_mut().filter(|door| door.is_shared());
+        shared.filter_map(|door| door.moved.take()).collect()
     }
 
     /// What is to be asked again by `now`.
     pub(super) fn recheck(&mut self, now: Instant) -> Vec<Todo> {
         let is_due = |door: &PeerDoor| matches!(door.state, State::Open { recheck_at: Some(at) } if at <= now);
         let due = self.doors.iter_mut().filter(|(_, door)| is_due(door));
-        due.filter_map(|(id, door)| door.ask(*id)).collect()
+        due.filter_map(|(id, door)| door.ask(*id, &mut self.questions)).collect()
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
@@ -194,17 +257,41 @@ impl Doors {
         self.doors.values().any(|door| door.theirs == Some(false) || door.state == State::Shut)
     }
 
-    /// Whether the peer does not let us in somewhere.
-    pub(super) fn any_refused(&self) -> bool {
-        self.doors.values().any(|door| door.theirs == Some(false))
+    /// Whether there is a peer that has to read why it is not let in somewhere.
+    pub(super) fn any_refused_by_us(&self) -> bool {
+        self.doors.values().any(|door| door.state == State::Shut)
+    }
+
+    #[cfg(test)]
+    pub(super) fn question(&self, id: &ChannelId) -> u64 {
+        match self.doors[id].state {
+            State::Asked { question, .. } => question,
+            State::Waiting | State::Open { .. } | State::Shut => 0,
+        }
+    }
+}
+
+impl Counts {
+    const fn shows(&mut self) -> Result<(), Close> {
+        self.shown += 1;
+        if self.shown > TICKETS_SHOWN_MAX { Err(Close::Violation) } else { Ok(()) }
     }
 }
 
 impl PeerDoor {
-    fn new(standing: Standing, ours: Door) -> Self {
-        let (state, tickets) = (State::Waiting, Vec::new());
-        let (asked, handed) = (None, None);
-        Self { state, tickets, shown: 0, ours, theirs: None, standing, asked, handed, told: 0 }
+    const fn new(standing: Standing, ours: Door) -> Self {
+        Self {
+            state: State::Waiting,
+            tickets: Vec::new(),
+            ours,
+            said: None,
+            theirs: None,
+            turndown: None,
+            standing,
+            asked: None,
+            handed: None,
+            moved: None,
+        }
     }
 
     /// Until there is another verdict.
@@ -233,14 +320,16 @@ impl PeerDoor {
         Some(moved)
     }
 
-    fn ask(&mut self, id: ChannelId) -> Option<Todo> {
+    fn ask(&mut self, id: ChannelId, questions: &mut u64) -> Option<Todo> {
         if let State::Asked { again, .. } = &mut self.state {
             *again = true;
             return None;
         }
-        self.state = State::Asked { was_open: self.is_open(), again: false };
+        *questions += 1;
+        let (question, was_open) = (*questions, self.is_open());
+        self.state = State::Asked { question, was_open, again: false };
         self.asked = Some((self.ours.revision, self.standing));
-        Some(Todo::Ask(id, self.tickets.clone()))
+        Some(Todo::Ask(id, question, self.tickets.clone()))
     }
 
     const fn is_open(&self) -> bool {

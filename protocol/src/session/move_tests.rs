@@ -49,7 +49,8 @@ fn verdict(pair: &mut Pair, role: Role, is_good: bool) {
     let refused = Turndown { code: 4, text: "removed".into() };
     let verdict = if is_good { Ok(None) } else { Err(refused) };
     let side = if role == Role::Dialler { &mut pair.dialler } else { &mut pair.listener };
-    side.input(pair.now, Input::Admission { channel: RED, verdict });
+    let (channel, question) = (RED, side.session.doors.question(&RED));
+    side.input(pair.now, Input::Admission { channel, question, verdict });
     pair.exchange();
 }
 
@@ -189,13 +190,20 @@ fn a_move_is_taken_where_the_channel_is_shared_alone() {
     assert_eq!((moved(&pair), pair.dialler.closed()), (0, None));
     verdict(&mut pair, Role::Dialler, true);
     verdict(&mut pair, Role::Listener, true);
+    assert_eq!(moved(&pair), 1, "it waits for the verdict on who told it, as it is told once");
     for count in 1..MOVES_TOLD_MAX {
         tell(&mut pair, RED);
-        assert_eq!((moved(&pair), pair.dialler.closed()), (count, None));
+        assert_eq!((moved(&pair), pair.dialler.closed()), (count + 1, None));
     }
     tell(&mut pair, RED);
     assert_eq!(pair.dialler.closed(), Some(Close::Violation));
     let mut pair = knocking(own(1, None), own(1, None));
+    tell(&mut pair, RED);
+    verdict(&mut pair, Role::Dialler, false);
+    verdict(&mut pair, Role::Listener, true);
+    change(&mut pair, own(2, None));
+    verdict(&mut pair, Role::Dialler, true);
+    assert_eq!(moved(&pair), 0, "who told it was not let in");
     tell(&mut pair, BLUE);
     assert_eq!(pair.dialler.closed(), Some(Close::Violation), "it was never proven");
 }

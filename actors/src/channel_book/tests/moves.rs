@@ -347,6 +347,7 @@ async fn where_contacts_are_let_in_who_was_removed_is_not() {
 async fn a_former_channel_is_closed_after_thirty_days_and_kept() {
     tokio::time::pause();
     let club = Club::found(Policy::Tickets).await;
+    let _served = listen(&club.books[0]).await;
     let team = club.remove(1).await;
     let day = Duration::from_secs(24 * 3600);
     tokio::time::sleep(29 * day).await;
