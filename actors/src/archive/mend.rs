@@ -13,14 +13,15 @@ use std::path::PathBuf;
 
 use bitchat_protocol::crypto::Secret;
 use bitchat_protocol::id::{ChannelId, DeviceId};
-use bitchat_protocol::log::{Entry, EntryHash};
+use bitchat_protocol::log::{ChainState, Entry, EntryHash};
 use bytes::Bytes;
 use rusqlite::{Connection, Row, params};
 
 use super::ArchiveError;
-use super::append::EVENTS_MAX;
+use super::append::{DELIVERED, FORKED, MESSAGE};
+use super::events::EVENTS_MAX;
 use super::read::EntryRow;
-use super::schema::{self, Beginning, Paths};
+use super::schema::{self, Beginning, COUNTER_MAX, Counter, Paths};
 use super::seal::{Sealer, Table};
 use super::store::{
     Chain, ChainRow, head_clear, open_channel_row, seal_channel_row, signed, unsigned,
@@ -59,7 +60,6 @@ struct Mended {
     chain: Option<Chain>,
     count: u64,
     bytes: u64,
-    base: u64,
     last: Option<Last>,
 }
 
@@ -76,6 +76,8 @@ struct Scan {
     from: i64,
     end: i64,
     stumbles: i64,
+    /// From where it could not be read the last time.
+    failed: i64,
 }
 
 impl Mender {
@@ -86,19 +88,23 @@ impl Mender {
             .inspect_err(|error| tracing::warn!("nothing of the archive can be read: {error}"))
             .ok();
         let greatest = |query: &str| -> Option<i64> {
-            old.as_ref()?.query_row(query, [], |row| row.get(0)).ok().flatten()
+            let value = old.as_ref()?.query_row(query, [], |row| row.get(0)).ok().flatten();
+            value.filter(|value| (0..=COUNTER_MAX).contains(value))
         };
-        let event = greatest("SELECT value FROM counters WHERE name = 2");
+        let counter = |counter: Counter| {
+            greatest(&format!("SELECT value FROM counters WHERE name = {}", counter as i64))
+        };
         // Clients have been told numbers up to an unknown one: seconds since 1970 are beyond it.
-        let event = event.unwrap_or_else(|| {
-            let seconds = i64::try_from(clock::unix().as_secs()).unwrap_or(i64::MAX / 2);
+        let event = counter(Counter::Event).unwrap_or_else(|| {
+            let seconds = i64::try_from(clock::unix().as_secs()).unwrap_or(COUNTER_MAX);
             seconds.max(greatest("SELECT max(seq) FROM events").unwrap_or(0))
         });
+        let (entry, row) = (counter(Counter::Entry), counter(Counter::Row).unwrap_or(0));
         let end = greatest("SELECT max(id) FROM entries").unwrap_or(0);
-        let end = end.max(greatest("SELECT value FROM counters WHERE name = 1").unwrap_or(1 << 40));
-        let beginning = Beginning { event, entry: 0 };
+        let end = end.max(entry.unwrap_or(1 << 40));
+        let beginning = Beginning { event, entry: entry.unwrap_or(0), row };
         let new = schema::make(&paths.new_one(), &mut sealer, &beginning)?;
-        let scan = Scan { from: 0, end, stumbles: 0 };
+        let scan = Scan { end, ..Scan::default() };
         let mut mender = Self {
             paths,
             sealer,
@@ -140,14 +146,18 @@ impl Mender {
         let pair = |row: &Row<'_>| Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?));
         for (row, sealed) in self.rows("SELECT id, sealed FROM peers", pair) {
             if self.sealer.open(Table::Peers, &[row], &sealed).is_ok() {
-                self.new.execute("INSERT INTO peers VALUES (?, ?)", params![row, sealed])?;
+                self.new
+                    .execute("INSERT OR IGNORE INTO peers VALUES (?, ?)", params![row, sealed])?;
             }
         }
         for (row, sealed) in self.rows("SELECT id, sealed FROM channels", pair) {
             if let Ok((id, _)) = open_channel_row(&self.sealer, row, &sealed) {
                 let device = DeviceId(self.sealer.draw());
                 let sealed = seal_channel_row(&mut self.sealer, row, &id, device);
-                self.new.execute("INSERT INTO channels VALUES (?, ?)", params![row, sealed])?;
+                self.new.execute(
+                    "INSERT OR IGNORE INTO channels VALUES (?, ?)",
+                    params![row, sealed],
+                )?;
                 self.channels.insert(row, id);
             }
         }
@@ -155,8 +165,8 @@ impl Mender {
         let clients: Vec<(i64, i64, Vec<u8>)> =
             self.rows("SELECT id, seq, sealed FROM clients", client);
         for (row, seq, sealed) in clients {
-            if self.sealer.open(Table::Clients, &[row], &sealed).is_ok() {
-                let insert = "INSERT INTO clients VALUES (?, ?, ?)";
+            if self.sealer.open(Table::Clients, &[row, seq], &sealed).is_ok() {
+                let insert = "INSERT OR IGNORE INTO clients VALUES (?, ?, ?)";
                 self.new.execute(insert, params![row, seq, sealed])?;
             }
         }
@@ -165,10 +175,8 @@ impl Mender {
             let is_ours = row.open_certificate(&self.sealer).is_ok();
             if is_ours && self.channels.contains_key(&row.channel) {
                 let chain = row.clone().open(&self.sealer).ok();
-                let base = chain.as_ref().map_or(0, |chain| chain.state.base);
                 let id = row.id;
-                let mended = Mended { row, chain, count: 0, bytes: 0, base, last: None };
-                self.chains.insert(id, mended);
+                self.chains.insert(id, Mended { row, chain, count: 0, bytes: 0, last: None });
             }
         }
         Ok(())
@@ -186,34 +194,38 @@ impl Mender {
 
     fn next_rows(&mut self) -> (Vec<(EntryRow, Flags)>, bool) {
         let Some(old) = &self.old else { return (Vec::new(), false) };
-        let query = format!(
-            "SELECT {}, e.shown, e.said FROM entries e NOT INDEXED WHERE e.id > ? ORDER BY e.id
-             LIMIT {STEP}",
-            EntryRow::COLUMNS
-        );
-        let (mut taken, scan) = (Vec::new(), &mut self.scan);
-        let mut read = || -> rusqlite::Result<()> {
-            let mut query = old.prepare_cached(&query)?;
-            let mut rows = query.query([scan.from])?;
-            while let Some(row) = rows.next()? {
-                let id: i64 = row.get(0)?;
-                let flags = Flags { shown: row.get(7)?, said: row.get(8)? };
-                taken.push((EntryRow::read(row)?, flags));
-                (scan.from, scan.stumbles) = (id, 0);
+        let scan = &mut self.scan;
+        let mut taken = Vec::new();
+        match read_rows(old, scan.from, STEP, &mut taken) {
+            // There may be good ones among those that were jumped over.
+            Ok(()) if scan.from - scan.failed > 1 && scan.stumbles > 0 => {
+                taken.clear();
+                while scan.from - scan.failed > 1 {
+                    let middle = scan.failed + (scan.from - scan.failed) / 2;
+                    match read_rows(old, middle, 1, &mut Vec::new()) {
+                        Ok(()) => scan.from = middle,
+                        Err(_) => scan.failed = middle,
+                    }
+                }
+                (taken, true)
             }
-            Ok(())
-        };
-        let more = match read() {
-            Ok(()) => !taken.is_empty(),
+            Ok(()) => {
+                let more = taken.last().map(|(row, _)| row.id);
+                scan.from = more.unwrap_or(scan.from);
+                scan.stumbles = 0;
+                (taken, more.is_some())
+            }
             Err(_) => {
+                if let Some((row, _)) = taken.last() {
+                    (scan.from, scan.stumbles) = (row.id, 0);
+                }
                 scan.stumbles += 1;
-                self.tally.lost += 1;
+                scan.failed = scan.from;
                 let doublings = u32::try_from((scan.stumbles - PATIENCE).clamp(0, 40)).unwrap_or(0);
-                scan.from = scan.from.saturating_add(1 << doublings);
-                scan.from <= scan.end
+                scan.from = scan.from.saturating_add(1 << doublings).min(scan.end);
+                (taken, scan.failed < scan.end)
             }
-        };
-        (taken, more)
+        }
     }
 
     fn take_entry(&mut self, (row, flags): (EntryRow, Flags)) -> rusqlite::Result<()> {
@@ -223,17 +235,19 @@ impl Mender {
         let hash = entry.zip(channel).and_then(|(entry, id)| {
             Entry::decode(id, Bytes::copy_from_slice(&entry)).ok().map(|entry| entry.hash)
         });
-        let (Some(hash), Some(mended)) = (hash, mended) else {
+        let Some(mended) = mended else {
             self.tally.lost += 1;
             return Ok(());
         };
-        let number = unsigned(row.number);
-        let expected = mended.last.as_ref().map_or(mended.base, |last| last.number) + 1;
-        if number != expected {
-            mended.base = number.saturating_sub(1);
+        // One that does not open leaves a gap in its chain, and is counted there.
+        let Some(hash) = hash else { return Ok(()) };
+        if !row.insert(&self.new, &flags)? {
+            return Ok(());
         }
-        row.insert(&self.new, &flags)?;
-        mended.last = Some(Last { number, clock: unsigned(row.clock), hash });
+        let number = unsigned(row.number);
+        if mended.last.as_ref().is_none_or(|last| last.number < number) {
+            mended.last = Some(Last { number, clock: unsigned(row.clock), hash });
+        }
         mended.count += 1;
         mended.bytes += row.sealed_bytes();
         self.tally.kept += 1;
@@ -245,8 +259,7 @@ impl Mender {
         self.writing(|mender| {
             mender.write_chains()?;
             mender.copy_receipts_and_events()?;
-            let update = "UPDATE counters SET value = ? WHERE name = 1";
-            mender.new.execute(update, [last.min(i64::MAX / 2)])?;
+            mender.raise_counters(last.min(COUNTER_MAX))?;
             mender.new.execute_batch("COMMIT")
         })?;
         let new = self.paths.new_one();
@@ -258,20 +271,37 @@ impl Mender {
 
     fn write_chains(&mut self) -> rusqlite::Result<()> {
         for (id, mended) in std::mem::take(&mut self.chains) {
-            let Mended { row, chain, count, bytes, base, last } = mended;
+            let Mended { row, chain, count, bytes, last } = mended;
             let known = chain.map(|chain| chain.state);
-            let (head, clock, hash) = match (last, known) {
-                // The entries that were found go on to where the chain says that it ends.
-                (Some(last), _) => (last.number, last.clock, last.hash),
+            let found = last.as_ref().map(|last| self.found(id, last.number)).transpose()?;
+            if let Some(known) = &known {
+                let there = self.count_between(id, known.base, known.head)?;
+                self.tally.lost += (known.head - known.base).saturating_sub(there);
+            } else if let (Some(last), Some((_, first))) = (&last, found) {
+                self.tally.lost += (last.number - first + 1).saturating_sub(count);
+            }
+            let certificate = row.open_certificate(&self.sealer);
+            let (Ok(certificate), state) = (certificate, known) else { continue };
+            let (base, head, clock, hash) = match (last.zip(found), state) {
+                // What was found goes on to where the chain says that it ends.
+                (Some((last, (base, _))), _) => (base, last.number, last.clock, last.hash),
                 // All was pruned.
                 (None, Some(state)) if state.base == state.head => {
-                    (state.head, state.head_clock, state.head_hash)
+                    (state.base, state.head, state.head_clock, state.head_hash)
                 }
                 (None, _) => continue,
             };
-            let base = base.min(head);
-            let clear = head_clear(id, row.channel, base, head, clock);
-            let sealed = self.sealer.seal(Table::ChainHeads, &clear, &hash.0);
+            let state = ChainState {
+                certificate,
+                base,
+                head,
+                head_hash: hash,
+                head_clock: clock,
+                forked: None,
+            };
+            let chain = Chain { row: id, state, count, bytes, changed: false };
+            let sealed =
+                self.sealer.seal(Table::ChainHeads, &head_clear(row.channel, &chain), &hash.0);
             let insert = format!(
                 "INSERT INTO chains ({}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 ChainRow::COLUMNS
@@ -294,13 +324,35 @@ impl Mender {
         Ok(())
     }
 
+    /// After which number a chain has no gap up to its end, and its first number.
+    fn found(&self, chain: i64, last: u64) -> rusqlite::Result<(u64, u64)> {
+        let query = "SELECT number FROM entries WHERE chain = ? ORDER BY number DESC";
+        let mut query = self.new.prepare_cached(query)?;
+        let numbers = query.query_map([chain], |row| row.get::<_, i64>(0).map(unsigned))?;
+        let (mut base, mut first) = (last, last);
+        for number in numbers {
+            first = number?;
+            if first == base {
+                base -= 1;
+            }
+        }
+        Ok((base, first))
+    }
+
+    fn count_between(&self, chain: i64, base: u64, head: u64) -> rusqlite::Result<u64> {
+        let query = "SELECT count(*) FROM entries WHERE chain = ? AND number > ? AND number <= ?";
+        let values = params![chain, signed(base), signed(head)];
+        self.new.prepare_cached(query)?.query_row(values, |row| row.get(0).map(unsigned))
+    }
+
+    /// Only what speaks of rows that are there: another row may be given the number of one that is lost.
     fn copy_receipts_and_events(&mut self) -> rusqlite::Result<()> {
         let four = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?));
         let receipts: Vec<(i64, i64, i64, i64)> =
             self.rows("SELECT chain, peer, number, role FROM receipts NOT INDEXED", four);
         for (chain, peer, number, role) in receipts {
             let insert = "INSERT OR IGNORE INTO receipts SELECT ?1, ?2, min(?3, c.head), ?4
-                 FROM chains c WHERE c.id = ?1";
+                 FROM chains c JOIN peers p ON p.id = ?2 WHERE c.id = ?1";
             self.new.execute(insert, params![chain, peer, number, role])?;
         }
         let forks = self.rows("SELECT chain, number, sealed FROM forks", |row| {
@@ -308,24 +360,52 @@ impl Mender {
         });
         for (chain, number, sealed) in forks {
             if self.sealer.open(Table::Forks, &[chain, number], &sealed).is_ok() {
-                let insert = "INSERT OR IGNORE INTO forks VALUES (?, ?, ?)";
+                let insert = "INSERT OR IGNORE INTO forks SELECT ?1, ?2, ?3
+                     WHERE EXISTS (SELECT 1 FROM chains WHERE id = ?1)";
                 self.new.execute(insert, params![chain, number, sealed])?;
             }
         }
-        let query = format!(
-            "SELECT seq, kind, subject, peer, role FROM events ORDER BY seq DESC LIMIT {EVENTS_MAX}"
-        );
-        type Row5 = (i64, i64, i64, Option<i64>, Option<i64>);
-        let events: Vec<Row5> = self.rows(&query, |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
-        });
-        for (seq, kind, subject, peer, role) in events {
-            let insert = "INSERT OR IGNORE INTO events VALUES (?, ?, ?, ?, ?)";
-            self.new.execute(insert, params![seq, kind, subject, peer, role])?;
+        for kind in [MESSAGE, DELIVERED, FORKED] {
+            self.copy_events(kind)?;
         }
-        let update = "UPDATE counters SET value =
-             max(value, (SELECT coalesce(max(seq), 0) FROM events)) WHERE name = 2";
-        self.new.execute(update, []).map(drop)
+        Ok(())
+    }
+
+    fn copy_events(&self, kind: i64) -> rusqlite::Result<()> {
+        let query = format!(
+            "SELECT seq, subject, peer, role FROM events NOT INDEXED
+             WHERE kind = {kind} AND seq BETWEEN 1 AND {COUNTER_MAX}
+             ORDER BY seq DESC LIMIT {EVENTS_MAX}"
+        );
+        type Row4 = (i64, i64, Option<i64>, Option<i64>);
+        let events: Vec<Row4> =
+            self.rows(&query, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)));
+        for (seq, subject, peer, role) in events {
+            let insert = "INSERT OR IGNORE INTO events SELECT ?1, ?2, ?3, ?4, ?5
+                 WHERE CASE ?2 WHEN 3 THEN EXISTS (SELECT 1 FROM chains WHERE id = ?3)
+                 WHEN 2 THEN EXISTS (SELECT 1 FROM peers WHERE id = ?4) ELSE 1 END";
+            self.new.prepare_cached(insert)?.execute(params![seq, kind, subject, peer, role])?;
+        }
+        Ok(())
+    }
+
+    /// So that no number is given twice: none that is in use, and none that is spoken of.
+    fn raise_counters(&self, last_entry: i64) -> rusqlite::Result<()> {
+        let tables = ["peers", "channels", "chains", "clients"];
+        let rows = tables.map(|table| (Counter::Row, format!("SELECT max(id) FROM {table}")));
+        let subjects = format!("SELECT max(subject) FROM events WHERE kind <> {FORKED}");
+        let others = [
+            (Counter::Entry, format!("SELECT {last_entry}")),
+            (Counter::Entry, format!("SELECT min(({subjects}), {COUNTER_MAX})")),
+            (Counter::Event, "SELECT max(seq) FROM events".to_owned()),
+        ];
+        for (counter, query) in rows.into_iter().chain(others) {
+            let update = format!(
+                "UPDATE counters SET value = max(value, coalesce(({query}), 0)) WHERE name = ?"
+            );
+            self.new.execute(&update, [counter as i64])?;
+        }
+        Ok(())
     }
 
     /// Puts the mended archive into the place of the damaged one, and says where that is now.
@@ -339,6 +419,28 @@ impl Mender {
 /// What stands in clear in a row of `entries` and is not bound by its seal, as it follows from it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Flags {
-    pub(super) shown: bool,
+    pub(super) shown: i64,
     pub(super) said: Option<i64>,
+}
+
+/// Takes at most so many entries of those after a row, up to the first that cannot be read.
+fn read_rows(
+    old: &Connection,
+    from: i64,
+    limit: usize,
+    taken: &mut Vec<(EntryRow, Flags)>,
+) -> rusqlite::Result<()> {
+    let query = format!(
+        "SELECT {}, e.shown, e.said FROM entries e NOT INDEXED WHERE e.id > ? ORDER BY e.id
+         LIMIT ?",
+        EntryRow::COLUMNS
+    );
+    let mut query = old.prepare_cached(&query)?;
+    let mut rows = query.query(params![from, i64::try_from(limit).unwrap_or(i64::MAX)])?;
+    while let Some(row) = rows.next()? {
+        let at = EntryRow::COLUMNS_COUNT;
+        let flags = Flags { shown: row.get(at)?, said: row.get(at + 1)? };
+        taken.push((EntryRow::read(row)?, flags));
+    }
+    Ok(())
 }

@@ -114,8 +114,10 @@ impl Methods {
         };
         let before = position_of(params, "before")?;
         let search = Search { channel, words, limit: limit_of(params)?, before };
-        let messages = self.past.search.send(search).await.map_err(restarting)?.map_err(refused)?;
-        Ok(self.messages(&messages).await)
+        let found = self.past.search.send(search).await.map_err(restarting)?.map_err(refused)?;
+        let mut answer = self.messages(&found.messages).await;
+        answer["complete"] = found.is_complete.into();
+        Ok(answer)
     }
 
     async fn messages(&self, messages: &[StoredMessage]) -> Value {

@@ -83,7 +83,7 @@ async fn a_search_waits_until_the_index_is_complete_enough() {
     for (channel, words) in [(Some(channel()), "needle"), (None, "needle"), (None, "nothing")] {
         let search = Search { channel, words: words.to_owned(), limit: 10, before: None };
         let found = archive.send(search).await.unwrap().unwrap();
-        assert_eq!(found.len(), usize::from(words == "needle"), "{words}");
+        assert_eq!(found.messages.len(), usize::from(words == "needle"), "{words}");
     }
 }
 
@@ -140,10 +140,12 @@ async fn a_damaged_archive_is_mended_before_anything_is_answered() {
     std::fs::write(&path, bytes).unwrap();
 
     let archive = scene.start(Retention::default()).await;
+    let page = page(&archive).await;
+    assert_eq!(page.last().map(String::as_str), Some("message 1500"));
+    assert!(page.len() >= 900);
+    // It was somebody else that said it.
     let find = FindSaid { channel: channel(), id: we.id(1500) };
-    let last = archive.send(find).await.unwrap().unwrap();
-    assert_eq!(last.map(|message| message.text).as_deref(), Some("message 1500"));
-    assert!(page(&archive).await.len() >= 900);
+    assert_eq!(archive.send(find).await.unwrap(), Ok(None));
     let events = archive.send(ListEvents { since: 0, limit: 10 }).await.unwrap().unwrap();
     assert_eq!(events.len(), 10);
     assert!(scene.dir.path().join("default/archive.damaged-1").exists());
