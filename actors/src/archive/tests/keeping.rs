@@ -103,7 +103,7 @@ fn a_transaction_that_a_crash_cut_off_has_left_nothing() {
         };
         assert_eq!(texts(store), ["kept"]);
         assert_eq!(store.opened(&channel()).unwrap().chains[&alice.chain()].state.head, 1);
-        assert_eq!(events(&store, 0, 10).len(), 1);
+        assert_eq!(events(store, 0, 10).len(), 1);
     }
 }
 
