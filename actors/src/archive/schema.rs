@@ -387,25 +387,30 @@ fn meta_checksum(sealed: &[u8]) -> [u8; CHECKSUM_BYTES] {
 }
 
 /// Copies the whole archive, consistent and without gaps, to a file that is not there yet, and marks
-/// the copy as one.
+/// the copy as one: before it has its name, as one without the mark would go on in our chains.
 pub(super) fn copy(db: &Connection, to: &Path) -> Result<(), ArchiveError> {
     let failed = || ArchiveError::sqlite("copy the archive to", to);
+    let refused = || ArchiveError::io("copy the archive to", to);
+    if to.symlink_metadata().is_ok() {
+        return Err(refused()(std::io::ErrorKind::AlreadyExists.into()));
+    }
+    let mut new = to.as_os_str().to_owned();
+    new.push(".tmp");
+    let new = PathBuf::from(new);
     let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
+    options.write(true).create(true).truncate(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    drop(options.open(to).map_err(ArchiveError::io("create", to))?);
-    let name = to.to_str().ok_or_else(|| {
-        let why = std::io::Error::other("its name is not UTF-8");
-        ArchiveError::io("copy the archive to", to)(why)
-    })?;
+    drop(options.open(&new).map_err(refused())?);
+    let name =
+        new.to_str().ok_or_else(|| refused()(std::io::Error::other("its name is not UTF-8")))?;
     let copied = db.execute("VACUUM INTO ?", [name]).and_then(|_| {
-        let copy = raw_connection(to)?;
+        let copy = raw_connection(&new)?;
         copy.execute_batch("PRAGMA synchronous = FULL; UPDATE meta SET is_copy = 1;")
     });
-    copied.map_err(|error| {
+    let renamed = copied.map_err(failed()).and_then(|()| fs::rename(&new, to).map_err(refused()));
+    renamed.inspect_err(|_| {
         // What is half there is of no use.
-        let _ = fs::remove_file(to);
-        failed()(error)
+        let _ = fs::remove_file(&new);
     })
 }
