@@ -4,9 +4,10 @@ use std::collections::{HashMap, HashSet};
 
 use bitchat_protocol::id::{ChainId, ChannelId};
 use bitchat_protocol::log::{Accepted, Batch, ForkProof, Receipt, Say};
-use rusqlite::params;
+use rusqlite::{OptionalExtension as _, params};
 
 use super::index::Place;
+use super::read::EntryRow;
 use super::seal::Table;
 use super::store::{Store, role_code, signed, unsigned, write_fork};
 use super::twins::Twin;
@@ -149,6 +150,10 @@ impl Store {
         let Some(channel_row) = self.channels.get(id).map(|channel| channel.row) else {
             return Ok(());
         };
+        if self.is_loose(id, chain, entry)? {
+            self.extend_chain(id, entry, None);
+            return Ok(());
+        }
         self.last_entry += 1;
         let row = self.last_entry;
         let say = entry.body.as_ref().and_then(|body| body.as_say());
@@ -182,8 +187,30 @@ impl Store {
             let message = message_of(batch.channel, entry, say, now);
             self.tell_message(channel_row, (clock, row), twin, message, done)?;
         }
-        self.extend_chain(id, entry, sealed.len());
+        self.extend_chain(id, entry, Some(sealed.len()));
         Ok(())
+    }
+
+    /// Whether this very entry is there already, behind a hole that is being filled.
+    fn is_loose(&self, id: &ChannelId, chain: i64, entry: &Accepted) -> rusqlite::Result<bool> {
+        let open = self.channels.get(id).and_then(|channel| channel.open.as_ref());
+        let known = open.and_then(|open| open.chains.get(&entry.chain));
+        if !known.is_some_and(|known| known.has_loose) {
+            return Ok(false);
+        }
+        let query = format!(
+            "SELECT {} FROM entries e WHERE e.chain = ? AND e.number = ?",
+            EntryRow::COLUMNS
+        );
+        let mut query = self.db.prepare_cached(&query)?;
+        let row = query.query_row([chain, signed(entry.number)], EntryRow::read).optional()?;
+        let Some(row) = row else { return Ok(false) };
+        if row.open(&self.sealer).is_ok_and(|held| held[..] == entry.bytes[..]) {
+            return Ok(true);
+        }
+        // The other side of a fork, or damaged.
+        self.db.prepare_cached("DELETE FROM entries WHERE id = ?")?.execute([row.id])?;
+        Ok(false)
     }
 
     /// The row of a chain, which may be new, and its head.
@@ -205,7 +232,8 @@ impl Store {
         Ok(held(self))
     }
 
-    fn extend_chain(&mut self, id: &ChannelId, entry: &Accepted, bytes: usize) {
+    /// With `bytes` where it is new on disk.
+    fn extend_chain(&mut self, id: &ChannelId, entry: &Accepted, bytes: Option<usize>) {
         let open = self.channels.get_mut(id).and_then(|channel| channel.open.as_mut());
         if let Some(chain) = open.and_then(|open| open.chains.get_mut(&entry.chain)) {
             if entry.begins {
@@ -215,8 +243,8 @@ impl Store {
             chain.state.head = entry.number;
             chain.state.head_hash = entry.hash;
             chain.state.head_clock = entry.clock;
-            chain.count += 1;
-            chain.bytes += bytes as u64;
+            chain.count += u64::from(bytes.is_some());
+            chain.bytes += bytes.unwrap_or(0) as u64;
             chain.changed = true;
         }
     }
@@ -469,7 +497,7 @@ impl Store {
         chain.count = chain.count.saturating_sub(count as u64);
         chain.bytes = chain.bytes.saturating_sub(bytes);
         chain.changed = true;
-        let base = chain.state.base.max(unsigned(last));
+        let base = chain.state.base.max(unsigned(last).min(chain.state.head));
         chain.state.base = base;
         done.pruned.retain(|pruned| pruned.chain != *chain_id);
         done.pruned.push(Pruned { channel: *id, chain: *chain_id, base });

@@ -1,9 +1,10 @@
 //! Mending: what can be read of a damaged archive goes into a new one; the damaged one is set aside.
 //!
-//! Each row is sealed, so what is read is what was written or it is not taken. A chain whose middle is
-//! lost keeps what comes after the hole to serve to others, and what comes before it to be read. A
-//! chain whose end is lost ends earlier, and the rest comes from others as if we had been away; as our
-//! own chain may be such a one, a mended archive begins a new chain of ours.
+//! Each row is sealed, so what is read is what was written or it is not taken. A chain ends before the
+//! first hole, and the rest comes from others as if we had been away; what is there behind the hole can
+//! be read meanwhile, and is not told again. A chain of ours of which nobody is known to have the last
+//! entry keeps what comes after its last hole instead, to be given to others. As the end of a chain of
+//! ours may be lost, a mended archive begins new ones.
 //!
 //! It works in steps, and a crash at any moment leaves the damaged archive in its place, or the mended.
 
@@ -12,7 +13,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use bitchat_protocol::crypto::Secret;
-use bitchat_protocol::id::{ChannelId, DeviceId};
+use bitchat_protocol::id::{ChannelId, DeviceId, PeerId};
 use bitchat_protocol::log::{ChainState, Entry, EntryHash};
 use bytes::Bytes;
 use rusqlite::{Connection, Row, params};
@@ -37,6 +38,7 @@ const PATIENCE: i64 = 64;
 #[derive(Debug)]
 pub(super) struct Mender {
     paths: Paths,
+    own: PeerId,
     sealer: Sealer,
     old: Option<Connection>,
     new: Connection,
@@ -60,14 +62,6 @@ struct Mended {
     chain: Option<Chain>,
     count: u64,
     bytes: u64,
-    last: Option<Last>,
-}
-
-#[derive(Debug)]
-struct Last {
-    number: u64,
-    clock: u64,
-    hash: EntryHash,
 }
 
 /// Where reading a table stands that may not be readable everywhere.
@@ -82,7 +76,12 @@ struct Scan {
 
 impl Mender {
     /// Begins anew, whatever an earlier attempt has left.
-    pub(super) fn begin(paths: Paths, storage_key: &Secret<32>) -> Result<Self, ArchiveError> {
+    /// `own` is who we are.
+    pub(super) fn begin(
+        paths: Paths,
+        storage_key: &Secret<32>,
+        own: PeerId,
+    ) -> Result<Self, ArchiveError> {
         let mut sealer = Sealer::new(storage_key);
         let old = schema::connect_damaged(&paths.main)
             .inspect_err(|error| tracing::warn!("nothing of the archive can be read: {error}"))
@@ -107,6 +106,7 @@ impl Mender {
         let scan = Scan { end, ..Scan::default() };
         let mut mender = Self {
             paths,
+            own,
             sealer,
             old,
             new,
@@ -176,7 +176,7 @@ impl Mender {
             if is_ours && self.channels.contains_key(&row.channel) {
                 let chain = row.clone().open(&self.sealer).ok();
                 let id = row.id;
-                self.chains.insert(id, Mended { row, chain, count: 0, bytes: 0, last: None });
+                self.chains.insert(id, Mended { row, chain, count: 0, bytes: 0 });
             }
         }
         Ok(())
@@ -232,21 +232,16 @@ impl Mender {
         let entry = row.open(&self.sealer).ok();
         let mended = self.chains.get_mut(&row.chain);
         let channel = mended.as_ref().and_then(|mended| self.channels.get(&mended.row.channel));
-        let hash = entry.zip(channel).and_then(|(entry, id)| {
-            Entry::decode(id, Bytes::copy_from_slice(&entry)).ok().map(|entry| entry.hash)
-        });
+        let is_good = entry
+            .zip(channel)
+            .is_some_and(|(entry, id)| Entry::decode(id, Bytes::copy_from_slice(&entry)).is_ok());
         let Some(mended) = mended else {
             self.tally.lost += 1;
             return Ok(());
         };
         // One that does not open leaves a gap in its chain, and is counted there.
-        let Some(hash) = hash else { return Ok(()) };
-        if !row.insert(&self.new, &flags)? {
+        if !is_good || !row.insert(&self.new, &flags)? {
             return Ok(());
-        }
-        let number = unsigned(row.number);
-        if mended.last.as_ref().is_none_or(|last| last.number < number) {
-            mended.last = Some(Last { number, clock: unsigned(row.clock), hash });
         }
         mended.count += 1;
         mended.bytes += row.sealed_bytes();
@@ -270,25 +265,40 @@ impl Mender {
     }
 
     fn write_chains(&mut self) -> rusqlite::Result<()> {
+        let mut received: HashMap<i64, u64> = HashMap::new();
+        for (chain, number) in self.rows("SELECT chain, number FROM receipts NOT INDEXED", |row| {
+            Ok((row.get::<_, i64>(0)?, unsigned(row.get(1)?)))
+        }) {
+            let most = received.entry(chain).or_default();
+            *most = number.max(*most);
+        }
         for (id, mended) in std::mem::take(&mut self.chains) {
-            let Mended { row, chain, count, bytes, last } = mended;
+            let Mended { row, chain, count, bytes } = mended;
             let known = chain.map(|chain| chain.state);
-            let found = last.as_ref().map(|last| self.found(id, last.number)).transpose()?;
+            let runs = self.runs(id)?;
             if let Some(known) = &known {
                 let there = self.count_between(id, known.base, known.head)?;
                 self.tally.lost += (known.head - known.base).saturating_sub(there);
-            } else if let (Some(last), Some((_, first))) = (&last, found) {
-                self.tally.lost += (last.number - first + 1).saturating_sub(count);
+            } else if let (Some((first, _)), Some((_, last))) = (runs.first(), runs.last()) {
+                self.tally.lost += (last - first + 1).saturating_sub(count);
             }
-            let certificate = row.open_certificate(&self.sealer);
-            let (Ok(certificate), state) = (certificate, known) else { continue };
-            let (base, head, clock, hash) = match (last.zip(found), state) {
-                // What was found goes on to where the chain says that it ends.
-                (Some((last, (base, _))), _) => (base, last.number, last.clock, last.hash),
-                // All was pruned.
-                (None, Some(state)) if state.base == state.head => {
-                    (state.base, state.head, state.head_clock, state.head_hash)
+            let Ok(certificate) = row.open_certificate(&self.sealer) else { continue };
+            let is_ours_alone = certificate.author == self.own
+                && runs.last().is_some_and(|(_, last)| {
+                    received.get(&id).is_none_or(|number| *number < *last)
+                });
+            let run = choose(&runs, known.as_ref().map(|known| known.base), is_ours_alone);
+            let (base, head, clock, hash) = match (run, known) {
+                (Some((first, last)), _) => {
+                    let Some((clock, hash)) = self.end(id, row.channel, last)? else { continue };
+                    (first - 1, last, clock, hash)
                 }
+                // All was pruned.
+                (None, Some(known)) if known.base == known.head => {
+                    (known.base, known.head, known.head_clock, known.head_hash)
+                }
+                // From its beginning on it comes from others.
+                (None, _) if !runs.is_empty() => (0, 0, 0, EntryHash([0; 32])),
                 (None, _) => continue,
             };
             let state = ChainState {
@@ -299,7 +309,7 @@ impl Mender {
                 head_clock: clock,
                 forked: None,
             };
-            let chain = Chain { row: id, state, count, bytes, changed: false };
+            let chain = Chain { row: id, state, count, bytes, changed: false, has_loose: false };
             let sealed =
                 self.sealer.seal(Table::ChainHeads, &head_clear(row.channel, &chain), &hash.0);
             let insert = format!(
@@ -324,19 +334,40 @@ impl Mender {
         Ok(())
     }
 
-    /// After which number a chain has no gap up to its end, and its first number.
-    fn found(&self, chain: i64, last: u64) -> rusqlite::Result<(u64, u64)> {
-        let query = "SELECT number FROM entries WHERE chain = ? ORDER BY number DESC";
+    /// The first and last numbers of what is there of a chain without a gap, in their order.
+    fn runs(&self, chain: i64) -> rusqlite::Result<Vec<(u64, u64)>> {
+        let query = "SELECT number FROM entries WHERE chain = ? ORDER BY number";
         let mut query = self.new.prepare_cached(query)?;
         let numbers = query.query_map([chain], |row| row.get::<_, i64>(0).map(unsigned))?;
-        let (mut base, mut first) = (last, last);
+        let mut runs: Vec<(u64, u64)> = Vec::new();
         for number in numbers {
-            first = number?;
-            if first == base {
-                base -= 1;
+            let number = number?;
+            match runs.last_mut() {
+                Some((_, last)) if *last + 1 == number => *last = number,
+                _ => runs.push((number, number)),
             }
         }
-        Ok((base, first))
+        Ok(runs)
+    }
+
+    /// The clock and the hash of the entry that a chain goes on from.
+    fn end(
+        &self,
+        chain: i64,
+        channel: i64,
+        number: u64,
+    ) -> rusqlite::Result<Option<(u64, EntryHash)>> {
+        let query = format!(
+            "SELECT {} FROM entries e WHERE e.chain = ? AND e.number = ?",
+            EntryRow::COLUMNS
+        );
+        let mut query = self.new.prepare_cached(&query)?;
+        let row = query.query_row(params![chain, signed(number)], EntryRow::read)?;
+        let hash = self.channels.get(&channel).and_then(|id| {
+            let bytes = Bytes::copy_from_slice(&row.open(&self.sealer).ok()?);
+            Entry::decode(id, bytes).ok().map(|entry| entry.hash)
+        });
+        Ok(hash.map(|hash| (unsigned(row.clock), hash)))
     }
 
     fn count_between(&self, chain: i64, base: u64, head: u64) -> rusqlite::Result<u64> {
@@ -443,4 +474,15 @@ fn read_rows(
         taken.push((EntryRow::read(row)?, flags));
     }
     Ok(())
+}
+
+/// Which run of entries a chain is, of those that were found. Without one it begins anew.
+fn choose(runs: &[(u64, u64)], base: Option<u64>, is_ours_alone: bool) -> Option<(u64, u64)> {
+    if is_ours_alone {
+        return runs.last().copied();
+    }
+    let Some(base) = base else { return runs.first().copied() };
+    // What is before the base is there to be read.
+    let first = runs.iter().copied().find(|(_, last)| *last > base)?;
+    (base > 0 || first.0 == 1).then_some(first)
 }

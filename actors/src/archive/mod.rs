@@ -401,7 +401,11 @@ impl Archive {
             Err(ArchiveError::Damaged { path, why }) => {
                 let path = path.display();
                 tracing::error!("{path} is damaged: {why}. What can be read goes into a new one");
-                State::Mending(Box::new(Mender::begin(paths.clone(), profile.storage_key())?))
+                State::Mending(Box::new(Mender::begin(
+                    paths.clone(),
+                    profile.storage_key(),
+                    profile.peer_id(),
+                )?))
             }
             Err(error) => return Err(error),
         };

@@ -91,6 +91,8 @@ pub(super) struct Chain {
     pub(super) bytes: u64,
     /// The row on disk is not this yet.
     pub(super) changed: bool,
+    /// Behind its head there are entries that can be read: it was mended, and has a hole.
+    pub(super) has_loose: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -400,9 +402,13 @@ impl Store {
         let mut open = Open { keys, retention, chains: HashMap::new(), by_row: HashMap::new() };
         for row in rows {
             let id = row.id;
-            let chain = row
+            let mut chain = row
                 .open(&self.sealer)
                 .map_err(|Unsealable| self.damaged(format!("row {id} of chains does not open")))?;
+            chain.has_loose = self.read(|db| {
+                let query = "SELECT 1 FROM entries WHERE chain = ? AND number > ?";
+                db.prepare_cached(query)?.exists([chain.row, signed(chain.state.head)])
+            })?;
             let chain_id = chain.state.certificate.chain(&open.keys.id());
             open.by_row.insert(chain.row, chain_id);
             open.chains.insert(chain_id, chain);
@@ -503,7 +509,10 @@ impl Store {
             forked: None,
         };
         open.by_row.insert(row, chain_id);
-        open.chains.insert(chain_id, Chain { row, state, count: 0, bytes: 0, changed: true });
+        open.chains.insert(
+            chain_id,
+            Chain { row, state, count: 0, bytes: 0, changed: true, has_loose: false },
+        );
         Ok(())
     }
 
@@ -625,7 +634,8 @@ impl ChainRow {
             forked: None,
         };
         let (count, bytes) = (unsigned(self.count), unsigned(self.bytes));
-        let mut chain = Chain { row: self.id, state, count, bytes, changed: false };
+        let mut chain =
+            Chain { row: self.id, state, count, bytes, changed: false, has_loose: false };
         let hash =
             sealer.open(Table::ChainHeads, &head_clear(self.channel, &chain), &self.sealed)?;
         chain.state.head_hash = EntryHash(hash.as_slice().try_into().map_err(|_| Unsealable)?);

@@ -22,6 +22,11 @@ fn written(dir: &Path) -> [Author; 2] {
     authors
 }
 
+/// Who we are.
+fn us() -> PeerId {
+    Author::ours(1, 1).peer()
+}
+
 /// Opens the archive as the actor does; says how many entries were lost where it was mended.
 fn open_or_mend(dir: &Path) -> Result<(Store, Option<u64>), ArchiveError> {
     let paths = Paths::new(dir);
@@ -29,7 +34,7 @@ fn open_or_mend(dir: &Path) -> Result<(Store, Option<u64>), ArchiveError> {
     match open(dir) {
         Ok(store) => Ok((store, None)),
         Err(error) if error.is_damage() => {
-            let mut mender = Mender::begin(paths, &storage_key())?;
+            let mut mender = Mender::begin(paths, &storage_key(), us())?;
             while mender.step()? {}
             let lost = mender.tally.lost;
             mender.swap()?.expect("the damaged one is set aside");
@@ -236,9 +241,24 @@ fn a_row_that_does_not_open_is_skipped_and_its_chain_is_mended_around_it() {
     assert_eq!(lost, Some(1));
     let state = must_open_channel(&mut store);
     let found = state.chains.iter().find(|chain| chain.certificate == authors[1].certificate);
-    assert_eq!(found.map(|chain| (chain.base, chain.head)), Some((30, 60)));
-    assert_eq!(newest(&store, 1000).len(), 119, "what is before the hole can be read");
-    assert_eq!(store.read_range(&channel(), &authors[1].chain(), 31, 1 << 20).unwrap().len(), 30);
+    assert_eq!(found.map(|chain| (chain.base, chain.head)), Some((0, 29)));
+    assert_eq!(newest(&store, 1000).len(), 119, "what is behind the hole can be read");
+    assert_eq!(store.read_range(&channel(), &authors[1].chain(), 29, 1 << 20).unwrap().len(), 1);
+    // What comes from others fills the hole; what was behind it is not told again.
+    let mut bob = Author::new(1, 2);
+    let again: Vec<Accepted> = (0..20).flat_map(|_| bob.say_many(3)).collect();
+    let told = must_append(&mut store, bob.batch(again[29..].to_vec()));
+    let [Event { kind: EventKind::Message(message), .. }] = &told[..] else { panic!("{told:?}") };
+    assert_eq!(message.text, "message 30");
+    let entry = bob.say("message 61");
+    assert_eq!(must_append(&mut store, bob.batch(vec![entry])).len(), 1);
+    drop(store);
+    let mut store = must_open(dir.path());
+    must_open_channel(&mut store);
+    assert_eq!(newest(&store, 1000).len(), 121);
+    assert_eq!(store.read_range(&channel(), &authors[1].chain(), 1, 1 << 20).unwrap().len(), 61);
+    let chain = &store.opened(&channel()).unwrap().chains[&authors[1].chain()];
+    assert_eq!((chain.count, chain.has_loose), (61, false));
     assert_eq!(set_aside(dir.path()), 1);
 }
 
@@ -249,11 +269,11 @@ fn a_crash_while_an_archive_is_mended_loses_nothing() {
     let paths = Paths::new(dir.path());
     paths.suspect_damage();
     // In the middle of copying.
-    let mut mender = Mender::begin(paths.clone(), &storage_key()).unwrap();
+    let mut mender = Mender::begin(paths.clone(), &storage_key(), us()).unwrap();
     mender.step().unwrap();
     drop(mender);
     // At its end, before the two change places.
-    let mut mender = Mender::begin(paths.clone(), &storage_key()).unwrap();
+    let mut mender = Mender::begin(paths.clone(), &storage_key(), us()).unwrap();
     while mender.step().unwrap() {}
     drop(mender);
     assert!(paths.mended().exists());
@@ -489,4 +509,42 @@ fn all_that_is_readable_around_a_large_hole_is_kept_and_what_is_not_is_counted()
     assert_eq!(lost, u64::try_from(4000 - count).ok());
     assert!((3400..4000).contains(&count), "{count} of 4000 where a tenth is noise");
     assert!(newest(&store, 1)[0].text == "message 4000");
+}
+
+#[test]
+fn what_we_said_behind_a_hole_is_still_given_to_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let [we, bob] = written(dir.path());
+    let mut store = must_open(dir.path());
+    must_open_channel(&mut store);
+    for (author, number) in [(&we, 30), (&bob, 1), (&bob, 40)] {
+        let chain = store.opened(&channel()).unwrap().chains[&author.chain()].row;
+        let delete = "DELETE FROM entries WHERE chain = ? AND number = ?";
+        store.db.execute(delete, [chain, number]).unwrap();
+    }
+    drop(store);
+    Paths::new(dir.path()).suspect_damage();
+    let (mut store, lost) = open_or_mend(dir.path()).unwrap();
+    assert_eq!(lost, Some(3));
+    must_open_channel(&mut store);
+    let held = |store: &Store, author: &Author| {
+        let state = &store.opened(&channel()).unwrap().chains[&author.chain()].state;
+        (state.base, state.head)
+    };
+    assert_eq!(held(&store, &we), (30, 60));
+    assert_eq!(held(&store, &bob), (0, 0), "it comes anew, as its first entry is missing");
+    assert_eq!(newest(&store, 1000).len(), 117);
+    let mut again = Author::new(1, 2);
+    let entries: Vec<Accepted> = (0..20).flat_map(|_| again.say_many(3)).collect();
+    assert_eq!(must_append(&mut store, again.batch(entries)).len(), 2);
+    assert_eq!(held(&store, &bob), (0, 60));
+    // What is loose is pruned like all else.
+    drop(store);
+    let mut store = must_open(dir.path());
+    let retention = Retention { count: Some(10), ..Retention::default() };
+    store.open_channel(member(1), retention).unwrap();
+    while store.prune_step(&channel(), NOW).unwrap().unfinished {}
+    let kept: i64 =
+        store.db.query_row("SELECT count(*) FROM entries", [], |row| row.get(0)).unwrap();
+    assert_eq!(kept, 10);
 }
