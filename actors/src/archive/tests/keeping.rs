@@ -210,6 +210,56 @@ fn a_proof_that_an_author_forked_is_kept_and_told_once() {
 }
 
 #[test]
+fn of_several_proofs_of_a_fork_the_lowest_is_kept_and_each_lower_one_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = must_open(dir.path());
+    must_open_channel(&mut store);
+    let alice = Author::new(1, 1);
+    let (mut one, mut other) = (alice.clone(), alice.clone());
+    let sides = [one.say_many(3), { (1..=3).map(|_| other.say("otherwise")).collect() }];
+    let mut prove = |number: usize| {
+        let [first, second] = [0, 1].map(|side: usize| sides[side][number - 1].bytes.clone());
+        let number = number as u64;
+        let fork = ForkProof { chain: alice.chain(), number, first, second };
+        let told = must_append(&mut store, Batch { forks: vec![fork], ..alice.batch(vec![]) });
+        let state = must_open_channel(&mut store);
+        let kept = state.chains[0].forked.as_ref().map(|fork| fork.number);
+        (told.len(), kept)
+    };
+    assert_eq!(prove(2), (1, Some(2)));
+    assert_eq!(prove(2), (0, Some(2)));
+    assert_eq!(prove(3), (0, Some(2)));
+    assert_eq!(prove(1), (1, Some(1)));
+    drop(store);
+    let state = must_open_channel(&mut must_open(dir.path()));
+    assert_eq!(state.chains[0].forked.as_ref().map(|fork| fork.number), Some(1));
+}
+
+#[test]
+fn a_disk_that_refuses_to_be_read_closes_no_channel() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = must_open(dir.path());
+    must_open_channel(&mut store);
+    let mut alice = Author::new(1, 1);
+    let entry = alice.say("before");
+    must_append(&mut store, alice.batch(vec![entry]));
+    let rename = |store: &Store, from: &str, to: &str| {
+        store.db.execute_batch(&format!("ALTER TABLE {from} RENAME TO {to}")).unwrap();
+    };
+    let refused = store.write(|_| Err::<(), _>(rusqlite::Error::InvalidQuery));
+    assert!(refused.is_err());
+    for table in ["peers", "chains", "clients"] {
+        rename(&store, table, "elsewhere");
+        assert!(store.refresh().is_err(), "{table}");
+        rename(&store, "elsewhere", table);
+    }
+    assert_eq!(store.refresh(), Ok(()));
+    assert_eq!(texts(&store), ["before"]);
+    let entry = alice.say("after");
+    assert_eq!(must_append(&mut store, alice.batch(vec![entry])).len(), 1);
+}
+
+#[test]
 fn a_chain_may_begin_in_its_middle() {
     let dir = tempfile::tempdir().unwrap();
     let mut store = must_open(dir.path());
