@@ -177,8 +177,11 @@ fn channel_book(config: &Arc<Config>, offices: &Offices) -> ActorSpec<ChannelBoo
 
 /// On a thread of its own, as it waits for the disk.
 fn archive(config: &Arc<Config>, offices: &Offices) -> ActorSpec<Archive> {
-    let profile = Arc::clone(&config.profile);
-    let open = move || Archive::open(&profile).map_err(|error| error.to_string());
+    let (profile, slots) = (Arc::clone(&config.profile), offices.clone());
+    let open = move || {
+        let archive = Archive::open(&profile).map_err(|error| error.to_string())?;
+        Ok(archive.with_book(slots.channel_book.need()?))
+    };
     let thread = actix::Arbiter::new().handle();
     ChildSpec::try_actor("archive", open).slot(&offices.archive).on(thread)
 }
@@ -328,6 +331,7 @@ fn chat_desk(config: &Config, offices: &Offices) -> ActorSpec<ChatDesk> {
                 open: archive.need()?,
                 close: archive.need()?,
                 append: archive.need()?,
+                read_kept: archive.need()?,
                 read: archive.need()?,
                 find: archive.need()?,
                 pruned: archive.need()?,

@@ -44,7 +44,7 @@ use tokio::sync::oneshot;
 
 use crate::archive::{
     self, Append, ArchiveError, CloseChannel, Event, EventKind, FindSaid, OpenChannel, Pruned,
-    ReadRange, Retention,
+    ReadKept, ReadRange, Retention,
 };
 use crate::channel_book::{self, ChannelEvent, OpenedChannel, refusal_words};
 use crate::contact_book::{self, ContactChanged, ListContacts};
@@ -301,6 +301,8 @@ pub struct ArchiveOffices {
     pub close: Recipient<CloseChannel>,
     /// Keeps what was said.
     pub append: Recipient<Append>,
+    /// Tells what it kept for others, once we can read it.
+    pub read_kept: Recipient<ReadKept>,
     /// Reads what others miss.
     pub read: Recipient<ReadRange>,
     /// Knows what was said before.
@@ -320,7 +322,16 @@ pub struct Config {
     pub is_heard: bool,
 }
 
-/// What the archive says to a batch.
+/// What the archive was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    /// To keep a batch.
+    Keep(u64),
+    /// To read what it has kept of a channel for others.
+    Read(ChannelId),
+}
+
+/// What the archive says to it.
 type Appended = Result<Result<Vec<Event>, ArchiveError>, MailboxError>;
 
 /// The actor.
@@ -333,8 +344,9 @@ pub struct ChatDesk {
     members: Members,
     /// Who waits for a message of ours to be on disk.
     saying: BTreeMap<(ChannelId, MessageId), Vec<Answer>>,
-    /// Batches on their way to the disk, in their order, and the answers that came before their turn.
-    appending: VecDeque<(u64, Option<Appended>)>,
+    /// What the archive was asked for and events come of, in its order, and the answers that came
+    /// before their turn.
+    asked: VecDeque<(Asked, Option<Appended>)>,
     /// Counts conversations, to tell an answer for one from an answer for its successor.
     generation: u64,
     undelivered: Undelivered,
@@ -370,7 +382,7 @@ impl ChatDesk {
             conversations: BTreeMap::new(),
             members: Members::default(),
             saying: BTreeMap::new(),
-            appending: VecDeque::new(),
+            asked: VecDeque::new(),
             generation: 0,
             undelivered: Undelivered::default(),
             looking: 0,
@@ -546,6 +558,9 @@ impl ChatDesk {
         let Some(known) = self.unopened(id, generation) else { return };
         let (keys, early) = (Arc::clone(&known.keys), known.open());
         self.find_undelivered(&keys, &state, ctx);
+        if keys.is_member() {
+            self.read_kept(id, ctx);
+        }
         self.take_log(log::Input::Opened { channel: id, keys, state }, ctx);
         for (peer, role) in self.members.of(id) {
             self.take_log(log::Input::MemberUp { channel: id, peer, role }, ctx);
@@ -606,32 +621,67 @@ impl ChatDesk {
     }
 
     fn append(&mut self, batch: Batch, ctx: &mut Context<Self>) {
-        let number = batch.batch;
-        let channel = batch.channel;
-        self.appending.push_back((number, None));
+        let (asked, channel) = (Asked::Keep(batch.batch), batch.channel);
+        self.asked.push_back((asked, None));
         let kept = self.offices.archive.append.send(Append(batch));
         ctx.spawn(kept.into_actor(self).map(move |kept, desk, ctx| {
             desk.open_again_if_lost(channel, &kept, ctx);
-            if let Some(batch) = desk.appending.iter_mut().find(|(it, _)| *it == number) {
-                batch.1 = Some(kept);
-            }
-            // In their order, whichever future was looked at first: the numbers of events go up.
-            while let Some((number, kept)) = desk.next_appended() {
-                desk.on_appended(number, kept, ctx);
-            }
+            desk.on_answer(asked, kept, ctx);
         }));
     }
 
-    fn next_appended(&mut self) -> Option<(u64, Appended)> {
-        let (number, kept) = self.appending.front_mut()?;
-        let next = (*number, kept.take()?);
-        self.appending.pop_front();
+    /// Has what was kept of a channel as a seeder told, now that we can read it.
+    fn read_kept(&mut self, channel: ChannelId, ctx: &mut Context<Self>) {
+        let asked = Asked::Read(channel);
+        if self.asked.iter().any(|(it, _)| *it == asked) {
+            return;
+        }
+        self.asked.push_back((asked, None));
+        let read = self.offices.archive.read_kept.send(ReadKept { channel });
+        ctx.spawn(read.into_actor(self).map(move |read, desk, ctx| {
+            desk.on_answer(asked, read, ctx);
+        }));
+    }
+
+    fn on_answer(&mut self, asked: Asked, answer: Appended, ctx: &mut Context<Self>) {
+        if let Some(place) = self.asked.iter_mut().find(|(it, _)| *it == asked) {
+            place.1 = Some(answer);
+        }
+        // In their order, whichever future was looked at first: the numbers of events go up.
+        while let Some((asked, answer)) = self.next_answer() {
+            match asked {
+                Asked::Keep(batch) => self.on_appended(batch, answer, ctx),
+                Asked::Read(channel) => self.on_read(channel, answer, ctx),
+            }
+        }
+    }
+
+    fn next_answer(&mut self) -> Option<(Asked, Appended)> {
+        let (asked, answer) = self.asked.front_mut()?;
+        let next = (*asked, answer.take()?);
+        self.asked.pop_front();
         Some(next)
     }
 
-    /// Opens a channel once more that was removed from the archive while it was joined again.
+    fn on_read(&mut self, channel: ChannelId, read: Appended, ctx: &mut Context<Self>) {
+        match read {
+            Ok(Ok(events)) if events.is_empty() => {}
+            Ok(Ok(events)) => {
+                self.tell(events);
+                self.read_kept(channel, ctx);
+            }
+            // The next time that it is opened.
+            Ok(Err(error)) => tracing::warn!("what was kept for others is not read: {error}"),
+            Err(_) => {}
+        }
+    }
+
+    /// Opens a channel once more that was removed from the archive while it was joined again, or of
+    /// which there is more than the archive has answered.
     fn open_again_if_lost(&mut self, id: ChannelId, kept: &Appended, ctx: &mut Context<Self>) {
-        if !matches!(kept, Ok(Err(ArchiveError::NotOpen(_)))) {
+        let is_lost =
+            matches!(kept, Ok(Err(ArchiveError::NotOpen(_) | ArchiveError::OtherEntry { .. })));
+        if !is_lost {
             return;
         }
         let Some(known) = self.conversations.get_mut(&id).filter(|known| known.is_open) else {
@@ -650,7 +700,11 @@ impl ChatDesk {
                 self.tell(events);
             }
             // Follows from another one, which was told.
-            Ok(Err(ArchiveError::Gap { .. } | ArchiveError::NotOpen(_))) => {
+            Ok(Err(
+                ArchiveError::Gap { .. }
+                | ArchiveError::NotOpen(_)
+                | ArchiveError::OtherEntry { .. },
+            )) => {
                 self.take_log(log::Input::StoreFailed { batch }, ctx);
             }
             Ok(Err(error)) => {

@@ -3,6 +3,7 @@
 mod alone;
 mod attached;
 mod bad_input;
+mod carried;
 mod clock;
 mod closed;
 mod dht;

@@ -174,11 +174,11 @@ pub(super) fn book(profile: &Profile, context: &Context) -> Result<Addr<ChannelB
     Ok(ChannelBook::open(profile)?.with_people(people).start())
 }
 
-/// Removes what was said in a channel that was left.
+/// Removes what was said in a channel that is about to be left.
 async fn forget(profile: &Profile, id: ChannelId) -> Result<(), Failure> {
     let kept = |error: ArchiveError| {
-        let text = format!("the channel was left, but what was said there is still kept: {error}");
-        Failure::new(Exit::Failed, text)
+        let why = "the channel was not left, as what was said there cannot be removed";
+        Failure::new(Exit::Failed, format!("{why}: {error}"))
     };
     let archive = Archive::open(profile).map_err(kept)?.start();
     ask(archive.send(ForgetChannel { id })).await?.map_err(kept)
@@ -256,9 +256,12 @@ async fn with_book(
             show(shown, context)
         }
         ChannelCommand::Leave { channel } => {
-            let id = find(book, channel).await?.id;
+            let Summary { id, pair, .. } = find(book, channel).await?;
+            // First: a crash then leaves a channel that can be left once more.
+            if pair.is_none() {
+                forget(profile, id).await?;
+            }
             let gone = ask(book.send(LeaveChannel { id })).await?.map_err(refused)?;
-            forget(profile, id).await?;
             talk(format_args!("left {}", escape_for_terminal(gone.name.as_str())));
             Ok(())
         }

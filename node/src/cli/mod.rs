@@ -8,6 +8,7 @@ mod contact;
 mod doctor;
 mod id;
 mod inviting;
+mod profile;
 mod running;
 #[cfg(feature = "sim")]
 mod sim;
@@ -29,6 +30,7 @@ pub use config::ConfigCommand;
 pub use contact::ContactCommand;
 pub use doctor::DoctorArguments;
 pub use id::IdCommand;
+pub use profile::ProfileCommand;
 #[cfg(feature = "sim")]
 pub use sim::SimArguments;
 pub use status::AskArguments;
@@ -104,6 +106,9 @@ pub enum Command {
     /// Your own identity
     #[command(subcommand)]
     Id(IdCommand),
+    /// The whole profile: carry it to another machine, or keep a copy
+    #[command(subcommand)]
+    Profile(ProfileCommand),
     /// Channels and groups: make, join, invite, list, leave, export
     #[command(subcommand)]
     Channel(ChannelCommand),
@@ -168,6 +173,7 @@ fn dispatch(Arguments { global, command }: Arguments) -> Result<Exit, Failure> {
         Command::Sim(arguments) => sim::run(&arguments, &context).map(|()| Exit::Done),
         Command::Config(command) => config::run(&command, &context).map(|()| Exit::Done),
         Command::Id(command) => id::run(&command, &context).map(|()| Exit::Done),
+        Command::Profile(command) => profile::run(&command, &context).map(|()| Exit::Done),
         Command::Channel(command) => channel::run(&command, &context).map(|()| Exit::Done),
         Command::Contact(command) => contact::run(&command, &context).map(|()| Exit::Done),
         Command::Chat(arguments) => chat::chat(&arguments, &context),

@@ -94,7 +94,7 @@ impl Joining {
         self.find.send(find).await.map_err(restarting)?.map_err(refused)
     }
 
-    async fn named(&self, params: &Value) -> Result<Summary, Refusal> {
+    pub(super) async fn named(&self, params: &Value) -> Result<Summary, Refusal> {
         self.find(rpc::string_of(params, "channel")?).await
     }
 

@@ -83,11 +83,11 @@ impl Methods {
         if !names().any(|known| known == method) {
             return Err(rpc::no_such_method(method, names()));
         }
+        if method == "channel_leave" {
+            self.close_and_forget(params).await?;
+        }
         if let Some(answer) = self.joining.answer(method, params).await {
-            return match (method, answer) {
-                ("channel_leave", Ok(left)) => self.forget(left).await,
-                (_, answer) => answer,
-            };
+            return answer;
         }
         let all = self.joining.list().await?;
         if method == "channels" {
