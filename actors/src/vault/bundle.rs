@@ -147,10 +147,12 @@ fn read_bundle(from: &Path, passphrase: &Passphrase, into: &Path) -> Result<(), 
         path: from.to_owned(),
         why: why.to_string(),
     };
-    let failed = |error: io::Error| match error.kind() {
+    let failed = |error: io::Error| {
         // What is not there any more was cut off.
-        io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => bad(&BundleError::Piece),
-        _ => ProfileError::disk("read", from)(error),
+        if matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) {
+            return bad(&BundleError::Piece);
+        }
+        ProfileError::disk("read", from)(error)
     };
     let mut file = BufReader::new(File::open(from).map_err(ProfileError::disk("read", from))?);
     let mut magic = [0; BUNDLE_MAGIC.len()];
