@@ -36,14 +36,17 @@ pub(super) enum Reading {
     Serve { chain: ChainId, peer: PeerId },
     /// To compare ours with another of its number.
     Compare { chain: ChainId, other: Entry },
+    /// To compare ours with what a peer says to have.
+    Receipt { chain: ChainId, peer: PeerId },
 }
 
 impl Reading {
     pub(super) const fn chain(&self) -> ChainId {
         match self {
-            Self::Push { chain, .. } | Self::Serve { chain, .. } | Self::Compare { chain, .. } => {
-                *chain
-            }
+            Self::Push { chain, .. }
+            | Self::Serve { chain, .. }
+            | Self::Compare { chain, .. }
+            | Self::Receipt { chain, .. } => *chain,
         }
     }
 }
@@ -120,10 +123,14 @@ impl Channel {
             .map(|chain| (chain.certificate.chain(&id), Chain::restored(chain)))
             .collect();
         let clock = chains.values().map(|chain| chain.stored.clock).max().unwrap_or(0);
-        let receipts = state
-            .receipts
+        let mut receipts: Vec<Receipt> = state.receipts;
+        receipts.sort_by_key(|receipt| std::cmp::Reverse(receipt.number));
+        receipts.truncate(LOG_RECEIPTS_MAX);
+        let receipts = receipts
             .into_iter()
             .map(|Receipt { chain, number, by, role }| {
+                // The proof of a fork may be newer than the receipt.
+                let number = number.min(chains.get(&chain).map_or(u64::MAX, Chain::limit));
                 ((chain, by), Acknowledged { role, said: number, sent: number })
             })
             .collect();
@@ -261,6 +268,7 @@ impl Channel {
     pub(super) fn take(&mut self, id: ChainId, entry: Accepted) {
         if let Some(chain) = self.chains.get_mut(&id) {
             chain.taken = chain.taken.after(&entry);
+            chain.remember_tip(&entry);
             self.clock = self.clock.max(entry.clock);
             self.fresh.push(entry);
         }
@@ -425,24 +433,56 @@ impl Channel {
         }
     }
 
+    /// Counts what a peer says to have of a chain of ours, where it is what we have: its tip must be
+    /// that of our entry. What it has beyond ours counts when we have caught up.
     pub(super) fn count_receipt(&mut self, core: &mut Core, id: ChainId, by: PeerId) {
-        let Some(chain) = self.chains.get(&id).filter(|it| it.certificate.author == core.me())
-        else {
-            return;
-        };
-        let Some(peer) = self.peers.get(&by) else { return };
+        let own = self.chains.get(&id).filter(|it| it.certificate.author == core.me());
+        let (Some(chain), Some(peer)) = (own, self.peers.get_mut(&by)) else { return };
         let (Some(role), Some(held)) = (peer.role, peer.has.get(&id)) else { return };
-        let stored = chain.stored;
         // An author may hear of itself from another device of its own, which has other things: only
         // what a peer says itself to have is a receipt.
         let Some(tip) = held.tip else { return };
-        let other = held.head == stored.head && tip != stored.hash.tip();
-        let number = held.head.min(stored.head).min(chain.limit());
-        if other || number == 0 || by == core.me() {
+        let number = held.head.min(chain.limit());
+        let known = self.receipts.get(&(id, by)).map_or(0, |it| it.said);
+        if by == core.me() || held.head > chain.stored.head || number <= known {
             return;
         }
-        let room = self.receipts.len() < LOG_RECEIPTS_MAX;
-        if !room && !self.receipts.contains_key(&(id, by)) {
+        match chain.tip_of(held.head) {
+            Some(ours) if ours == tip => self.acknowledge(core, id, by, role, number),
+            Some(_) => {}
+            None if held.head > chain.stored.base && peer.checking.insert(id) => {
+                let reading = Reading::Receipt { chain: id, peer: by };
+                core.read(self.id, reading, held.head, 1);
+            }
+            None => {}
+        }
+    }
+
+    /// Our entry that a peer says to have last has been read, to be compared with what it says.
+    pub(super) fn check_receipt(
+        &mut self,
+        core: &mut Core,
+        id: ChainId,
+        by: PeerId,
+        entry: Option<&Entry>,
+    ) {
+        let Some(peer) = self.peers.get_mut(&by) else { return };
+        peer.checking.remove(&id);
+        let (Some(role), Some(&held), Some(entry)) = (peer.role, peer.has.get(&id), entry) else {
+            return;
+        };
+        if held.head != entry.head.number {
+            // It has said something else meanwhile.
+            return self.count_receipt(core, id, by);
+        }
+        let limit = self.chains.get(&id).map_or(0, Chain::limit);
+        if held.tip == Some(entry.hash.tip()) && limit > 0 {
+            self.acknowledge(core, id, by, role, held.head.min(limit));
+        }
+    }
+
+    fn acknowledge(&mut self, core: &Core, id: ChainId, by: PeerId, role: Role, number: u64) {
+        if !self.receipts.contains_key(&(id, by)) && !self.make_room_for_receipt() {
             return;
         }
         let receipt =
@@ -452,6 +492,29 @@ impl Channel {
             receipt.said = number;
             self.receipts_at.get_or_insert(core.now + RECEIPTS_GATHERED);
         }
+    }
+
+    /// Where there are too many receipts, forgets the least of those whose peers are not here.
+    fn make_room_for_receipt(&mut self) -> bool {
+        if self.receipts.len() < LOG_RECEIPTS_MAX {
+            return true;
+        }
+        let gone = |(_, by): &(ChainId, PeerId)| !self.peers.get(by).is_some_and(Peer::is_up);
+        let least = self.receipts.iter().filter(|(key, _)| gone(key));
+        let least = least.min_by_key(|(_, it)| it.said).map(|(key, _)| *key);
+        least.is_some_and(|key| self.receipts.remove(&key).is_some())
+    }
+
+    /// Takes back what peers were said to have of a chain of ours from a fork on: it may be the other
+    /// side of it.
+    fn drop_receipts(&mut self, id: ChainId, from: u64) {
+        self.receipts.retain(|(chain, _), it| {
+            if *chain == id {
+                it.said = it.said.min(from - 1);
+                it.sent = it.sent.min(from - 1);
+            }
+            it.said > 0
+        });
     }
 
     // --- chains ------------------------------------------------------------------------------
@@ -489,6 +552,9 @@ impl Channel {
             && let Some(last) = chain.queue.pop_back()
         {
             self.queued_bytes -= last.bytes.len();
+        }
+        if author == core.me() {
+            self.drop_receipts(id, number);
         }
         self.forks_due.insert(id);
         self.receipts_at.get_or_insert(core.now);

@@ -68,6 +68,8 @@ pub(super) struct Peer {
     pub(super) told_at: Option<Instant>,
     /// Whether it is to be told all.
     pub(super) full_due: bool,
+    /// Chains of ours of which an entry is being read, to be compared with what it says to have.
+    pub(super) checking: BTreeSet<ChainId>,
     /// Wishes of its that are being read for.
     pub(super) serving: usize,
 }
@@ -87,6 +89,7 @@ impl Peer {
             tell_at: None,
             told_at: None,
             full_due: false,
+            checking: BTreeSet::new(),
             serving: 0,
         }
     }

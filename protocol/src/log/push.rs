@@ -126,6 +126,11 @@ impl Channel {
                 self.serve(core, peer, chain, entries);
             }
             Reading::Compare { chain, other } => self.compared(core, chain, &other, entries),
+            Reading::Receipt { chain, peer } => {
+                let ours = entries.into_iter().next();
+                let ours = ours.and_then(|it| super::Entry::decode(&self.id, it).ok());
+                self.check_receipt(core, chain, peer, ours.as_ref());
+            }
         }
     }
 }

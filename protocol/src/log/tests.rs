@@ -48,6 +48,24 @@ impl Bench {
         bench
     }
 
+    /// A log whose disk has entries of our own chain.
+    fn continued(own: &[Accepted]) -> Self {
+        let last = own.last().unwrap();
+        let mut bench = Self::new();
+        let chains = vec![ChainState {
+            certificate: Certificate::sign(&keys(), peer(1), last.device).unwrap(),
+            base: 0,
+            head: last.number,
+            head_hash: last.hash,
+            head_clock: last.clock,
+            forked: None,
+        }];
+        let state = ChannelState { device: last.device, chains, receipts: vec![] };
+        let keys = Arc::new(keys());
+        bench.give(Input::Opened { channel: channel(), keys, state });
+        bench
+    }
+
     fn give(&mut self, input: Input) -> Vec<Output> {
         self.log.handle_input(self.now, input);
         self.drain()
@@ -81,6 +99,14 @@ impl Bench {
 
 fn batch(outputs: &[Output]) -> Option<Batch> {
     outputs.iter().find_map(|it| if let Output::Store(it) = it { Some(it.clone()) } else { None })
+}
+
+/// The request of a reading from a number on.
+fn loading(outputs: &[Output], number: u64) -> Option<u64> {
+    outputs.iter().find_map(|it| match it {
+        Output::Load { request, from, .. } if *from == number => Some(*request),
+        _ => None,
+    })
 }
 
 fn sent(outputs: &[Output]) -> Vec<(PeerId, &Frame)> {
@@ -310,4 +336,50 @@ fn a_seeder_takes_without_reading_and_never_says() {
     assert_eq!(taken.entries[0].body, None);
     let refused = bench.log.say(channel(), None, 7, "hello".to_owned());
     assert_eq!(refused, Err(SayError::Seeder));
+}
+
+/// The last batch of a node that has said `count` messages, all stored.
+fn speak(bench: &mut Bench, count: usize) -> Vec<Accepted> {
+    let mut said = Vec::new();
+    for at in 0..count {
+        let (_, batch) = bench.say(&at.to_string());
+        bench.give(Input::Stored { batch: batch.batch });
+        said.extend(batch.entries);
+    }
+    said
+}
+
+fn receipts(outputs: &[Output]) -> Vec<u64> {
+    batch(outputs).map_or(vec![], |it| it.receipts.iter().map(|it| it.number).collect())
+}
+
+#[test]
+fn a_receipt_is_for_the_entries_that_we_have_and_no_others() {
+    let mut bench = Bench::new();
+    bench.up(2);
+    bench.receive(2, have(true, vec![]));
+    let said = speak(&mut bench, 3);
+    let has = |number: u64, tip| ChainHave { chain: said[0].chain, base: 0, head: number, tip };
+    let other = [9; 8];
+    for lie in [has(2, other), has(3, other), has(4, other)] {
+        bench.receive(2, have(true, vec![lie]));
+        let receipts = receipts(&bench.wait(Duration::from_millis(50)));
+        assert_eq!(receipts, Vec::<u64>::new(), "{lie:?}");
+    }
+    bench.receive(2, have(true, vec![has(2, said[1].hash.tip())]));
+    assert_eq!(receipts(&bench.wait(Duration::from_millis(50))), [2]);
+}
+
+#[test]
+fn a_receipt_for_an_entry_of_an_earlier_run_is_compared_with_what_is_on_disk() {
+    let said = speak(&mut Bench::new(), 3);
+    let chain = said[0].chain;
+    for (tip, counted) in [(said[0].hash.tip(), vec![1]), ([9; 8], vec![])] {
+        let mut bench = Bench::continued(&said);
+        bench.up(2);
+        let asked = bench.receive(2, have(true, vec![ChainHave { chain, base: 0, head: 1, tip }]));
+        let Some(request) = loading(&asked, 1) else { panic!("ours is read: {asked:?}") };
+        bench.give(Input::Loaded { request, entries: vec![said[0].bytes.clone()] });
+        assert_eq!(receipts(&bench.wait(Duration::from_millis(50))), counted);
+    }
 }
