@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::again::Again;
 use super::api::{Accepted, Batch, ChannelState, ForkProof, Output, Receipt, Role, SayError};
 use super::body::{Body, Say, Tip};
 use super::chain::{Certificate, chain_id, chain_start};
@@ -38,6 +39,8 @@ pub(super) enum Reading {
     Compare { chain: ChainId, other: Entry },
     /// To compare ours with what a peer says to have.
     Receipt { chain: ChainId, peer: PeerId },
+    /// To say it again.
+    Again { chain: ChainId },
 }
 
 impl Reading {
@@ -46,7 +49,8 @@ impl Reading {
             Self::Push { chain, .. }
             | Self::Serve { chain, .. }
             | Self::Compare { chain, .. }
-            | Self::Receipt { chain, .. } => *chain,
+            | Self::Receipt { chain, .. }
+            | Self::Again { chain } => *chain,
         }
     }
 }
@@ -60,6 +64,8 @@ struct Storing {
     receipts: Vec<((ChainId, PeerId), u64)>,
     forks: Vec<ChainId>,
     device: Option<DeviceId>,
+    /// How far what is said again has come with it.
+    again: Vec<(ChainId, u64)>,
 }
 
 /// What a peer has said to have of a chain of ours.
@@ -89,6 +95,8 @@ pub(super) struct Channel {
     device: DeviceId,
     /// Whether the archive knows [`Self::device`].
     device_stored: bool,
+    /// Whether a peer's word alone has made us go on in a new chain.
+    was_told_longer: bool,
     pub(super) chains: BTreeMap<ChainId, Chain>,
     /// The greatest clock of all entries taken.
     clock: u64,
@@ -101,9 +109,11 @@ pub(super) struct Channel {
     /// Ids of ours that are on their way to the disk.
     saying: BTreeSet<MessageId>,
     receipts: BTreeMap<(ChainId, PeerId), Acknowledged>,
-    receipts_at: Option<Instant>,
+    pub(super) receipts_at: Option<Instant>,
     /// Forks whose proof is not on disk, nor on its way there.
-    forks_due: BTreeSet<ChainId>,
+    pub(super) forks_due: BTreeSet<ChainId>,
+    /// Chains of ours that forked, of which something is to be said again.
+    pub(super) again: BTreeMap<ChainId, Again>,
     store_failures: u32,
     pub(super) retry_at: Option<Instant>,
     pub(super) behind: BTreeMap<ChainId, Behind>,
@@ -140,6 +150,7 @@ impl Channel {
             keys,
             device: state.device,
             device_stored: true,
+            was_told_longer: false,
             chains,
             clock,
             peers: BTreeMap::new(),
@@ -151,6 +162,7 @@ impl Channel {
             receipts,
             receipts_at: None,
             forks_due: BTreeSet::new(),
+            again: BTreeMap::new(),
             store_failures: 0,
             retry_at: None,
             behind: BTreeMap::new(),
@@ -213,6 +225,21 @@ impl Channel {
         if self.pending() + text.len() > LOG_PENDING_BYTES_MAX {
             return Err(SayError::Busy { bytes: self.pending() });
         }
+        let id = id.unwrap_or_else(|| MessageId(core.rng.array()));
+        self.chain_up(core, id, unix_ms, text)?;
+        self.saying.insert(id);
+        self.commit(core);
+        Ok(id)
+    }
+
+    /// Puts a message at the end of our chain.
+    pub(super) fn chain_up(
+        &mut self,
+        core: &mut Core,
+        id: MessageId,
+        unix_ms: u64,
+        text: String,
+    ) -> Result<(), SayError> {
         let certificate =
             Certificate::sign(&self.keys, core.me(), self.device).ok_or(SayError::Seeder)?;
         let own = self.chains.entry(self.own).or_insert_with(|| Chain::new(certificate));
@@ -220,7 +247,6 @@ impl Channel {
             return Err(SayError::StoreFailing);
         }
         let before = own.taken;
-        let id = id.unwrap_or_else(|| MessageId(core.rng.array()));
         let number = before.head + 1;
         let head = Head {
             chain: self.own,
@@ -235,9 +261,7 @@ impl Channel {
         if let Some(own) = self.chains.get_mut(&self.own) {
             own.remember(number, entry.bytes);
         }
-        self.saying.insert(id);
-        self.commit(core);
-        Ok(id)
+        Ok(())
     }
 
     /// The newest entries of other chains that are on disk and that we have not named yet.
@@ -310,6 +334,7 @@ impl Channel {
                 chain.batches += 1;
             }
         }
+        let again = if marks.contains_key(&self.own) { self.said_again() } else { Vec::new() };
         let receipts = self.receipts_due();
         let device = (!self.device_stored).then_some(self.device);
         self.receipts_at = None;
@@ -328,7 +353,7 @@ impl Channel {
                 .collect(),
         }));
         let receipts = receipts.iter().map(|it| ((it.chain, it.by), it.number)).collect();
-        self.storing.insert(batch, Storing { marks, own, bytes, receipts, forks, device });
+        self.storing.insert(batch, Storing { marks, own, bytes, receipts, forks, device, again });
     }
 
     fn receipts_due(&mut self) -> Vec<Receipt> {
@@ -348,9 +373,12 @@ impl Channel {
             self.device_stored = true;
         }
         for id in storing.own {
-            self.saying.remove(&id);
-            core.outputs.push_back(Output::Said { channel: self.id, id });
+            // What is only said again was told when it was said first.
+            if self.saying.remove(&id) {
+                core.outputs.push_back(Output::Said { channel: self.id, id });
+            }
         }
+        self.again_stored(&storing.again, true);
         for (&id, &mark) in &storing.marks {
             let Some(chain) = self.chains.get_mut(&id) else { continue };
             chain.batches -= 1;
@@ -376,15 +404,18 @@ impl Channel {
                 self.push(core, peer);
             }
         }
+        self.say_again(core);
     }
 
     pub(super) fn store_failed(&mut self, core: &mut Core, batch: u64) {
         let Some(storing) = self.storing.remove(&batch) else { return };
         self.storing_bytes -= storing.bytes;
         for id in storing.own {
-            self.saying.remove(&id);
-            core.outputs.push_back(Output::SayFailed { channel: self.id, id });
+            if self.saying.remove(&id) {
+                core.outputs.push_back(Output::SayFailed { channel: self.id, id });
+            }
         }
+        self.again_stored(&storing.again, false);
         for (key, _) in storing.receipts {
             if let Some(receipt) = self.receipts.get_mut(&key) {
                 receipt.sent = 0;
@@ -546,6 +577,7 @@ impl Channel {
             return;
         };
         let author = chain.certificate.author;
+        let before = chain.limit().saturating_add(1);
         let frame = super::take::fork_frame(self.id, chain.certificate, &proof);
         chain.fork = Some(proof);
         while chain.queue.back().is_some_and(|last| last.number >= number)
@@ -555,9 +587,10 @@ impl Channel {
         }
         if author == core.me() {
             self.drop_receipts(id, number);
+        } else {
+            self.forks_due.insert(id);
+            self.receipts_at.get_or_insert(core.now);
         }
-        self.forks_due.insert(id);
-        self.receipts_at.get_or_insert(core.now);
         core.outputs.push_back(Output::Forked { channel: self.id, author, chain: id, number });
         for (&peer, it) in &self.peers {
             if it.is_up() {
@@ -565,6 +598,21 @@ impl Channel {
             }
         }
         if id == self.own {
+            self.draw_device(core);
+        }
+        if author == core.me() {
+            self.begin_again(core, id, number, before);
+        }
+    }
+
+    /// A peer says to have more of our present chain than we: our disk was rolled back, or the
+    /// profile runs twice. Once in a run, and while few chains are ours, that is believed before
+    /// there is proof, so that nothing more is said in a chain that forks.
+    pub(super) fn told_longer(&mut self, core: &mut Core) {
+        let me = core.me();
+        let own = self.chains.values().filter(|chain| chain.certificate.author == me).count();
+        if !self.was_told_longer && own < CHAINS_PER_AUTHOR_MAX / 2 && self.keys.is_member() {
+            self.was_told_longer = true;
             self.draw_device(core);
         }
     }
@@ -578,6 +626,7 @@ impl Channel {
             self.retry_at = None;
             self.receipts_at.get_or_insert(now);
             self.look_for_more(core);
+            self.say_again(core);
         }
         if due(self.receipts_at) && self.retry_at.is_none() {
             self.receipts_at = None;

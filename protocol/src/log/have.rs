@@ -256,6 +256,10 @@ impl Channel {
         if odd {
             peer.odd.insert(chain);
         }
+        let stored = self.chains.get(&chain).map_or(0, |it| it.stored.head);
+        if chain == self.own && held.tip.is_some() && held.head > stored {
+            self.told_longer(core);
+        }
         if odd || held.head.min(limit) > seen.head {
             self.behind.entry(chain).or_insert(Behind { since: core.now, stuck: None });
         }

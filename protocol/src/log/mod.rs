@@ -7,6 +7,7 @@
 //! - `machine`: the log of all channels; `channel`: one of them, and what it has stored;
 //!   `chain_state`, `peer`: what it knows of a chain and of a peer.
 //! - `have`, `push`, `pull`, `take`: who has what, what goes out, what is asked for, what comes in.
+//! - `again`: what is said again after a fork of our own.
 //!
 //! ```text
 //!   say --> chained, signed --.                            .--> pushed to peers that lack it
@@ -22,6 +23,7 @@
 //!
 //! Spec: `docs/spec/10-log.md`; what the words promise: `docs/delivery.md`.
 
+mod again;
 mod api;
 mod body;
 mod chain;

@@ -383,3 +383,85 @@ fn a_receipt_for_an_entry_of_an_earlier_run_is_compared_with_what_is_on_disk() {
         assert_eq!(receipts(&bench.wait(Duration::from_millis(50))), counted);
     }
 }
+
+/// Another entry of our chain in the place of the last of `own`.
+fn other_than_last(own: &[Accepted]) -> Entry {
+    let [.., before, last] = own else { panic!("two are needed") };
+    let head =
+        Head { chain: last.chain, number: last.number, clock: last.clock, previous: before.hash };
+    let body = Say { id: MessageId([9; 16]), unix_ms: 0, text: "other".into(), after: vec![] };
+    Entry::write(&keys(), &key(1), &mut Rng::from_seed([9; 32]), head, &body.encode()).unwrap()
+}
+
+fn own_entries(said: &[Accepted], bytes: &Entry) -> Frame {
+    let chains = vec![Certificate::sign(&keys(), peer(1), said[0].device).unwrap()];
+    let entries = vec![EntryBytes(bytes.bytes.clone())];
+    Frame::Entries(Entries { channel: channel(), more: false, chains, entries })
+}
+
+#[test]
+fn what_we_said_on_one_side_of_a_fork_is_said_again_in_the_new_chain() {
+    let mut bench = Bench::new();
+    let said = speak(&mut bench, 3);
+    bench.up(2);
+    let forked = bench.receive(2, own_entries(&said, &other_than_last(&said)));
+    let request = loading(&forked, 3).expect("what we said is read");
+    let again = bench.give(Input::Loaded { request, entries: vec![said[2].bytes.clone()] });
+    let again = batch(&again).unwrap();
+    let [entry] = &again.entries[..] else { panic!("one is said again: {again:?}") };
+    assert_ne!(entry.chain, said[2].chain);
+    let (old, new) = (said[2].body.as_ref().unwrap(), entry.body.as_ref().unwrap());
+    let (old, new) = (old.as_say().unwrap(), new.as_say().unwrap());
+    assert_eq!((old.id, &old.text, old.unix_ms), (new.id, &new.text, new.unix_ms));
+    assert_eq!(again.forks, [], "whoever is killed now says it again");
+    let stored = bench.give(Input::Stored { batch: again.batch });
+    assert!(!stored.iter().any(|it| matches!(it, Output::Said { .. })), "{stored:?}");
+    assert_eq!(batch(&bench.wait(Duration::from_millis(50))).unwrap().forks.len(), 1);
+}
+
+#[test]
+fn what_could_not_be_said_again_is_said_again_later() {
+    let mut bench = Bench::new();
+    let said = speak(&mut bench, 3);
+    bench.up(2);
+    let forked = bench.receive(2, own_entries(&said, &other_than_last(&said)));
+    let request = loading(&forked, 3).unwrap();
+    let entries = vec![said[2].bytes.clone()];
+    let again = batch(&bench.give(Input::Loaded { request, entries: entries.clone() })).unwrap();
+    bench.give(Input::StoreFailed { batch: again.batch });
+    let later = bench.wait(Duration::from_secs(1));
+    let request = loading(&later, 3).expect("it is read once more");
+    let again = batch(&bench.give(Input::Loaded { request, entries })).unwrap();
+    assert_eq!(again.entries.len(), 1);
+}
+
+#[test]
+fn a_fork_takes_back_the_receipts_for_what_follows_it() {
+    let mut bench = Bench::new();
+    bench.up(2);
+    bench.receive(2, have(true, vec![]));
+    let said = speak(&mut bench, 3);
+    let chain = said[0].chain;
+    let tip = said[2].hash.tip();
+    bench.receive(2, have(false, vec![ChainHave { chain, base: 0, head: 3, tip }]));
+    assert_eq!(receipts(&bench.wait(Duration::from_millis(50))), [3]);
+    bench.receive(2, own_entries(&said, &other_than_last(&said)));
+    // The same once more, as from a peer that had it before it heard of the fork.
+    bench.receive(2, have(false, vec![ChainHave { chain, base: 0, head: 3, tip }]));
+    assert_eq!(receipts(&bench.wait(Duration::from_millis(50))), Vec::<u64>::new());
+}
+
+#[test]
+fn nothing_is_said_in_a_chain_that_a_peer_has_longer() {
+    let said = speak(&mut Bench::new(), 3);
+    let mut bench = Bench::continued(&said[..1]);
+    bench.up(2);
+    let (chain, tip) = (said[0].chain, said[2].hash.tip());
+    bench.receive(2, have(true, vec![ChainHave { chain, base: 0, head: 3, tip }]));
+    let next = speak(&mut bench, 1).remove(0);
+    assert_ne!(next.chain, chain);
+    // That is believed once: another word of that kind needs proof.
+    let lie = ChainHave { chain: next.chain, base: 0, head: 9, tip };
+    bench.receive(2, have(false, vec![lie]));
+    assert_eq!(speak(&mut bench, 1)[0].chain, next.chain);
+}
