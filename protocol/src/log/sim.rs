@@ -173,8 +173,10 @@ struct Node {
     disk: Disk,
     jobs: VecDeque<Job>,
     snapshot: Option<Disk>,
-    /// Its archive has been rolled back: what it said may be lost with it.
+    /// Its archive has been rolled back: its chains may have forked.
     rolled_back: bool,
+    /// All that was ever on its disk.
+    had: BTreeSet<[u8; 32]>,
     /// Has a twin that says other things under the same name.
     evil: bool,
     /// Tells and sends what is not so.
@@ -200,6 +202,10 @@ struct World {
     sides: Vec<u64>,
     /// Acknowledged: who said it.
     said: BTreeMap<MessageId, usize>,
+    /// Acknowledged, and lost with an archive that was rolled back: nobody has to have it.
+    lost: BTreeSet<MessageId>,
+    /// What was said in each chain.
+    spoken: BTreeMap<ChainId, BTreeSet<MessageId>>,
     forks: BTreeSet<ChainId>,
     report: Report,
     healing: bool,
@@ -225,6 +231,8 @@ impl World {
             pairs: BTreeMap::new(),
             sides: Vec::new(),
             said: BTreeMap::new(),
+            lost: BTreeSet::new(),
+            spoken: BTreeMap::new(),
             forks: BTreeSet::new(),
             report: Report::default(),
             healing: false,
@@ -270,6 +278,7 @@ impl World {
             jobs: VecDeque::new(),
             snapshot: None,
             rolled_back: false,
+            had: BTreeSet::new(),
             evil: false,
             liar: false,
             full_until: self.now,
@@ -348,13 +357,13 @@ impl World {
     fn crash(&mut self, at: usize) -> Check {
         self.report.crashes += 1;
         // Some of what was on its way got to the disk, though nobody was told.
-        let node = &mut self.nodes[at];
-        let done = self.rng.below(node.jobs.len() as u64 + 1);
-        for job in
-            std::mem::take(&mut node.jobs).into_iter().take(usize::try_from(done).unwrap_or(0))
-        {
-            if let Job::Store(batch) = job {
-                node.disk.append(&self.channel, &batch);
+        let jobs = std::mem::take(&mut self.nodes[at].jobs);
+        let done = self.pick(jobs.len() + 1);
+        for job in jobs.into_iter().take(done) {
+            if let Job::Store(batch) = job
+                && self.nodes[at].disk.append(&self.channel, &batch)
+            {
+                self.note_stored(at, &batch);
             }
         }
         for other in 0..self.nodes.len() {
@@ -367,6 +376,9 @@ impl World {
             && let Some(disk) = self.nodes[at].snapshot.take()
         {
             self.report.rollbacks += 1;
+            let kept = messages(&disk);
+            let own = self.said.iter().filter(|(_, author)| **author == at).map(|(id, _)| *id);
+            self.lost.extend(own.filter(|id| !kept.contains(id)));
             self.nodes[at].rolled_back = true;
             self.nodes[at].disk = disk;
         }
@@ -511,6 +523,7 @@ impl World {
                 self.check_receipts(at, &batch)?;
                 let number = batch.batch;
                 if !full && self.nodes[at].disk.append(&self.channel, &batch) {
+                    self.note_stored(at, &batch);
                     Input::Stored { batch: number }
                 } else {
                     Input::StoreFailed { batch: number }
@@ -518,6 +531,15 @@ impl World {
             }
         };
         self.give(at, input)
+    }
+
+    fn note_stored(&mut self, at: usize, batch: &Batch) {
+        for entry in &batch.entries {
+            self.nodes[at].had.insert(entry.hash.0);
+            if let Some(say) = entry.body.as_ref().and_then(Body::as_say) {
+                self.spoken.entry(entry.chain).or_default().insert(say.id);
+            }
+        }
     }
 
     fn tick(&mut self) -> Check {
@@ -634,17 +656,15 @@ impl World {
         Ok(())
     }
 
-    /// A receipt names only what is on the other's disk.
+    /// A receipt names only what is on the other's disk, the very entry that we have.
     fn check_receipts(&self, at: usize, batch: &Batch) -> Check {
         for receipt in &batch.receipts {
-            let has = |node: &&Node| {
-                node.liar
-                    || node.rolled_back
-                    || node.disk.chains.get(&receipt.chain).map_or(0, Stored::head)
-                        >= receipt.number
+            let chain = self.nodes[at].disk.chains.get(&receipt.chain);
+            let Some(ours) = chain.and_then(|chain| chain.entries.get(&receipt.number)) else {
+                return Err(format!("node {at} has a receipt for what it lacks itself"));
             };
             let mut named = self.nodes.iter().filter(|node| node.id == receipt.by);
-            if !named.any(|node| has(&node)) {
+            if !named.any(|node| node.liar || node.had.contains(&ours.hash.0)) {
                 return Err(format!("node {at} has a receipt for what {:?} lacks", receipt.by));
             }
         }
@@ -678,7 +698,7 @@ impl World {
             if self.work()? {
                 self.now += Duration::from_millis(1);
             } else {
-                if self.check_equal().is_ok() {
+                if self.check_equal().is_ok() && self.check_said().is_ok() {
                     break;
                 }
                 let next = self.nodes.iter().filter_map(|node| node.log.poll_timeout()).min();
@@ -742,6 +762,8 @@ impl World {
 
     /// What was acknowledged is at everybody, once.
     fn check_said(&self) -> Check {
+        let forked = self.forks.iter().filter_map(|chain| self.spoken.get(chain));
+        let forked: BTreeSet<MessageId> = forked.flatten().copied().collect();
         for at in self.honest() {
             let node = &self.nodes[at];
             let entries = node.disk.chains.values().flat_map(|chain| chain.entries.values());
@@ -757,9 +779,12 @@ impl World {
                     body.as_say().map(|say| say.id)
                 })
                 .collect();
-            let once: BTreeSet<MessageId> = ids.iter().copied().collect();
-            if once.len() != ids.len() {
-                return Err(format!("node {at} has a message twice"));
+            let mut once: BTreeSet<MessageId> = BTreeSet::new();
+            for id in &ids {
+                // What was said in a chain that forked is said again under its id, and shown once.
+                if !once.insert(*id) && !forked.contains(id) {
+                    return Err(format!("node {at} has a message twice"));
+                }
             }
             if (node.role == Role::Seeder)
                 != node
@@ -773,7 +798,7 @@ impl World {
             }
             for (id, &author) in &self.said {
                 let author = &self.nodes[author];
-                if !author.evil && !author.rolled_back && !once.contains(id) {
+                if !author.evil && !self.lost.contains(id) && !once.contains(id) {
                     return Err(format!("{id} was acknowledged, and node {at} lacks it"));
                 }
             }
@@ -800,6 +825,13 @@ impl World {
         }
         Ok(())
     }
+}
+
+/// All that was said and is on a disk.
+fn messages(disk: &Disk) -> BTreeSet<MessageId> {
+    let entries = disk.chains.values().flat_map(|chain| chain.entries.values());
+    let said = entries.filter_map(|entry| entry.body.as_ref()?.as_say());
+    said.map(|say| say.id).collect()
 }
 
 fn pair(a: usize, b: usize) -> (usize, usize) {
