@@ -23,13 +23,21 @@ pub(super) struct Again {
     /// From this one on it has been said again before, because of an earlier proof.
     end: u64,
     loading: bool,
+    /// Counts the proofs: what was on its way to the disk before a lower one counts for nothing.
+    round: u64,
 }
+
+/// How far what is said again has come with a batch: the chain, its last entry, the round.
+pub(super) type Progress = (ChainId, u64, u64);
 
 impl Channel {
     /// A chain of ours has forked at `number`; it was known to have forked at `end`, if at all.
     pub(super) fn begin_again(&mut self, core: &mut Core, id: ChainId, number: u64, end: u64) {
-        let again = self.again.entry(id).or_insert(Again { next: 0, done: 0, end, loading: false });
+        let new = Again { next: 0, done: 0, end, loading: false, round: 0 };
+        let again = self.again.entry(id).or_insert(new);
         (again.next, again.done) = (number, number - 1);
+        again.round += 1;
+        self.forks_due.remove(&id);
         self.say_again(core);
     }
 
@@ -54,7 +62,12 @@ impl Channel {
             if again.next < again.end && again.next <= stored {
                 if !again.loading && !busy {
                     again.loading = true;
-                    core.read(self.id, Reading::Again { chain: id }, again.next, WANT_BYTES_MAX);
+                    core.read(
+                        self.id,
+                        Reading::Again { chain: id, from: again.next },
+                        again.next,
+                        WANT_BYTES_MAX,
+                    );
                 }
             } else if (again.next >= again.end || again.next > taken)
                 && again.done + 1 >= again.next
@@ -70,9 +83,19 @@ impl Channel {
     }
 
     /// Says again what was read.
-    pub(super) fn said_before(&mut self, core: &mut Core, id: ChainId, entries: Vec<Bytes>) {
+    pub(super) fn said_before(
+        &mut self,
+        core: &mut Core,
+        id: ChainId,
+        from: u64,
+        entries: Vec<Bytes>,
+    ) {
         let Some(again) = self.again.get_mut(&id) else { return };
         again.loading = false;
+        if again.next != from {
+            // It begins elsewhere since.
+            return self.say_again(core);
+        }
         let (before, end) = (again.next, again.end);
         let mut next = before;
         let (mut said, mut refused) = (false, false);
@@ -105,16 +128,16 @@ impl Channel {
     }
 
     /// How far it has come, to be told when the batch that is made now is on disk.
-    pub(super) fn said_again(&self) -> Vec<(ChainId, u64)> {
-        self.again.iter().map(|(id, again)| (*id, again.next - 1)).collect()
+    pub(super) fn said_again(&self) -> Vec<Progress> {
+        self.again.iter().map(|(id, again)| (*id, again.next - 1, again.round)).collect()
     }
 
     /// A batch with what was said again is on disk, or is not.
-    pub(super) fn again_stored(&mut self, said: &[(ChainId, u64)], is_stored: bool) {
-        for (id, number) in said {
-            if let Some(again) = self.again.get_mut(id) {
+    pub(super) fn again_stored(&mut self, said: &[Progress], is_stored: bool) {
+        for (id, number, round) in said {
+            if let Some(again) = self.again.get_mut(id).filter(|it| it.round == *round) {
                 if is_stored {
-                    again.done = again.done.max((*number).min(again.next - 1));
+                    again.done = again.done.max(*number);
                 } else {
                     again.next = again.done + 1;
                 }

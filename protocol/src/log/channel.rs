@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::again::Again;
+use super::again::{Again, Progress};
 use super::api::{Accepted, Batch, ChannelState, ForkProof, Output, Receipt, Role, SayError};
 use super::body::{Body, Say, Tip};
 use super::chain::{Certificate, chain_id, chain_start};
@@ -14,6 +14,7 @@ use super::chain_state::{Chain, Mark};
 use super::entry::{Entry, Head, clock_max};
 use super::machine::Core;
 use super::peer::Peer;
+use super::search::Search;
 use crate::channel::ChannelKeys;
 use crate::id::{ChainId, ChannelId, DeviceId, MessageId, PeerId};
 use crate::limits::{
@@ -39,8 +40,10 @@ pub(super) enum Reading {
     Compare { chain: ChainId, other: Entry },
     /// To compare ours with what a peer says to have.
     Receipt { chain: ChainId, peer: PeerId },
+    /// To find where we forked.
+    Search { chain: ChainId, other: Entry },
     /// To say it again.
-    Again { chain: ChainId },
+    Again { chain: ChainId, from: u64 },
 }
 
 impl Reading {
@@ -50,7 +53,8 @@ impl Reading {
             | Self::Serve { chain, .. }
             | Self::Compare { chain, .. }
             | Self::Receipt { chain, .. }
-            | Self::Again { chain } => *chain,
+            | Self::Search { chain, .. }
+            | Self::Again { chain, .. } => *chain,
         }
     }
 }
@@ -65,7 +69,7 @@ struct Storing {
     forks: Vec<ChainId>,
     device: Option<DeviceId>,
     /// How far what is said again has come with it.
-    again: Vec<(ChainId, u64)>,
+    again: Vec<Progress>,
 }
 
 /// What a peer has said to have of a chain of ours.
@@ -114,6 +118,8 @@ pub(super) struct Channel {
     pub(super) forks_due: BTreeSet<ChainId>,
     /// Chains of ours that forked, of which something is to be said again.
     pub(super) again: BTreeMap<ChainId, Again>,
+    /// Where one of them began to fork, as far as it is being looked for.
+    pub(super) search: Option<Search>,
     store_failures: u32,
     pub(super) retry_at: Option<Instant>,
     pub(super) behind: BTreeMap<ChainId, Behind>,
@@ -163,6 +169,7 @@ impl Channel {
             receipts_at: None,
             forks_due: BTreeSet::new(),
             again: BTreeMap::new(),
+            search: None,
             store_failures: 0,
             retry_at: None,
             behind: BTreeMap::new(),
@@ -421,7 +428,8 @@ impl Channel {
                 receipt.sent = 0;
             }
         }
-        self.forks_due.extend(storing.forks);
+        let again = &self.again;
+        self.forks_due.extend(storing.forks.into_iter().filter(|id| !again.contains_key(id)));
         for &id in storing.marks.keys() {
             let Some(chain) = self.chains.get_mut(&id) else { continue };
             chain.batches -= 1;
@@ -636,6 +644,7 @@ impl Channel {
             }
         }
         self.time_out_wishes(core);
+        self.time_out_search(core);
         self.tell_due(core);
         self.take_ready(core);
         self.commit(core);
@@ -652,7 +661,7 @@ impl Channel {
             deadlines.chain(peer.tell_at).chain(peer.ask_at.map(|(at, _)| at))
         });
         let queues = self.waiting.iter().filter_map(|id| self.chains.get(id)?.queue_until);
-        let own = [self.retry_at, receipts, self.pull_at];
+        let own = [self.retry_at, receipts, self.pull_at, self.search_at()];
         own.into_iter().flatten().chain(peers).chain(queues).min()
     }
 }

@@ -60,6 +60,7 @@ impl Channel {
     pub(super) fn member_down(&mut self, core: &mut Core, id: PeerId) {
         self.drop_flow(core, id);
         if self.peers.remove(&id).is_some() {
+            self.time_out_search(core);
             self.pull(core);
         }
     }
@@ -245,14 +246,13 @@ impl Channel {
                 core.link(id).pushed -= bytes;
             }
         }
-        let (seen, limit, forked) = self
+        let (seen, limit) = self
             .chains
             .get(&chain)
-            .map_or((super::chain_state::Mark::NONE, u64::MAX, false), |it| {
-                (it.seen(), it.limit(), it.fork.is_some())
-            });
-        let odd =
-            !forked && held.head == seen.head && held.tip.is_some_and(|tip| tip != seen.hash.tip());
+            .map_or((super::chain_state::Mark::NONE, u64::MAX), |it| (it.seen(), it.limit()));
+        let odd = held.head == seen.head
+            && seen.head <= limit
+            && held.tip.is_some_and(|tip| tip != seen.hash.tip());
         if odd {
             peer.odd.insert(chain);
         }

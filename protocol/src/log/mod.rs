@@ -7,7 +7,7 @@
 //! - `machine`: the log of all channels; `channel`: one of them, and what it has stored;
 //!   `chain_state`, `peer`: what it knows of a chain and of a peer.
 //! - `have`, `push`, `pull`, `take`: who has what, what goes out, what is asked for, what comes in.
-//! - `again`: what is said again after a fork of our own.
+//! - `search`, `again`: where a chain of ours began to fork, and what is said again after it.
 //!
 //! ```text
 //!   say --> chained, signed --.                            .--> pushed to peers that lack it
@@ -38,6 +38,7 @@ mod order;
 mod peer;
 mod pull;
 mod push;
+mod search;
 #[cfg(any(test, feature = "log-sim"))]
 pub mod sim;
 mod take;

@@ -70,6 +70,8 @@ pub(super) struct Peer {
     pub(super) full_due: bool,
     /// Chains of ours of which an entry is being read, to be compared with what it says to have.
     pub(super) checking: BTreeSet<ChainId>,
+    /// Of chains of ours that forked, the entry up to which it is known to have the same.
+    pub(super) compared: BTreeMap<ChainId, u64>,
     /// Wishes of its that are being read for.
     pub(super) serving: usize,
 }
@@ -90,6 +92,7 @@ impl Peer {
             told_at: None,
             full_due: false,
             checking: BTreeSet::new(),
+            compared: BTreeMap::new(),
             serving: 0,
         }
     }

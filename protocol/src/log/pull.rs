@@ -33,6 +33,7 @@ impl Channel {
     /// Asks for whatever may be asked for now, and notes when to look again.
     pub(super) fn pull(&mut self, core: &mut Core) {
         self.pull_at = None;
+        self.seek(core);
         if self.retry_at.is_some() {
             return;
         }
@@ -48,7 +49,7 @@ impl Channel {
         }
     }
 
-    fn look_again(&mut self, at: std::time::Instant) {
+    pub(super) fn look_again(&mut self, at: std::time::Instant) {
         self.pull_at = Some(self.pull_at.map_or(at, |earlier| earlier.min(at)));
     }
 

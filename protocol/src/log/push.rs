@@ -126,7 +126,8 @@ impl Channel {
                 self.serve(core, peer, chain, entries);
             }
             Reading::Compare { chain, other } => self.compared(core, chain, &other, entries),
-            Reading::Again { chain } => self.said_before(core, chain, entries),
+            Reading::Search { chain: _, other } => self.sought(core, &other, entries),
+            Reading::Again { chain, from } => self.said_before(core, chain, from, entries),
             Reading::Receipt { chain, peer } => {
                 let ours = entries.into_iter().next();
                 let ours = ours.and_then(|it| super::Entry::decode(&self.id, it).ok());

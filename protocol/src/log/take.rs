@@ -49,6 +49,9 @@ impl Channel {
                 core.dropped.malformed += 1;
                 continue;
             };
+            if self.found(core, from, &entry) {
+                continue;
+            }
             if chains.last() != Some(&entry.head.chain) {
                 chains.push(entry.head.chain);
             }
@@ -292,7 +295,7 @@ impl Channel {
     }
 }
 
-fn proof(first: &Outline, second: &Outline) -> ForkProof {
+pub(super) fn proof(first: &Outline, second: &Outline) -> ForkProof {
     ForkProof {
         chain: first.head.chain,
         number: first.head.number,
