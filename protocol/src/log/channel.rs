@@ -87,6 +87,14 @@ pub(super) struct Behind {
     pub(super) since: Instant,
     /// Since when nobody has what follows ours.
     pub(super) stuck: Option<Instant>,
+    /// When to look whom to ask; `None`: when something happens to the chain.
+    pub(super) due: Option<Instant>,
+}
+
+impl Behind {
+    pub(super) const fn new(now: Instant) -> Self {
+        Self { since: now, stuck: None, due: Some(now) }
+    }
 }
 
 /// One channel.
@@ -123,6 +131,8 @@ pub(super) struct Channel {
     store_failures: u32,
     pub(super) retry_at: Option<Instant>,
     pub(super) behind: BTreeMap<ChainId, Behind>,
+    /// The chain that was wanted last, so that each has its turn.
+    pub(super) wanted_last: ChainId,
     /// Where a chain may begin anew: the entry before.
     pub(super) jumps: BTreeMap<ChainId, u64>,
     pub(super) pull_at: Option<Instant>,
@@ -173,6 +183,7 @@ impl Channel {
             store_failures: 0,
             retry_at: None,
             behind: BTreeMap::new(),
+            wanted_last: ChainId([0; 16]),
             jumps: BTreeMap::new(),
             pull_at: None,
             waiting: BTreeSet::new(),
@@ -404,6 +415,7 @@ impl Channel {
         for &id in storing.marks.keys() {
             self.tell_of(core, id);
             self.count_receipts(core, id);
+            self.wake(core.now, &id);
         }
         let peers: Vec<PeerId> = self.peers.keys().copied().collect();
         if storing.marks.contains_key(&self.own) {
@@ -412,6 +424,7 @@ impl Channel {
             }
         }
         self.say_again(core);
+        self.pull(core);
     }
 
     pub(super) fn store_failed(&mut self, core: &mut Core, batch: u64) {
@@ -605,6 +618,7 @@ impl Channel {
                 core.send(peer, frame.clone());
             }
         }
+        self.wake(core.now, &id);
         if id == self.own {
             self.draw_device(core);
         }
@@ -627,7 +641,8 @@ impl Channel {
 
     // --- time --------------------------------------------------------------------------------
 
-    pub(super) fn timeout(&mut self, core: &mut Core) {
+    /// Whether a wish was not answered in time.
+    pub(super) fn timeout(&mut self, core: &mut Core) -> bool {
         let now = core.now;
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         if due(self.retry_at) {
@@ -643,7 +658,7 @@ impl Channel {
                 self.store(core);
             }
         }
-        self.time_out_wishes(core);
+        let late = self.time_out_wishes(core);
         self.time_out_search(core);
         self.tell_due(core);
         self.take_ready(core);
@@ -651,6 +666,7 @@ impl Channel {
         if due(self.pull_at) {
             self.pull(core);
         }
+        late
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {

@@ -106,13 +106,14 @@ impl Channel {
     }
 
     fn serve(&self, core: &mut Core, to: PeerId, chain: ChainId, entries: Vec<Bytes>) {
-        if entries.is_empty() {
-            let frame = Entries { channel: self.id, more: false, chains: vec![], entries: vec![] };
+        let certificate = self.chains.get(&chain).map(|chain| chain.certificate);
+        let Some(certificate) = certificate.filter(|_| !entries.is_empty()) else {
+            let chains = certificate.into_iter().collect();
+            let frame = Entries { channel: self.id, more: false, chains, entries: vec![] };
             return core.send(to, Frame::Entries(frame));
-        }
-        let Some(chain) = self.chains.get(&chain) else { return };
+        };
         for (entries, more) in frames(entries) {
-            let chains = vec![chain.certificate];
+            let chains = vec![certificate];
             core.send(to, Frame::Entries(Entries { channel: self.id, more, chains, entries }));
         }
     }

@@ -56,10 +56,10 @@ impl Channel {
                 if low + 1 >= high || core.wanted(&peer) >= WANTS_PER_PEER_MAX {
                     continue;
                 }
-                if let Some(failures) = it.failures.get(&chain)
-                    && core.now < failures.until
+                if let Some(until) = it.paused_until(&chain, false)
+                    && core.now < until
                 {
-                    paused.push(failures.until);
+                    paused.push(until);
                     continue;
                 }
                 let (asked, deadline) = (high - 1, core.now);
@@ -135,7 +135,7 @@ impl Channel {
         let (id, chain) = (search.peer, search.chain);
         self.search = None;
         if let Some(peer) = self.peers.get_mut(&id) {
-            peer.fail(chain, core.now);
+            peer.fail(chain, false, core.now);
         }
         self.seek(core);
     }

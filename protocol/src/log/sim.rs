@@ -23,7 +23,7 @@ use crate::crypto::{Rng, Secret};
 use crate::id::{ChainId, ChannelId, DeviceId, MessageId, PeerId};
 use crate::limits::CONTROL_QUEUE_BYTES_MAX;
 use crate::machine::Machine as _;
-use crate::wire::{EntryBytes, Frame};
+use crate::wire::{ChainHave, EntryBytes, Frame};
 
 /// What one run did; for people.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -587,8 +587,7 @@ impl World {
 
     fn send(&mut self, from: usize, to: PeerId, frame: Frame) -> Check {
         self.check_sent(from, &frame)?;
-        let frame =
-            if self.nodes[from].liar && !self.healing { self.lie(frame) } else { Some(frame) };
+        let frame = if self.nodes[from].liar { self.lie(frame) } else { Some(frame) };
         let is_linked =
             |at: usize| self.nodes[at].id == to && self.pairs.contains_key(&pair(from, at));
         let to = (0..self.nodes.len()).find(|&at| is_linked(at));
@@ -620,7 +619,21 @@ impl World {
                 chain.base = chain.base.max(self.rng.below(2));
                 chain.tip[0] ^= u8::try_from(self.rng.below(2)).unwrap_or(0);
             }
+            if self.chance(1, 4) {
+                let (chain, tip) = (ChainId(self.rng.array()), self.rng.array());
+                let (base, head) = (self.rng.below(2), 2 + self.rng.below(9));
+                have.chains.push(ChainHave { chain, base, head, tip });
+            }
         } else if let Frame::Entries(entries) = &mut frame {
+            match self.rng.below(4) {
+                0 => entries.more = true,
+                1 => entries.entries.clear(),
+                2 => return None,
+                _ => {}
+            }
+            if self.chance(9, 10) {
+                return Some(frame);
+            }
             for EntryBytes(entry) in &mut entries.entries {
                 let mut bytes = entry.to_vec();
                 let at = usize::try_from(self.rng.below(bytes.len() as u64)).unwrap_or(0);
@@ -728,9 +741,10 @@ impl World {
         entries.collect()
     }
 
-    /// Who must keep what is promised; a twin may not even be linked.
+    /// Who must keep what is promised; a twin may not even be linked, and a liar lies to the end.
     fn honest(&self) -> Vec<usize> {
-        (0..self.nodes.len()).filter(|&at| !self.nodes[at].evil).collect()
+        let honest = |node: &Node| !node.evil && !node.liar;
+        (0..self.nodes.len()).filter(|&at| honest(&self.nodes[at])).collect()
     }
 
     /// All have the same, and the same forks.
@@ -798,7 +812,7 @@ impl World {
             }
             for (id, &author) in &self.said {
                 let author = &self.nodes[author];
-                if !author.evil && !self.lost.contains(id) && !once.contains(id) {
+                if !author.evil && !author.liar && !self.lost.contains(id) && !once.contains(id) {
                     return Err(format!("{id} was acknowledged, and node {at} lacks it"));
                 }
             }
@@ -813,11 +827,16 @@ impl World {
         let all = || honest.clone().flat_map(|chain| chain.entries.values());
         let positions: BTreeMap<(ChainId, u64), Position> =
             all().map(|entry| ((entry.chain, entry.number), entry.position())).collect();
-        for entry in all() {
+        // What a liar has seen of a chain that forked, or what a rollback has lost, others may never
+        // hear of.
+        let liars: Vec<PeerId> = self.nodes.iter().filter(|it| it.liar).map(|it| it.id).collect();
+        for entry in all().filter(|entry| !liars.contains(&entry.author)) {
             for tip in entry.body.as_ref().and_then(Body::as_say).map_or(&[][..], |say| &say.after)
             {
                 let before = positions.get(&(tip.chain, tip.number));
-                if before.is_some_and(|before| *before >= entry.position()) {
+                let lost =
+                    |it: &Position| self.nodes.iter().any(|n| n.rolled_back && n.id == it.author);
+                if before.is_some_and(|it| *it >= entry.position() && !lost(it)) {
                     let at = entry.position();
                     return Err(format!("{at:?} stands before {tip:?} at {before:?}"));
                 }

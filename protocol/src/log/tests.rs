@@ -7,7 +7,7 @@ use super::*;
 use crate::channel::{ChannelKeys, ChannelSecret};
 use crate::crypto::sign::SigningKey;
 use crate::crypto::{Rng, Secret};
-use crate::id::{ChannelId, DeviceId, MessageId, PeerId};
+use crate::id::{ChainId, ChannelId, DeviceId, MessageId, PeerId};
 use crate::machine::Machine as _;
 use crate::wire::{ChainHave, Entries, EntryBytes, Frame, Have};
 
@@ -235,18 +235,26 @@ fn what_is_not_marked_not_next_or_not_signed_is_dropped_by_cause() {
     *forged.last_mut().unwrap() ^= 1;
     let mut mark = certificate(2);
     mark.mark[0] ^= 1;
-    for frame in [
-        frame(vec![], &said[0].bytes),
-        frame(vec![mark], &said[0].bytes),
-        frame(marked.clone(), &said[1].bytes),
-        frame(marked.clone(), &forged),
-        frame(marked.clone(), &said[0].bytes[..200]),
+    bench.up(4);
+    bench.up(5);
+    for (from, frame) in [
+        (3, frame(vec![], &said[0].bytes)),
+        (3, frame(marked.clone(), &said[1].bytes)),
+        (3, frame(marked.clone(), &said[0].bytes[..200])),
+        (4, frame(vec![mark], &said[0].bytes)),
+        (5, frame(marked.clone(), &forged)),
     ] {
-        assert_eq!(batch(&bench.receive(3, frame)), None);
+        assert_eq!(batch(&bench.receive(from, frame)), None);
     }
     let dropped = bench.log.dropped();
-    assert_eq!((dropped.unmarked, dropped.gap, dropped.signature, dropped.malformed), (3, 1, 1, 1));
-    assert!(batch(&bench.receive(3, frame(marked, &said[0].bytes))).is_some());
+    assert_eq!((dropped.unmarked, dropped.gap, dropped.signature, dropped.malformed), (2, 1, 1, 1));
+    // Whoever sends a mark or a signature that is none is heard no more over this link.
+    for from in [4, 5] {
+        assert_eq!(batch(&bench.receive(from, frame(marked.clone(), &said[0].bytes))), None);
+    }
+    bench.give(Input::PeerDown(peer(5)));
+    bench.up(5);
+    assert!(batch(&bench.receive(5, frame(marked, &said[0].bytes))).is_some());
 }
 
 #[test]
@@ -464,4 +472,143 @@ fn nothing_is_said_in_a_chain_that_a_peer_has_longer() {
     let lie = ChainHave { chain: next.chain, base: 0, head: 9, tip };
     bench.receive(2, have(false, vec![lie]));
     assert_eq!(speak(&mut bench, 1)[0].chain, next.chain);
+}
+
+fn wants(outputs: &[Output]) -> Vec<(PeerId, u64)> {
+    let wants = sent(outputs).into_iter().filter_map(|(to, frame)| match frame {
+        Frame::Want(want) => Some((to, want.from)),
+        _ => None,
+    });
+    wants.collect()
+}
+
+/// What is wanted from now on, within so many seconds.
+fn wanted_within(bench: &mut Bench, seconds: u64) -> Vec<(PeerId, u64)> {
+    let outputs: Vec<Vec<Output>> =
+        (0..10 * seconds).map(|_| bench.wait(Duration::from_millis(100))).collect();
+    outputs.iter().flat_map(|outputs| wants(outputs)).collect()
+}
+
+#[test]
+fn a_peer_that_says_more_and_gives_nothing_does_not_keep_us_from_asking_another() {
+    let mut bench = Bench::new();
+    let said = chain_of(4, &["a"]);
+    let has = ChainHave { chain: said[0].head.chain, base: 0, head: 1, tip: said[0].hash.tip() };
+    bench.up(2);
+    bench.receive(2, have(true, vec![has]));
+    assert_eq!(wanted_within(&mut bench, 2), [(peer(2), 1)]);
+    bench.up(3);
+    bench.receive(3, have(true, vec![has]));
+    let more = Frame::Entries(Entries {
+        channel: channel(),
+        more: true,
+        chains: vec![certificate(4)],
+        entries: vec![],
+    });
+    let mut asked = Vec::new();
+    for _ in 0..12 {
+        asked.extend(wanted_within(&mut bench, 1));
+        bench.receive(2, more.clone());
+    }
+    assert_eq!(asked, [(peer(3), 1)]);
+}
+
+#[test]
+fn an_answer_that_drips_ends_after_a_minute() {
+    let mut bench = Bench::new();
+    let texts: Vec<String> = (0..20).map(|at| at.to_string()).collect();
+    let said = chain_of(4, &texts.iter().map(String::as_str).collect::<Vec<_>>());
+    let (chain, tip) = (said[0].head.chain, said[19].hash.tip());
+    bench.up(2);
+    bench.receive(2, have(true, vec![ChainHave { chain, base: 0, head: 20, tip }]));
+    assert_eq!(wanted_within(&mut bench, 2), [(peer(2), 1)]);
+    let mut asked = Vec::new();
+    for entry in said.iter().take(9) {
+        let Frame::Entries(frame) = entries(4, std::slice::from_ref(entry)) else { unreachable!() };
+        let outputs = bench.receive(2, Frame::Entries(Entries { more: true, ..frame }));
+        if let Some(batch) = batch(&outputs) {
+            bench.give(Input::Stored { batch: batch.batch });
+        }
+        asked.extend(wanted_within(&mut bench, 8));
+    }
+    assert_eq!(asked.len(), 1, "{asked:?}");
+}
+
+#[test]
+fn the_lowest_base_counts_for_nothing_where_its_holder_gives_nothing() {
+    let mut bench = Bench::new();
+    let (chain, tip) = (chain_of(4, &["a"])[0].head.chain, [7; 8]);
+    for (n, base) in [(2, 4), (3, 9), (5, 2)] {
+        bench.up(n);
+        // Peer 5 says to have had it, and has nothing of it any more.
+        let head = if n == 5 { base } else { 20 };
+        bench.receive(n, have(true, vec![ChainHave { chain, base, head, tip }]));
+    }
+    // Peer 2 never answers: after three times it is the turn of the one with the next base.
+    let asked = wanted_within(&mut bench, 80);
+    assert_eq!(asked[..3], [(peer(2), 5); 3]);
+    assert_eq!(asked[3], (peer(3), 10), "{asked:?}");
+}
+
+#[test]
+fn invented_chains_do_not_keep_a_real_one_waiting() {
+    let mut bench = Bench::new();
+    let said = chain_of(4, &["a", "b"]);
+    let chain = said[0].head.chain;
+    let taken = batch(&{
+        bench.up(3);
+        bench.receive(3, entries(4, &said[..1]))
+    });
+    bench.give(Input::Stored { batch: taken.unwrap().batch });
+    let invented = |n: u8| -> Vec<ChainHave> {
+        let one = |at: u8| ChainHave {
+            chain: ChainId([at, n, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
+            base: 0,
+            head: 9,
+            tip: [1; 8],
+        };
+        (0..200).map(one).collect()
+    };
+    for n in 5..15 {
+        bench.up(n);
+        bench.receive(n, have(true, invented(n)));
+    }
+    bench.wait(Duration::from_secs(1));
+    let tip = said[1].hash.tip();
+    let real = bench.receive(3, have(true, vec![ChainHave { chain, base: 0, head: 2, tip }]));
+    assert_eq!(wants(&real), [(peer(3), 2)]);
+    // And each of those who invent is asked less and less.
+    let asked = wanted_within(&mut bench, 600).len();
+    assert!(asked < 10 * 20, "{asked}");
+}
+
+#[test]
+fn what_nobody_says_to_have_any_more_is_forgotten() {
+    let mut bench = Bench::new();
+    bench.up(2);
+    for round in 0..200u8 {
+        let chain = |at: u8| ChainHave {
+            chain: ChainId([at, round, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
+            base: 0,
+            head: 9,
+            tip: [1; 8],
+        };
+        bench.receive(2, have(true, (0..200).map(chain).collect()));
+    }
+    assert_eq!(bench.log.behind(&channel()), 200);
+}
+
+#[test]
+fn an_entry_that_comes_late_counts_for_its_sender() {
+    let mut bench = Bench::new();
+    let said = chain_of(4, &["a", "b"]);
+    let chain = said[0].head.chain;
+    bench.up(2);
+    bench.receive(
+        2,
+        have(true, vec![ChainHave { chain, base: 0, head: 2, tip: said[1].hash.tip() }]),
+    );
+    // It is asked five times, ever later, and now for a while no more.
+    assert_eq!(wanted_within(&mut bench, 70).len(), 5);
+    assert_eq!(wants(&bench.receive(2, entries(4, &said[..1]))), [(peer(2), 2)]);
 }
