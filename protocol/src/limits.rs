@@ -422,6 +422,9 @@ pub const CHAINS_PER_CHANNEL_MAX: usize = 1024;
 /// shutting out who is there.
 pub const CHAINS_FOR_LINKED: usize = 256;
 
+/// Chains of one channel of which we lack something. Stops invented ones from filling memory.
+pub const CHAINS_BEHIND_MAX: usize = 4 * CHAINS_PER_CHANNEL_MAX;
+
 /// Chains of one author in a channel: devices, and archives that were lost. Stops one author from
 /// taking all.
 pub const CHAINS_PER_AUTHOR_MAX: usize = 64;
