@@ -9,7 +9,7 @@
 //! 5. [`udp_port`], [`resolver`], [`http_fetch`]: sockets, names, HTTP.
 //! 6. [`peer_supervisor`], [`crypto_session`], [`peer_transport`], [`directory`]: links.
 //! 7. [`source`], [`mesh_manager`], [`discovery`], [`tracker_announcer`], [`dht`], [`lan_discovery`],
-//!    [`chat_desk`]: members, finding them, talking to them.
+//!    [`chat_desk`], [`invitations`]: members, finding them, talking to them, asking others in.
 //! 8. [`tracker_probe`]: for a person who asks what is wrong; not part of the tree.
 //!
 //! The tree is drawn in `ARCHITECTURE.md`; who sends what to whom stands at the top of each file.
@@ -26,6 +26,7 @@ pub mod discovery;
 pub mod driver;
 pub mod entropy;
 pub mod http_fetch;
+pub mod invitations;
 pub mod lan_discovery;
 pub mod mesh_manager;
 mod own_address;

@@ -7,17 +7,22 @@
 //! | [`EndLink`] | mesh manager | ends a link |
 //! | [`ContactChanged`] | contact book | shows the new name, or ends the links with who is blocked now |
 //! | [`SetOwnChannels`], [`SetOwnName`] | mesh manager, console | told on to every session |
+//! | [`PeerProven`] | crypto sessions | who the peer of a link is that is not up yet |
 //! | [`PeerUp`], [`PeerRefused`], [`SharedChannelsChanged`], [`PeerRenamed`] | crypto sessions | told on to the offices |
-//! | [`SubscribeMesh`], [`SubscribeChat`] | later actors | introduce themselves; told of every live link, whose session then sends to them |
+//! | [`SubscribeMesh`], [`SubscribeChat`], [`SubscribeInvites`] | later actors | introduce themselves; told of every live link, whose session then sends to them |
 //!
 //! Owns: the pairs, and the writing half of the [`Directory`].
 //! Lost on a crash: every link. The mesh redials.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix::{
     Actor, ActorContext as _, ActorFutureExt as _, Addr, AsyncContext, Context, Handler, Message,
@@ -26,27 +31,33 @@ use actix::{
 use bitchat_protocol::channel::Standing;
 use bitchat_protocol::contact::{Refusal, Trust};
 use bitchat_protocol::id::{ChannelId, PeerId};
-use bitchat_protocol::limits::LINKS_MAX;
+use bitchat_protocol::limits::{LINKS_FOR_DIALS, LINKS_MAX, OPENING_LINKS_PER_PEER_MAX};
+use bitchat_protocol::mesh::DialFailure;
 use bitchat_protocol::quic::{self, CloseCode, CloseReason, Link, LinkId};
 use bitchat_protocol::session::PeerInfo;
 use bitchat_protocol::wire::Frame;
 
-use crate::channel_book::{JudgePeer, NoteTurndown};
+use crate::channel_book::{JudgePeer, NoteTurndown, TakeMove};
 use crate::contact_book::{self, AdmitPeer, ContactChanged};
-use crate::crypto_session::{self, CryptoSession, OwnChannels, SetChannels, SetName, SetOffices};
+use crate::crypto_session::{
+    self, Blocked, CryptoSession, OwnChannels, SetBlocked, SetChannels, SetName, SetOffices,
+};
 use crate::directory::{Directory, DirectoryWriter, Route};
-use crate::entropy;
 use crate::peer_transport::{self, CloseLink, PeerTransport, SendFrames, Streams};
 use crate::supervision::{self, Exit, Shutdown, StopHandle};
 use crate::udp_port::{
     Abandon, Attach, CarryPackets, Connect, HandleLinkEvents, NoteObserved, SubscribeIncoming,
 };
+use crate::{clock, entropy};
 
 /// Messages waiting at most, on top of one per sender.
 pub const MAILBOX: usize = 256;
 
 /// From telling every peer that we leave to stopping: long enough for the packets to get out.
 const GOODBYE: Duration = Duration::from_millis(100);
+
+/// For how long it is not told again that somebody came under the name of the same contact.
+const WARNED_FOR: Duration = Duration::from_secs(3600);
 
 /// Names one link of this run; never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -90,6 +101,16 @@ pub struct SetOwnChannels(pub OwnChannels);
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
 pub struct SetOwnName(pub Arc<str>);
+
+/// A handshake is done: the peer has proven its key, and nothing else yet.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct PeerProven {
+    /// The link.
+    pub link: LinkKey,
+    /// Who.
+    pub peer: PeerId,
+}
 
 /// A session has heard the peer's hello and admitted it.
 #[derive(Debug, Message)]
@@ -205,8 +226,8 @@ pub enum LinkNews {
     DialFailed {
         /// Which.
         attempt: u64,
-        /// The address is our own.
-        own: bool,
+        /// Why.
+        why: DialFailure,
     },
     /// A member told whom it is linked with.
     Peers {
@@ -238,6 +259,23 @@ pub enum ChatNews {
     Refused(PeerRefused),
 }
 
+/// What the actor of invitations is told.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub enum InviteNews {
+    /// An invitation, or the answer to one.
+    Frame {
+        /// Who sent it.
+        from: PeerId,
+        /// What.
+        frame: Box<Frame>,
+    },
+    /// A peer is linked, or another link carries what is sent to it.
+    PeerUp(PeerId),
+    /// A peer is linked no longer.
+    PeerDown(PeerId),
+}
+
 /// The mesh manager introduces itself; it is told of every live link.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
@@ -247,6 +285,11 @@ pub struct SubscribeMesh(pub Recipient<LinkNews>);
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct SubscribeChat(pub Recipient<ChatNews>);
+
+/// The actor of invitations introduces itself; it is told of every linked peer.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct SubscribeInvites(pub Recipient<InviteNews>);
 
 /// What a supervisor of peers is told at its birth.
 #[derive(Debug, Clone)]
@@ -286,6 +329,8 @@ pub struct Offices {
     pub judge: Recipient<JudgePeer>,
     /// Channel book.
     pub turned_down: Recipient<NoteTurndown>,
+    /// Told that a closed channel goes on as another one.
+    pub moves: Recipient<TakeMove>,
 }
 
 /// The actor.
@@ -294,10 +339,14 @@ pub struct PeerSupervisor {
     offices: Offices,
     directory: DirectoryWriter,
     channels: OwnChannels,
+    blocked: Blocked,
     pairs: HashMap<LinkKey, Pair>,
+    /// The contacts under whose names somebody else came lately, and when it was told.
+    warned: HashMap<PeerId, Instant>,
     next_link: u64,
     mesh: Option<Recipient<LinkNews>>,
     chat: Option<Recipient<ChatNews>>,
+    invites: Option<Recipient<InviteNews>>,
 }
 
 struct Pair {
@@ -311,8 +360,15 @@ struct Pair {
 }
 
 enum Stage {
-    Opening,
-    Up { peer: PeerId, incarnation: [u8; 8], shared: Vec<(ChannelId, Standing)> },
+    /// `peer`: as soon as it has proven its key.
+    Opening {
+        peer: Option<PeerId>,
+    },
+    Up {
+        peer: PeerId,
+        incarnation: [u8; 8],
+        shared: Vec<(ChannelId, Standing)>,
+    },
     Ended,
 }
 
@@ -333,10 +389,13 @@ impl PeerSupervisor {
             offices,
             directory,
             channels: OwnChannels::default(),
+            blocked: Blocked::default(),
             pairs: HashMap::new(),
+            warned: HashMap::new(),
             next_link: 0,
             mesh: None,
             chat: None,
+            invites: None,
         }
     }
 
@@ -369,7 +428,7 @@ impl PeerSupervisor {
             rtt_micros,
             session: Some((session, stop_session)),
             transport: Some((transport, stop_transport)),
-            stage: Stage::Opening,
+            stage: Stage::Opening { peer: None },
         };
         self.pairs.insert(key, pair);
     }
@@ -384,6 +443,7 @@ impl PeerSupervisor {
             channel: link.channel(),
             remote: link.remote(),
             channels: Arc::clone(&self.channels),
+            blocked: Arc::clone(&self.blocked),
             renewal_interval: self.config.renewal_interval,
         }
     }
@@ -394,6 +454,8 @@ impl PeerSupervisor {
             admit: self.offices.admit.clone(),
             judge: self.offices.judge.clone(),
             turned_down: self.offices.turned_down.clone(),
+            proven: own.clone().recipient(),
+            moves: self.offices.moves.clone(),
             up: own.clone().recipient(),
             refused: own.clone().recipient(),
             shared: own.clone().recipient(),
@@ -414,11 +476,21 @@ impl PeerSupervisor {
         }
     }
 
+    fn tell_invites(&self, news: InviteNews) {
+        if let Some(invites) = &self.invites {
+            invites.do_send(news);
+        }
+    }
+
     fn introduce_offices(&self, link: LinkKey) {
         if let Some(Pair { stage: Stage::Up { .. }, session: Some((session, _)), .. }) =
             self.pairs.get(&link)
         {
-            session.do_send(SetOffices { mesh: self.mesh.clone(), chat: self.chat.clone() });
+            session.do_send(SetOffices {
+                mesh: self.mesh.clone(),
+                chat: self.chat.clone(),
+                invites: self.invites.clone(),
+            });
         }
     }
 
@@ -430,15 +502,25 @@ impl PeerSupervisor {
         self.offices.abandon.do_send(Abandon(link.id()));
     }
 
+    fn close(&self, link: LinkKey, code: CloseCode) {
+        if let Some(Pair { transport: Some((transport, _)), .. }) = self.pairs.get(&link) {
+            transport.do_send(CloseLink { code, reason: String::new() });
+        }
+    }
+
     /// Takes a link out of use; its actors finish by themselves.
     fn end(&mut self, key: LinkKey, reason: &CloseReason) {
         let Some(pair) = self.pairs.get_mut(&key) else { return };
         let attempt = pair.attempt;
         match std::mem::replace(&mut pair.stage, Stage::Ended) {
-            Stage::Opening => {
+            Stage::Opening { peer } => {
                 if let Some(attempt) = attempt {
-                    let own = reason.is_self();
-                    self.tell_mesh(LinkNews::DialFailed { attempt, own });
+                    let why = match peer {
+                        _ if reason.is_self() => DialFailure::Ourselves,
+                        Some(peer) if self.blocked.contains(&peer) => DialFailure::Blocked,
+                        Some(_) | None => DialFailure::Failed,
+                    };
+                    self.tell_mesh(LinkNews::DialFailed { attempt, why });
                 }
             }
             Stage::Up { peer, .. } => {
@@ -446,8 +528,10 @@ impl PeerSupervisor {
                 self.tell_mesh(LinkNews::Down { link: key, left: reason.is_goodbye() });
                 if taken_over {
                     self.tell_chat(ChatNews::Rerouted(peer));
+                    self.tell_invites(InviteNews::PeerUp(peer));
                 } else if self.directory_lacks(&peer) {
                     self.tell_chat(ChatNews::PeerDown(peer));
+                    self.tell_invites(InviteNews::PeerDown(peer));
                 }
             }
             Stage::Ended => {}
@@ -499,7 +583,7 @@ impl Handler<Dial> for PeerSupervisor {
     fn handle(&mut self, dial: Dial, ctx: &mut Self::Context) {
         let Dial { attempt, channel, address, expect } = dial;
         if self.pairs.len() >= LINKS_MAX {
-            self.tell_mesh(LinkNews::DialFailed { attempt, own: false });
+            self.tell_mesh(LinkNews::DialFailed { attempt, why: DialFailure::Failed });
             return;
         }
         let dial = quic::Dial { channel, address, expect };
@@ -508,9 +592,9 @@ impl Handler<Dial> for PeerSupervisor {
             Ok(Ok(link)) => office.start_pair(link, Some(attempt), ctx),
             Ok(Err(error)) => {
                 tracing::debug!(%address, %error, "dial refused");
-                office.tell_mesh(LinkNews::DialFailed { attempt, own: false });
+                office.tell_mesh(LinkNews::DialFailed { attempt, why: DialFailure::Failed });
             }
-            Err(_) => office.tell_mesh(LinkNews::DialFailed { attempt, own: false }),
+            Err(_) => office.tell_mesh(LinkNews::DialFailed { attempt, why: DialFailure::Failed }),
         }));
     }
 }
@@ -519,7 +603,7 @@ impl Handler<IncomingLink> for PeerSupervisor {
     type Result = ();
 
     fn handle(&mut self, IncomingLink(link): IncomingLink, ctx: &mut Self::Context) {
-        if self.pairs.len() >= LINKS_MAX {
+        if self.pairs.len() >= LINKS_MAX - LINKS_FOR_DIALS {
             self.refuse(&link);
         } else {
             self.start_pair(link, None, ctx);
@@ -531,9 +615,7 @@ impl Handler<EndLink> for PeerSupervisor {
     type Result = ();
 
     fn handle(&mut self, EndLink { link, code }: EndLink, _: &mut Self::Context) {
-        if let Some(Pair { transport: Some((transport, _)), .. }) = self.pairs.get(&link) {
-            transport.do_send(CloseLink { code, reason: String::new() });
-        }
+        self.close(link, code);
     }
 }
 
@@ -559,13 +641,33 @@ impl Handler<SetOwnName> for PeerSupervisor {
     }
 }
 
+impl Handler<PeerProven> for PeerSupervisor {
+    type Result = ();
+
+    fn handle(&mut self, PeerProven { link, peer }: PeerProven, _: &mut Self::Context) {
+        if let Some(Pair { stage: Stage::Opening { peer: proven }, .. }) = self.pairs.get_mut(&link)
+        {
+            *proven = Some(peer);
+        }
+        let is_opening =
+            |pair: &&Pair| matches!(pair.stage, Stage::Opening { peer: Some(it) } if it == peer);
+        if self.pairs.values().filter(is_opening).count() > OPENING_LINKS_PER_PEER_MAX {
+            self.close(link, CloseCode::Overloaded);
+        }
+    }
+}
+
 impl Handler<PeerUp> for PeerSupervisor {
     type Result = ();
 
     fn handle(&mut self, up: PeerUp, _: &mut Self::Context) {
         let PeerUp { link, info, name, frames, streams } = up;
         let Some(pair) = self.pairs.get_mut(&link) else { return };
-        if !matches!(pair.stage, Stage::Opening) {
+        if !matches!(pair.stage, Stage::Opening { .. }) {
+            return;
+        }
+        if self.blocked.contains(&info.peer) {
+            // Its session ends it when it hears of that.
             return;
         }
         let (id, address, attempt) = (pair.id, pair.address, pair.attempt);
@@ -577,6 +679,7 @@ impl Handler<PeerUp> for PeerSupervisor {
             self.offices.observed.do_send(NoteObserved { link: id, by: peer, at: observed });
         }
         self.tell_chat(ChatNews::PeerUp(peer));
+        self.tell_invites(InviteNews::PeerUp(peer));
         self.tell_mesh(LinkNews::Up { link, peer, incarnation, attempt, address, shared });
         // The offices know the peer now: from here on its session may send to them.
         self.introduce_offices(link);
@@ -586,8 +689,15 @@ impl Handler<PeerUp> for PeerSupervisor {
 impl Handler<PeerRefused> for PeerSupervisor {
     type Result = ();
 
+    /// Whoever comes can come again at once, and under ever new keys.
     fn handle(&mut self, refused: PeerRefused, _: &mut Self::Context) {
-        self.tell_chat(ChatNews::Refused(refused));
+        let Refusal::KeyConflict { known, .. } = refused.refusal else { return };
+        let now = clock::now();
+        self.warned.retain(|_, at| now.saturating_duration_since(*at) < WARNED_FOR);
+        if let Entry::Vacant(entry) = self.warned.entry(known) {
+            entry.insert(now);
+            self.tell_chat(ChatNews::Refused(refused));
+        }
     }
 }
 
@@ -618,18 +728,18 @@ impl Handler<ContactChanged> for PeerSupervisor {
     type Result = ();
 
     fn handle(&mut self, changed: ContactChanged, _: &mut Self::Context) {
-        let ContactChanged { peer, contact: Some(contact) } = changed else { return };
-        if contact.trust != Trust::Blocked {
-            return self.directory.rename(&peer, contact.name);
-        }
-        for pair in self.pairs.values() {
-            if let (Stage::Up { peer: linked, .. }, Some((transport, _))) =
-                (&pair.stage, &pair.transport)
-                && *linked == peer
-            {
-                let (code, reason) = (CloseCode::Refused, String::new());
-                transport.do_send(CloseLink { code, reason });
+        let ContactChanged { peer, contact } = changed;
+        let is_blocked = contact.as_ref().is_some_and(|it| it.trust == Trust::Blocked);
+        if is_blocked != self.blocked.contains(&peer) {
+            let blocked = Arc::make_mut(&mut self.blocked);
+            let _ = if is_blocked { blocked.insert(peer) } else { blocked.remove(&peer) };
+            // Whatever its link has come to: it ends where the peer is known.
+            for (session, _) in self.pairs.values().filter_map(|pair| pair.session.as_ref()) {
+                session.do_send(SetBlocked(Arc::clone(&self.blocked)));
             }
+        }
+        if let Some(contact) = contact.filter(|_| !is_blocked) {
+            self.directory.rename(&peer, contact.name);
         }
     }
 }
@@ -712,6 +822,20 @@ impl Handler<SubscribeChat> for PeerSupervisor {
             }
         }
         self.chat = Some(chat);
+        self.introduce_offices_to_all();
+    }
+}
+
+impl Handler<SubscribeInvites> for PeerSupervisor {
+    type Result = ();
+
+    fn handle(&mut self, SubscribeInvites(invites): SubscribeInvites, _: &mut Self::Context) {
+        for pair in self.pairs.values() {
+            if let Stage::Up { peer, .. } = &pair.stage {
+                invites.do_send(InviteNews::PeerUp(*peer));
+            }
+        }
+        self.invites = Some(invites);
         self.introduce_offices_to_all();
     }
 }

@@ -17,6 +17,7 @@ use crate::contact_book::ContactBook;
 use crate::dht::{self, Dht};
 use crate::directory::Directory;
 use crate::http_fetch::Fetcher;
+use crate::invitations::{self, Invitations};
 use crate::lan_discovery::{self, LanDiscovery};
 use crate::mesh_manager::{self, MeshManager};
 use crate::peer_supervisor::{self, PeerSupervisor};
@@ -97,6 +98,8 @@ pub struct Offices {
     pub lan_discovery: Slot<LanDiscovery>,
     /// Messages.
     pub chat_desk: Slot<ChatDesk>,
+    /// Who is asked into channels.
+    pub invitations: Slot<Invitations>,
     /// Who is linked.
     pub directory: Directory,
 }
@@ -124,7 +127,8 @@ pub fn supervisor(config: Config) -> (Supervisor, Offices) {
         .child(peer_supervisor(&config, &offices))
         .child(mesh_manager(&config, &offices))
         .child(discovery(&config, &offices))
-        .child(chat_desk(&config, &offices));
+        .child(chat_desk(&config, &offices))
+        .child(invitations(&config, &offices));
     (tree, offices)
 }
 
@@ -173,8 +177,11 @@ fn channel_book(config: &Arc<Config>, offices: &Offices) -> ActorSpec<ChannelBoo
 
 /// On a thread of its own, as it waits for the disk.
 fn archive(config: &Arc<Config>, offices: &Offices) -> ActorSpec<Archive> {
-    let profile = Arc::clone(&config.profile);
-    let open = move || Archive::open(&profile).map_err(|error| error.to_string());
+    let (profile, slots) = (Arc::clone(&config.profile), offices.clone());
+    let open = move || {
+        let archive = Archive::open(&profile).map_err(|error| error.to_string())?;
+        Ok(archive.with_book(slots.channel_book.need()?))
+    };
     let thread = actix::Arbiter::new().handle();
     ChildSpec::try_actor("archive", open).slot(&offices.archive).on(thread)
 }
@@ -217,6 +224,7 @@ fn peer_supervisor(config: &Arc<Config>, offices: &Offices) -> ActorSpec<PeerSup
             contacts: slots.contact_book.need()?,
             judge: slots.channel_book.need()?,
             turned_down: slots.channel_book.need()?,
+            moves: slots.channel_book.need()?,
         };
         let config = peer_supervisor::Config {
             own_peer: config.profile.peer_id(),
@@ -237,6 +245,7 @@ fn mesh_manager(config: &Arc<Config>, offices: &Offices) -> ActorSpec<MeshManage
     let make = move || {
         let (udp, peers) = (&slots.udp_port, &slots.peer_supervisor);
         let offices = mesh_manager::Offices {
+            contacts: slots.contact_book.need()?,
             channels: slots.channel_book.need()?,
             last_known: slots.channel_book.need()?,
             add: udp.need()?,
@@ -322,6 +331,7 @@ fn chat_desk(config: &Config, offices: &Offices) -> ActorSpec<ChatDesk> {
                 open: archive.need()?,
                 close: archive.need()?,
                 append: archive.need()?,
+                read_kept: archive.need()?,
                 read: archive.need()?,
                 find: archive.need()?,
                 pruned: archive.need()?,
@@ -330,4 +340,29 @@ fn chat_desk(config: &Config, offices: &Offices) -> ActorSpec<ChatDesk> {
         Ok(ChatDesk::new(config.clone(), offices, slots.directory.clone()))
     };
     ChildSpec::try_actor("chat_desk", make).slot(&offices.chat_desk)
+}
+
+fn invitations(config: &Config, offices: &Offices) -> ActorSpec<Invitations> {
+    let (slots, own_peer) = (offices.clone(), config.profile.peer_id());
+    let make = move || {
+        let book = &slots.channel_book;
+        let offices = invitations::Offices {
+            peers: slots.peer_supervisor.need()?,
+            contacts: slots.contact_book.need()?,
+            changes: slots.contact_book.need()?,
+            notices: slots.chat_desk.need()?,
+            channels: invitations::ChannelOffices {
+                events: book.need()?,
+                owe: book.need()?,
+                owed: book.need()?,
+                issue: book.need()?,
+                drop: book.need()?,
+                renew: book.need()?,
+                take: book.need()?,
+                find: book.need()?,
+            },
+        };
+        Ok(Invitations::new(own_peer, offices, slots.directory.clone()))
+    };
+    ChildSpec::try_actor("invitations", make).slot(&offices.invitations)
 }

@@ -143,7 +143,7 @@ async fn search(archive: &Addr<Archive>, crowd: &Crowd, words: &str) -> (usize, 
     let search =
         Search { channel: Some(crowd.keys.id()), words: words.to_owned(), limit: 50, before: None };
     let begin = Instant::now();
-    let found = archive.send(search).await.expect("it runs").expect("found").len();
+    let found = archive.send(search).await.expect("it runs").expect("found").messages.len();
     (found, begin.elapsed())
 }
 

@@ -17,6 +17,8 @@ pub(crate) struct Channel {
     pub(crate) name: Arc<str>,
     /// Whether it is the channel of us and one contact, by whose name it goes.
     pub(crate) is_pair: bool,
+    /// Whether it went on as another one: nothing is said in it any more.
+    pub(crate) is_former: bool,
 }
 
 impl From<&OpenedChannel> for Channel {
@@ -25,6 +27,7 @@ impl From<&OpenedChannel> for Channel {
             id: opened.keys.id(),
             name: Arc::from(&*opened.name),
             is_pair: opened.only.is_some(),
+            is_former: opened.moved_to.is_some(),
         }
     }
 }
@@ -35,6 +38,7 @@ impl From<&Summary> for Channel {
             id: summary.id,
             name: Arc::from(summary.name.as_str()),
             is_pair: summary.pair.is_some(),
+            is_former: summary.moved_to.is_some(),
         }
     }
 }
@@ -42,7 +46,8 @@ impl From<&Summary> for Channel {
 /// What a command ends with that the channel book refuses.
 pub(crate) const fn exit_for(error: &ChannelError) -> Exit {
     match error {
-        ChannelError::Full => Exit::Limit,
+        ChannelError::OtherCharter(_) => Exit::Untrusted,
+        ChannelError::Full | ChannelError::TooManyRemoved(_) => Exit::Limit,
         ChannelError::NotFound(_)
         | ChannelError::Ambiguous { .. }
         | ChannelError::NotClosed(_)
@@ -51,6 +56,11 @@ pub(crate) const fn exit_for(error: &ChannelError) -> Exit {
         | ChannelError::MayNotInvite(_)
         | ChannelError::ChainTooLong(_)
         | ChannelError::IsPair(_)
+        | ChannelError::Former { .. }
+        | ChannelError::WasRemoved { .. }
+        | ChannelError::NotFounder(_)
+        | ChannelError::FounderStays(_)
+        | ChannelError::Misfit { .. }
         | ChannelError::Pair(_)
         | ChannelError::NotSaved(_) => Exit::Failed,
     }
@@ -99,7 +109,8 @@ mod tests {
     #[test]
     fn a_channel_called_like_the_id_of_another_is_not_taken_for_it() {
         let [one, other] = [1, 2].map(|n| ChannelId([n; 32]));
-        let channel = |id, name: &str| Channel { id, name: name.into(), is_pair: false };
+        let channel =
+            |id, name: &str| Channel { id, name: name.into(), is_pair: false, is_former: false };
         let all = [channel(other, &one.to_string()), channel(one, "#team")];
         assert_eq!(find(&all, &one.to_string()), Ok(1));
         assert_eq!(find(&all, "team"), Ok(1));
@@ -109,8 +120,12 @@ mod tests {
 
     #[test]
     fn a_contact_called_like_a_channel_is_not_taken_for_it() {
-        let channel =
-            |n, name: &str, is_pair| Channel { id: ChannelId([n; 32]), name: name.into(), is_pair };
+        let channel = |n, name: &str, is_pair| Channel {
+            id: ChannelId([n; 32]),
+            name: name.into(),
+            is_pair,
+            is_former: false,
+        };
         let all = [channel(1, "team", true), channel(2, "bob", true), channel(3, "#team", false)];
         assert_eq!(find(&all, "team"), Ok(2));
         assert_eq!(find(&all, "bob"), Ok(1));

@@ -22,11 +22,13 @@ impl From<ProfileError> for Failure {
             ProfileError::BadName(_)
             | ProfileError::PassphraseNeeded(_)
             | ProfileError::NotSealed(_)
-            | ProfileError::WrongPassphrase(_) => Exit::Usage,
+            | ProfileError::WrongPassphrase(_)
+            | ProfileError::WrongExportPassphrase { .. } => Exit::Usage,
             ProfileError::Exposed { .. } => Exit::Configuration,
             ProfileError::Missing { .. }
             | ProfileError::Exists { .. }
             | ProfileError::Damaged { .. }
+            | ProfileError::BadExport { .. }
             | ProfileError::Newer { .. }
             | ProfileError::Disk { .. } => Exit::Failed,
         };

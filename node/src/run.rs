@@ -24,7 +24,9 @@ use crate::control::{self, Connection, Control, Place, Remote};
 use crate::disguise::{self, Listen};
 use crate::exit::{Exit, Failure, OrFail as _};
 use crate::methods::notices::Wish;
-use crate::methods::{About, Contacts, Joining, Methods, Past, Queries, Saying};
+use crate::methods::{
+    About, Contacts, Inviting, Joining, Membership, Methods, Past, Queries, Saying,
+};
 use crate::output::talk;
 use crate::settings::{Cipher, History, Settings};
 
@@ -88,6 +90,7 @@ pub(crate) fn attach(
 ) -> Result<Exit, Failure> {
     supervision::install_panic_hook();
     let front = talk.front.clone();
+    let is_narrow = channels.is_some();
     let wish = Wish(channels.map(|all| all.iter().map(|it| it.id).collect()));
     let result = System::new().block_on(async {
         let remote = Remote::over(node.into_stream())
@@ -97,7 +100,7 @@ pub(crate) fn attach(
         subscribed.map_err(|refusal| Failure::new(refusal.exit, refusal.text))?;
         let ending = Arc::new(Ending::default());
         let Talk { channels, front, linger, receipts } = talk;
-        let config = console::Config { channels, linger, receipts };
+        let config = console::Config { channels, linger, receipts, is_narrow };
         let events = console::read_input(&front, wish);
         let ends = Arc::clone(&ending);
         let make = move || {
@@ -135,7 +138,8 @@ fn console_spec(
 ) -> ChildSpec {
     let (slots, ending, about) = (offices.clone(), Arc::clone(ending), Arc::clone(about));
     let Talk { channels, front, linger, receipts } = talk;
-    let config = console::Config { channels, linger, receipts };
+    let is_narrow = false;
+    let config = console::Config { channels, linger, receipts, is_narrow };
     let events = console::read_input(&front, Wish::default());
     let make = move || {
         let node = console::Node::Here {
@@ -171,6 +175,7 @@ fn methods(about: &Arc<About>, slots: &root::Offices) -> Result<Methods, String>
     };
     let channel_book = slots.channel_book.addr().ok_or("the channel book is not there")?;
     let contact_book = slots.contact_book.addr().ok_or("the contact book is not there")?;
+    let invitations = slots.invitations.addr().ok_or("invitations are not there")?;
     let archive = &slots.archive;
     let past = Past {
         page: archive.need()?,
@@ -180,13 +185,16 @@ fn methods(about: &Arc<About>, slots: &root::Offices) -> Result<Methods, String>
         acknowledge: archive.need()?,
         acknowledged: archive.need()?,
         forget: archive.need()?,
+        authors: archive.need()?,
     };
     Ok(Methods {
         past,
         queries: queries(about, slots)?,
         saying,
         joining: Joining::of(&channel_book, trackers),
+        inviting: Inviting::of(about.peer, &invitations, trackers),
         contacts: Contacts::of(about.peer, &contact_book),
+        membership: Membership { remove: channel_book.clone().recipient() },
     })
 }
 
@@ -302,7 +310,8 @@ fn root_config(
     }
 }
 
-fn retention(settings: &Settings) -> Retention {
+/// How much is kept of each channel.
+pub(crate) fn retention(settings: &Settings) -> Retention {
     let History { messages, megabytes, days } = settings.history;
     let limit = |number: u64| (number > 0).then_some(number);
     Retention {

@@ -197,7 +197,7 @@ pub enum CardError {
 impl fmt::Display for Card {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let id = self.peer.to_string();
-        f.write_str(&uri::write("contact", [("id", id.as_str()), ("name", self.name.as_str())]))
+        f.write_str(&uri::write("contact", vec![("id", id.as_str()), ("name", self.name.as_str())]))
     }
 }
 

@@ -7,8 +7,8 @@
 //! 3. [`noise`], [`quic`]: how two nodes prove that they know the channel's key, and the link that follows.
 //! 4. [`wire`], [`session`]: what two peers say to each other on a link, and its first words.
 //! 5. [`scope`], [`nat`], [`tracker`], [`dht`], [`lan`],
-//!    [`mesh`], [`whisper`], [`log`]: where we are, finding peers, wanting peers, talking to them, and
-//!    what was said so that it stays.
+//!    [`mesh`], [`whisper`], [`log`], [`invite`]: where we are, finding peers, wanting peers, talking to
+//!    them, what was said so that it stays, and asking them into channels.
 //! 6. [`contact`], [`at_rest`]: whom we trust, and what lies on disk in a profile.
 //!
 //! The contract of a machine is in [`machine`].
@@ -22,6 +22,7 @@ pub mod dht;
 mod host;
 pub mod id;
 pub mod identity;
+pub mod invite;
 pub mod lan;
 pub mod limits;
 pub mod log;

@@ -49,14 +49,26 @@ pub const PAIRS_MAX: usize = CHANNELS_MAX / 2;
 /// more signatures for a stranger who holds the channel's key.
 pub const TICKETS_MAX: usize = 4;
 
+/// People that can be removed from a closed channel, with those that took its place. All of them
+/// stand in each move.
+pub const REMOVED_MAX: usize = 256;
+
+/// Moves of one channel that a peer may tell of on one link. Each costs a signature check; an honest
+/// one tells a second time when it can hand on a better key.
+pub const MOVES_TOLD_MAX: usize = 8;
+
 /// Words about why somebody is not let into a channel. They are shown to a person.
 pub const REFUSAL_BYTES_MAX: usize = 512;
+
+/// Who does not let us into one channel, as `status` has it. Stops whoever holds the channel's key from
+/// filling memory under many names.
+pub const REFUSALS_PER_CHANNEL_MAX: usize = 16;
 
 /// Times that one peer may show its tickets for one channel on one link. Each may cost
 /// [`TICKETS_MAX`] signature checks.
 pub const TICKETS_SHOWN_MAX: usize = 64;
 
-/// Proofs in a hello: two for each channel. More would make us hold a stranger's list without end.
+/// Proofs in a hello: two for each channel, and some that prove nothing. More would make us hold a stranger's list without end.
 pub const PROOFS_MAX: usize = 2 * CHANNELS_MAX;
 
 /// Members of one channel that a node keeps links with; the design aims at 2 to 50.
@@ -65,6 +77,14 @@ pub const MEMBERS_MAX: usize = 128;
 /// Links a node holds at once, half-open ones included. Stops a member from exhausting memory by
 /// dialling for ever.
 pub const LINKS_MAX: usize = 1024;
+
+/// Links that are left for our own dials. Stops a member who dials us for ever from keeping us from
+/// those whom we look for.
+pub const LINKS_FOR_DIALS: usize = 64;
+
+/// Links with one peer on which it has proven its key and is not admitted yet. Stops it from holding all
+/// of them by never saying who it is in the channels.
+pub const OPENING_LINKS_PER_PEER_MAX: usize = 4;
 
 /// How far a sender's clock may be from ours, in each direction, for its first packets to be let in:
 /// so far at least, and up to twice as far where a minute ends between. Bounds for how long a
@@ -148,6 +168,12 @@ pub const FRAMES_HELD_BYTES_MAX: usize = 1024 * 1024;
 /// is kept. Stops a member from having the contact book searched and written without end.
 pub const RENAME_INTERVAL_MIN: Duration = Duration::from_secs(30);
 
+/// Changes of its channels that a peer may make on one link at once, and how often one more: each is
+/// compared with all of ours, and those who talk with it are told. Stops a peer that does nothing else.
+pub const CHANNEL_CHANGES_AT_ONCE_MAX: u32 = 32;
+/// See [`CHANNEL_CHANGES_AT_ONCE_MAX`].
+pub const CHANNEL_CHANGES_EVERY: Duration = Duration::from_secs(1);
+
 /// Renewals of a link's keys that may wait for an answer. Stops a peer from making us compute key
 /// shares without end.
 pub const RENEW_OFFERS_OPEN_MAX: usize = 3;
@@ -182,6 +208,9 @@ pub const HANDSHAKE_MAX: Duration = Duration::from_secs(20);
 /// Streams beside the control stream that a peer may have open. Stops one peer from holding
 /// buffers without end.
 pub const STREAMS_MAX: u32 = 32;
+
+const _: () = assert!(DIALS_MAX + HALF_OPEN_LINKS_MAX <= LINKS_MAX - LINKS_FOR_DIALS);
+const _: () = assert!(DIALS_MAX <= LINKS_FOR_DIALS, "each dial must find room");
 
 /// Bytes of one flight of the handshake. Stops a length prefix from allocating more than a flight
 /// can need.
@@ -393,6 +422,9 @@ pub const CHAINS_PER_CHANNEL_MAX: usize = 1024;
 /// shutting out who is there.
 pub const CHAINS_FOR_LINKED: usize = 256;
 
+/// Chains of one channel of which we lack something. Stops invented ones from filling memory.
+pub const CHAINS_BEHIND_MAX: usize = 4 * CHAINS_PER_CHANNEL_MAX;
+
 /// Chains of one author in a channel: devices, and archives that were lost. Stops one author from
 /// taking all.
 pub const CHAINS_PER_AUTHOR_MAX: usize = 64;
@@ -425,3 +457,88 @@ const _: () = assert!(
     "what is pushed and what is answered must fit a link's queue"
 );
 const _: () = assert!(ENTRY_BODY_BYTES_MAX + 8 * 1024 <= FRAME_BYTES_MAX, "an entry fits a frame");
+
+/// Bytes of a `.chat` file in an invitation over a link: what a frame holds beside the tickets.
+pub const INVITE_FILE_BYTES_MAX: usize = FRAME_BYTES_MAX - 1024;
+
+const _: () = assert!(
+    INVITE_FILE_BYTES_MAX + TICKETS_MAX * (crate::channel::TICKET_BYTES + 2) + 64
+        <= FRAME_BYTES_MAX,
+    "the largest invitation fits a frame"
+);
+
+/// Invitations of one contact that wait for a person's word, and their bytes. Stops one contact from
+/// filling the list that a person has to read. As many are owed to one peer at most.
+pub const INVITES_PER_CONTACT_MAX: usize = 8;
+/// See [`INVITES_PER_CONTACT_MAX`].
+pub const INVITE_BYTES_PER_CONTACT_MAX: usize = 128 * 1024;
+
+const _: () = assert!(
+    CHAT_WINDOW_BYTES
+        + (WANTS_PER_PEER_MAX + 1) * WANT_BYTES_MAX
+        + INVITE_BYTES_PER_CONTACT_MAX
+        + INVITES_PER_CONTACT_MAX * 1024
+        < CONTROL_QUEUE_BYTES_MAX,
+    "all that is owed to one peer fits a link's queue beside what is said"
+);
+
+/// Invitations of one peer that no person has added. Stops members of open channels, who are
+/// strangers, from advertising.
+pub const INVITES_PER_STRANGER_MAX: usize = 1;
+
+/// Invitations of all such peers together. Stops one with many identities; leaves most of the list to
+/// contacts.
+pub const INVITES_OF_STRANGERS_MAX: usize = 8;
+
+/// Invitations that wait for a person's word, and their bytes: they are in memory alone.
+pub const INVITES_WAITING_MAX: usize = 64;
+/// See [`INVITES_WAITING_MAX`].
+pub const INVITE_BYTES_WAITING_MAX: usize = 1024 * 1024;
+
+const _: () = assert!(
+    INVITES_OF_STRANGERS_MAX * FRAME_BYTES_MAX <= INVITE_BYTES_WAITING_MAX / 2,
+    "strangers leave room for contacts"
+);
+
+/// For how long an invitation waits, and is offered: what nobody wanted for so long must not keep
+/// others out.
+pub const INVITE_AGE_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// Invitations of one contact that are looked at, one after the other within this time, and so many at
+/// once. Stops a contact from having us check [`TICKETS_MAX`] signatures and read a file for each of
+/// an endless number of frames; leaves room for all that it may have waiting, twice over.
+pub const INVITE_OF_CONTACT_EVERY: Duration = Duration::from_secs(60);
+/// See [`INVITE_OF_CONTACT_EVERY`].
+pub const INVITES_OF_CONTACT_AT_ONCE: u32 = 16;
+
+/// The same for one peer that no person has added.
+pub const INVITE_OF_STRANGER_EVERY: Duration = Duration::from_secs(600);
+/// See [`INVITE_OF_STRANGER_EVERY`].
+pub const INVITES_OF_STRANGER_AT_ONCE: u32 = 2;
+
+/// The same for all such peers together. Stops one with many identities.
+pub const INVITE_OF_STRANGERS_EVERY: Duration = Duration::from_secs(60);
+/// See [`INVITE_OF_STRANGERS_EVERY`].
+pub const INVITES_OF_STRANGERS_AT_ONCE: u32 = 16;
+
+/// The same for everybody together. Stops many contacts, or many devices of theirs, from taking a
+/// core.
+pub const INVITE_EVERY: Duration = Duration::from_secs(1);
+/// See [`INVITE_EVERY`].
+pub const INVITES_AT_ONCE: u32 = 128;
+
+/// Peers whose invitations are counted apart; others are counted together. Stops made-up identities
+/// from filling memory.
+pub const INVITERS_COUNTED_MAX: usize = 256;
+
+/// Invitations that a person declined and that are not told again by the same peer, in one run.
+pub const INVITES_DECLINED_MAX: usize = 256;
+
+/// Invitations of ours that nobody has answered, over all channels. Bounds what is kept for people who
+/// never come.
+pub const INVITES_OWED_MAX: usize = 512;
+
+/// People invited to a new group at once: with us they are as many as a channel links.
+pub const GROUP_INVITED_MAX: usize = MEMBERS_MAX - 1;
+
+const _: () = assert!(GROUP_INVITED_MAX <= INVITES_OWED_MAX, "a whole group can be owed");

@@ -96,12 +96,10 @@ pub(crate) fn expect_empty(parameters: &[Parameter<'_>]) -> Result<(), UriError>
 }
 
 /// Puts the text together.
-pub(crate) fn write<'a>(
-    kind: &str,
-    parameters: impl IntoIterator<Item = (&'a str, &'a str)>,
-) -> Zeroizing<String> {
+pub(crate) fn write<'a>(kind: &str, parameters: Vec<(&'a str, &'a str)>) -> Zeroizing<String> {
     // Room for most, so that a secret is not left behind where the text outgrew its place.
-    let mut text = Zeroizing::new(String::with_capacity(4096));
+    let room = 4096 + parameters.iter().map(|(_, value)| value.len()).sum::<usize>();
+    let mut text = Zeroizing::new(String::with_capacity(room));
     text.push_str("bitchat:");
     text.push_str(kind);
     for (at, (key, value)) in parameters.into_iter().enumerate() {
@@ -157,7 +155,7 @@ mod tests {
 
     #[test]
     fn parameters_read_back_in_their_order() {
-        let text = write("test", [("a", "x y&=%#é"), ("b", ""), ("a", "udp://t:1/")]);
+        let text = write("test", vec![("a", "x y&=%#é"), ("b", ""), ("a", "udp://t:1/")]);
         assert_eq!(*text, "bitchat:test?a=x%20y%26%3D%25%23%C3%A9&b=&a=udp://t:1/");
         let mut parameters = parse(&text, "test").unwrap();
         assert_eq!(*take_one(&mut parameters, "b").unwrap(), "");
@@ -193,7 +191,7 @@ mod tests {
 
         #[test]
         fn every_value_survives(value in any::<String>()) {
-            let text = write("test", [("a", value.as_str())]);
+            let text = write("test", vec![("a", value.as_str())]);
             let mut parameters = parse(&text, "test").unwrap();
             prop_assert_eq!(&**take_one(&mut parameters, "a").unwrap(), value.as_str());
         }

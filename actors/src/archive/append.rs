@@ -4,15 +4,19 @@ use std::collections::{HashMap, HashSet};
 
 use bitchat_protocol::id::{ChainId, ChannelId};
 use bitchat_protocol::log::{Accepted, Batch, ForkProof, Receipt, Say};
-use rusqlite::params;
+use rusqlite::{OptionalExtension as _, params};
 
 use super::index::Place;
+use super::read::EntryRow;
 use super::seal::Table;
 use super::store::{Store, role_code, signed, unsigned, write_fork};
+use super::twins::Twin;
 use super::{ArchiveError, Event, EventKind, Pruned, StoredMessage};
 
-/// Events that are kept for clients that were away.
-pub(super) const EVENTS_MAX: i64 = 100_000;
+/// Messages that nobody had, and that one receipt tells to be delivered: the newest.
+const DELIVERED_FIRST_MAX: usize = 10_000;
+/// Messages that others have already, and that one receipt tells to be delivered: the newest.
+const DELIVERED_AGAIN_MAX: usize = 1_000;
 /// Rows removed in one transaction when a channel keeps too much: bounds how long others wait.
 pub(super) const PRUNE_AT_ONCE: usize = 2_000;
 /// When a limit is passed, one part in so many is made free, so that not every message prunes one.
@@ -25,6 +29,8 @@ pub(super) enum Wish {
     Append(Batch),
     /// What a client has.
     Acknowledge { client: String, seq: u64 },
+    /// To read what was kept while it could not be read.
+    ReadKept(ChannelId),
 }
 
 /// What came of one wish.
@@ -33,9 +39,9 @@ pub(super) struct Done {
     pub(super) events: Vec<Event>,
     pub(super) pruned: Vec<Pruned>,
     /// By the channel's row: messages for the index.
-    indexed: HashMap<i64, Vec<(Place, String)>>,
+    pub(super) indexed: HashMap<i64, Vec<(Place, String)>>,
     /// By the channel's row: messages that it should forget.
-    forgotten: HashMap<i64, Vec<i64>>,
+    pub(super) forgotten: HashMap<i64, Vec<i64>>,
     /// There is more to prune.
     pub(super) unfinished: bool,
 }
@@ -78,6 +84,10 @@ impl Store {
                 Ok(()) => self.acknowledge(client, *seq).map(|()| Ok(Done::default())),
                 Err(error) => Ok(Err(error)),
             },
+            Wish::ReadKept(id) => match self.opened(id) {
+                Ok(_) => self.read_kept(id).map(Ok),
+                Err(error) => Ok(Err(error)),
+            },
         }
     }
 
@@ -96,6 +106,10 @@ impl Store {
             let head = heads.get(&chain).copied().map_or_else(|| head_of(&chain), Ok)?;
             if number > head.saturating_add(1) && !entry.begins {
                 return Err(ArchiveError::Gap { chain, number, head });
+            }
+            let held = open.chains.get(&chain).map(|chain| &chain.state);
+            if held.is_some_and(|held| number == held.head && entry.hash != held.head_hash) {
+                return Err(ArchiveError::OtherEntry { chain, number });
             }
             heads.insert(chain, head.max(number));
         }
@@ -136,11 +150,23 @@ impl Store {
         let Some(channel_row) = self.channels.get(id).map(|channel| channel.row) else {
             return Ok(());
         };
+        if self.is_loose(id, chain, entry)? {
+            self.extend_chain(id, entry, None);
+            return Ok(());
+        }
         self.last_entry += 1;
         let row = self.last_entry;
         let say = entry.body.as_ref().and_then(|body| body.as_say());
-        let said = say.filter(|_| entry.own);
-        let said = said.map(|say| self.sealer.code(channel_row, &say.id.0));
+        let said = say.map(|say| self.sealer.code(channel_row, &entry.author, &say.id));
+        let twin = match said {
+            Some(said) => self.meet_twin(id, said, &entry.position(), done)?,
+            None => Twin::None,
+        };
+        let shown = match (&entry.body, say) {
+            (None, _) => UNREAD,
+            (Some(_), None) => NO_MESSAGE,
+            (Some(_), Some(_)) => twin.shown(),
+        };
         let (number, clock) = (signed(entry.number), signed(entry.clock));
         let clear = [row, chain, number, channel_row, clock, now];
         let sealed = self.sealer.seal(Table::Entries, &clear, &entry.bytes);
@@ -153,17 +179,38 @@ impl Store {
             channel_row,
             clock,
             now,
-            say.is_some(),
+            shown,
             said,
             sealed
         ])?;
         if let Some(say) = say {
-            done.indexed.entry(channel_row).or_default().push(((clock, row), say.text.clone()));
             let message = message_of(batch.channel, entry, say, now);
-            self.add_event(row, None, EventKind::Message(message), done)?;
+            self.tell_message(channel_row, (clock, row), twin, message, done)?;
         }
-        self.extend_chain(id, entry, sealed.len());
+        self.extend_chain(id, entry, Some(sealed.len()));
         Ok(())
+    }
+
+    /// Whether this very entry is there already, behind a hole that is being filled.
+    fn is_loose(&self, id: &ChannelId, chain: i64, entry: &Accepted) -> rusqlite::Result<bool> {
+        let open = self.channels.get(id).and_then(|channel| channel.open.as_ref());
+        let known = open.and_then(|open| open.chains.get(&entry.chain));
+        if !known.is_some_and(|known| known.has_loose) {
+            return Ok(false);
+        }
+        let query = format!(
+            "SELECT {} FROM entries e WHERE e.chain = ? AND e.number = ?",
+            EntryRow::COLUMNS
+        );
+        let mut query = self.db.prepare_cached(&query)?;
+        let row = query.query_row([chain, signed(entry.number)], EntryRow::read).optional()?;
+        let Some(row) = row else { return Ok(false) };
+        if row.open(&self.sealer).is_ok_and(|held| held[..] == entry.bytes[..]) {
+            return Ok(true);
+        }
+        // The other side of a fork, or damaged.
+        self.db.prepare_cached("DELETE FROM entries WHERE id = ?")?.execute([row.id])?;
+        Ok(false)
     }
 
     /// The row of a chain, which may be new, and its head.
@@ -185,7 +232,8 @@ impl Store {
         Ok(held(self))
     }
 
-    fn extend_chain(&mut self, id: &ChannelId, entry: &Accepted, bytes: usize) {
+    /// With `bytes` where it is new on disk.
+    fn extend_chain(&mut self, id: &ChannelId, entry: &Accepted, bytes: Option<usize>) {
         let open = self.channels.get_mut(id).and_then(|channel| channel.open.as_mut());
         if let Some(chain) = open.and_then(|open| open.chains.get_mut(&entry.chain)) {
             if entry.begins {
@@ -195,28 +243,29 @@ impl Store {
             chain.state.head = entry.number;
             chain.state.head_hash = entry.hash;
             chain.state.head_clock = entry.clock;
-            chain.count += 1;
-            chain.bytes += bytes as u64;
+            chain.count += u64::from(bytes.is_some());
+            chain.bytes += bytes.unwrap_or(0) as u64;
             chain.changed = true;
         }
     }
 
-    /// Writes of an event: `subject` is a row of `entries`, of `chains` where it is a fork.
-    fn add_event(
+    /// Has a message found and told, unless the same is there already.
+    pub(super) fn tell_message(
         &mut self,
-        subject: i64,
-        by: Option<(i64, i64)>,
-        kind: EventKind,
+        channel_row: i64,
+        place: Place,
+        twin: Twin,
+        message: StoredMessage,
         done: &mut Done,
     ) -> rusqlite::Result<()> {
-        self.last_event += 1;
-        let (peer, role) = by.unzip();
-        let code = kind_code(&kind);
-        let insert = "INSERT INTO events VALUES (?, ?, ?, ?, ?)";
-        let values = params![self.last_event, code, subject, peer, role];
-        self.db.prepare_cached(insert)?.execute(values)?;
-        done.events.push(Event { seq: unsigned(self.last_event), kind });
-        Ok(())
+        if twin.shown() == SHOWN {
+            let indexed = done.indexed.entry(channel_row).or_default();
+            indexed.push((place, message.text.clone()));
+        }
+        match twin {
+            Twin::None => self.add_event(place.1, None, EventKind::Message(message), done),
+            Twin::Before | Twin::After => Ok(()),
+        }
     }
 
     fn take_receipt(
@@ -235,6 +284,8 @@ impl Store {
         let mut rows = self.db.prepare_cached(query)?;
         let known = rows.query([chain, peer])?.next()?.map(|row| row.get(0)).transpose()?;
         drop(rows);
+        let query = "SELECT coalesce(max(number), 0) FROM receipts WHERE chain = ?";
+        let anyone: i64 = self.db.prepare_cached(query)?.query_row([chain], |row| row.get(0))?;
         let (known, number) = (known.unwrap_or(0), signed(receipt.number.min(head)));
         if number <= known {
             return Ok(());
@@ -243,7 +294,11 @@ impl Store {
              ON CONFLICT DO UPDATE SET number = excluded.number, role = excluded.role";
         let role = role_code(receipt.role);
         self.db.prepare_cached(upsert)?.execute(params![chain, peer, number, role])?;
-        for message in self.said_between(id, chain, known, number)? {
+        // Who comes new has all that we ever said: of that, the newest is told.
+        let first = self.said_between(id, chain, known.max(anyone), number, DELIVERED_FIRST_MAX)?;
+        let more = DELIVERED_AGAIN_MAX.saturating_sub(first.len());
+        let again = self.said_between(id, chain, known, anyone.min(number), more)?;
+        for message in again.into_iter().chain(first) {
             let delivered = EventKind::Delivered {
                 id: message.1,
                 channel: *id,
@@ -255,7 +310,7 @@ impl Store {
         Ok(())
     }
 
-    /// Keeps the first proof that a chain forked.
+    /// Keeps the proof that a chain forked, of several that of the lowest number.
     fn take_fork(
         &mut self,
         batch: &Batch,
@@ -266,7 +321,9 @@ impl Store {
         let Some((row, _)) = self.chain_for(batch, &fork.chain)? else { return Ok(()) };
         let number = signed(fork.number);
         let sealed = self.sealer.seal(Table::Forks, &[row, number], &write_fork(fork));
-        let insert = "INSERT OR IGNORE INTO forks VALUES (?, ?, ?)";
+        let insert = "INSERT INTO forks VALUES (?, ?, ?) ON CONFLICT DO UPDATE
+             SET number = excluded.number, sealed = excluded.sealed
+             WHERE excluded.number < forks.number";
         if self.db.prepare_cached(insert)?.execute(params![row, number, sealed])? == 0 {
             return Ok(());
         }
@@ -281,19 +338,11 @@ impl Store {
         self.add_event(row, None, forked, done)
     }
 
-    /// Writes of no more events than are kept.
-    fn trim_events(&self) -> rusqlite::Result<()> {
-        let last = self.last_event - EVENTS_MAX;
-        if last > 0 {
-            self.db.prepare_cached("DELETE FROM events WHERE seq <= ?")?.execute([last])?;
-        }
-        Ok(())
-    }
-
     fn update_index(&mut self, done: &Done) {
         for (channel, stored) in &done.indexed {
-            if let Err(error) = self.index.take_new(*channel, stored) {
-                tracing::warn!(%error, "the newest messages cannot be searched");
+            match self.index.take_new(*channel, stored) {
+                Ok(is_anew) => self.index_is_anew |= is_anew,
+                Err(error) => tracing::warn!(%error, "the newest messages cannot be searched"),
             }
         }
         for (channel, rows) in &done.forgotten {
@@ -303,7 +352,9 @@ impl Store {
         }
     }
 
-    /// Removes what a channel keeps too much, as far as one step goes.
+    /// Removes what a channel keeps too much, as far as one step goes; `now` is that of [`Ageing`].
+    ///
+    /// [`Ageing`]: super::ageing::Ageing
     pub(super) fn prune_step(&mut self, id: &ChannelId, now: i64) -> Result<Done, ArchiveError> {
         let done = self.write(|store| {
             let mut done = Done::default();
@@ -320,10 +371,10 @@ impl Store {
         let open = self.channels.get(id).and_then(|channel| channel.open.as_ref());
         let Some(open) = open else { return Ok(()) };
         let retention = open.retention;
+        let chains: Vec<ChainId> = open.chains.keys().copied().collect();
         let mut budget = PRUNE_AT_ONCE;
         if let Some((now, age)) = now.zip(retention.age) {
             let before = now - i64::try_from(age.as_secs()).unwrap_or(i64::MAX).min(now);
-            let chains: Vec<ChainId> = open.chains.keys().copied().collect();
             for chain in chains {
                 self.prune_chain(
                     id,
@@ -446,7 +497,7 @@ impl Store {
         chain.count = chain.count.saturating_sub(count as u64);
         chain.bytes = chain.bytes.saturating_sub(bytes);
         chain.changed = true;
-        let base = chain.state.base.max(unsigned(last));
+        let base = chain.state.base.max(unsigned(last).min(chain.state.head));
         chain.state.base = base;
         done.pruned.retain(|pruned| pruned.chain != *chain_id);
         done.pruned.push(Pruned { channel: *id, chain: *chain_id, base });
@@ -466,12 +517,23 @@ fn message_of(channel: ChannelId, entry: &Accepted, say: &Say, now: i64) -> Stor
     }
 }
 
-const MESSAGE: i64 = 1;
-const DELIVERED: i64 = 2;
+/// What `shown` of an entry says: it is no message.
+pub(super) const NO_MESSAGE: i64 = 0;
+/// It is a message.
+pub(super) const SHOWN: i64 = 1;
+/// It could not be read when it came.
+pub(super) const UNREAD: i64 = 2;
+/// It is a message that was said again, and is shown in another place.
+pub(super) const TWIN: i64 = 3;
+
+/// The code of a message in `events`.
+pub(super) const MESSAGE: i64 = 1;
+/// The code of a receipt in `events`.
+pub(super) const DELIVERED: i64 = 2;
 /// The code of a fork in `events`; its subject is a chain and not an entry.
 pub(super) const FORKED: i64 = 3;
 
-const fn kind_code(kind: &EventKind) -> i64 {
+pub(super) const fn kind_code(kind: &EventKind) -> i64 {
     match kind {
         EventKind::Delivered { .. } => DELIVERED,
         EventKind::Forked { .. } => FORKED,

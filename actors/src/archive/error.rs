@@ -73,6 +73,29 @@ pub enum ArchiveError {
     /// whoever sent the batch. Nothing of it was stored.
     #[error("chain {} is not known", .0.short())]
     UnknownChain(ChainId),
+    /// The last entry that is held of a chain is another than the one that came under its number: a
+    /// batch before was answered with an error and is on disk all the same. Nothing of this one was
+    /// stored; open the channel again to learn what is held.
+    #[error("entry {number} of chain {} is another one than is held", .chain.short())]
+    OtherEntry {
+        /// The chain.
+        chain: ChainId,
+        /// The number of both.
+        number: u64,
+    },
+    /// So many events have not happened: whoever asks knows them from another archive.
+    #[error(
+        "there is no event {since}: the last one here is {last}. The archive is an older one, or          was begun anew; begin with since = {last}"
+    )]
+    NoSuchEvent {
+        /// What was asked after.
+        since: u64,
+        /// The last one.
+        last: u64,
+    },
+    /// What comes next was said in a channel that is about to be opened.
+    #[error("a channel is still being opened; ask once more")]
+    Opening,
     /// A client's name is too long, or there are too many of them.
     #[error("{0}")]
     Client(&'static str),
@@ -97,10 +120,14 @@ impl ArchiveError {
     ) -> impl FnOnce(rusqlite::Error) -> Self + use<> {
         let path = path.to_owned();
         move |error| match code_of(&error) {
-            // The last: our tables or the format are not what they must be, as what we ask is fixed.
-            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::Unknown) => {
-                Self::Damaged { path, why: error.to_string() }
-            }
+            // The last two: our tables or the format are not what they must be, as what we ask is
+            // fixed; or rows are there that no row of ours comes after.
+            Some(
+                ErrorCode::DatabaseCorrupt
+                | ErrorCode::NotADatabase
+                | ErrorCode::Unknown
+                | ErrorCode::ConstraintViolation,
+            ) => Self::Damaged { path, why: error.to_string() },
             None if is_unexpected_content(&error) => Self::Damaged { path, why: error.to_string() },
             code => {
                 #[allow(

@@ -10,6 +10,9 @@
 //! It is built from the newest message to the oldest, in small steps. Until a step has reached it, a
 //! message is behind the edge; what is stored meanwhile goes to the side that it belongs to. So what
 //! is found before the edge is all that there is before the edge.
+//!
+//! Its size is bounded: where it is full, what is older is not searched. What is said after that still
+//! comes in, until it is much too large, and is built anew from the newest message.
 
 use std::collections::HashMap;
 
@@ -19,6 +22,9 @@ use rusqlite::{Connection, params};
 const WORDS_BYTES_MAX: usize = 1024;
 /// Words of a search; those after are ignored.
 const WORDS_MAX: usize = 16;
+/// Bytes of the words of all channels: some two million messages. Larger: more memory, and older
+/// messages are found. A guess.
+const INDEX_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
 /// A place in the order of a channel as the database has it: clock and row.
 pub(super) type Place = (i64, i64);
@@ -27,20 +33,38 @@ pub(super) type Place = (i64, i64);
 #[derive(Debug)]
 pub(super) struct Index {
     db: Connection,
-    /// By the channel's row: what is behind it is not read yet; `None`: all is.
-    edges: HashMap<i64, Option<Place>>,
+    channels: HashMap<i64, Indexed>,
+    bytes_max: u64,
+    is_full: bool,
+}
+
+/// How much of a channel is in the index.
+#[derive(Debug, Clone, Copy)]
+struct Indexed {
+    /// What is behind it is not read yet; `None`: all is.
+    edge: Option<Place>,
+    /// Messages that were read to get there.
+    read: usize,
+}
+
+impl Indexed {
+    const NOTHING: Self = Self { edge: Some((i64::MAX, i64::MAX)), read: 0 };
 }
 
 impl Index {
     pub(super) fn new() -> rusqlite::Result<Self> {
+        Self::bounded(INDEX_BYTES_MAX)
+    }
+
+    pub(super) fn bounded(bytes_max: u64) -> rusqlite::Result<Self> {
         let db = Connection::open_in_memory()?;
         db.set_prepared_statement_cache_capacity(64);
-        Ok(Self { db, edges: HashMap::new() })
+        Ok(Self { db, channels: HashMap::new(), bytes_max, is_full: false })
     }
 
     /// Begins to index a channel; everything is still to be read.
     pub(super) fn add_channel(&mut self, channel: i64) -> rusqlite::Result<()> {
-        if self.edges.contains_key(&channel) {
+        if self.channels.contains_key(&channel) {
             return Ok(());
         }
         // Contentless: the words are kept, the texts are not.
@@ -48,26 +72,36 @@ impl Index {
             "CREATE VIRTUAL TABLE words{channel} USING fts5(text, content='', contentless_delete=1,
              tokenize='unicode61 remove_diacritics 2')"
         ))?;
-        self.edges.insert(channel, Some((i64::MAX, i64::MAX)));
+        self.channels.insert(channel, Indexed::NOTHING);
         Ok(())
     }
 
     /// Takes a channel's words out of memory.
     pub(super) fn remove_channel(&mut self, channel: i64) -> rusqlite::Result<()> {
-        match self.edges.remove(&channel) {
-            None => Ok(()),
-            Some(_) => self.db.execute_batch(&format!("DROP TABLE words{channel}")),
+        if self.channels.remove(&channel).is_some() {
+            self.db.execute_batch(&format!("DROP TABLE words{channel}"))?;
+            self.is_full = self.bytes()? > self.bytes_max;
         }
+        Ok(())
     }
 
-    /// The channels that are not read to the end, with where to go on.
+    /// The channel of which least was read that is not read to the end, and where to go on; `None` as
+    /// well when the index is full.
     pub(super) fn unfinished(&self) -> Option<(i64, Place)> {
-        self.edges.iter().find_map(|(channel, edge)| edge.map(|edge| (*channel, edge)))
+        let unread =
+            |(channel, indexed): (&i64, &Indexed)| Some((indexed.read, *channel, indexed.edge?));
+        let next = self.channels.iter().filter_map(unread).min()?;
+        (!self.is_full).then_some((next.1, next.2))
     }
 
     /// Where the unread part of a channel begins.
     pub(super) fn edge(&self, channel: i64) -> Option<Place> {
-        self.edges.get(&channel).copied().flatten()
+        self.channels.get(&channel).and_then(|indexed| indexed.edge)
+    }
+
+    /// Whether what is behind the edges stays unread.
+    pub(super) const fn is_full(&self) -> bool {
+        self.is_full
     }
 
     /// Takes in what follows the edge; `edge` is the new one, `None` when that was all.
@@ -80,24 +114,53 @@ impl Index {
         // SQLite gathers words for as long as rows ascend.
         texts.sort_unstable_by_key(|(row, _)| *row);
         self.insert(channel, &texts)?;
-        self.edges.insert(channel, edge);
+        if let Some(indexed) = self.channels.get_mut(&channel) {
+            indexed.edge = edge;
+            indexed.read += texts.len();
+        }
+        self.is_full = self.bytes()? > self.bytes_max;
         Ok(())
     }
 
-    /// Takes in what has just been stored, as far as no step is going to read it.
+    /// Takes in what has just been stored, as far as no step is going to read it; says whether the
+    /// index was given up and is to be built anew.
     pub(super) fn take_new(
         &mut self,
         channel: i64,
         stored: &[(Place, String)],
-    ) -> rusqlite::Result<()> {
-        let Some(edge) = self.edges.get(&channel) else { return Ok(()) };
+    ) -> rusqlite::Result<bool> {
+        let Some(Indexed { edge, .. }) = self.channels.get(&channel).copied() else {
+            return Ok(false);
+        };
         let before_edge = |place: &Place| edge.is_none_or(|edge| *place >= edge);
         let texts: Vec<_> = stored
             .iter()
             .filter(|(place, _)| before_edge(place))
             .map(|((_, row), text)| (*row, text.clone()))
             .collect();
-        self.insert(channel, &texts)
+        self.insert(channel, &texts)?;
+        let is_too_large = self.bytes()? > self.bytes_max + self.bytes_max / 4;
+        if is_too_large {
+            self.begin_anew()?;
+        }
+        Ok(is_too_large)
+    }
+
+    fn begin_anew(&mut self) -> rusqlite::Result<()> {
+        let mut new = Self::bounded(self.bytes_max)?;
+        self.channels.keys().try_for_each(|channel| new.add_channel(*channel))?;
+        *self = new;
+        Ok(())
+    }
+
+    /// What it takes of memory.
+    fn bytes(&self) -> rusqlite::Result<u64> {
+        let number = |pragma: &str| -> rusqlite::Result<u64> {
+            let value: i64 = self.db.pragma_query_value(None, pragma, |row| row.get(0))?;
+            Ok(u64::try_from(value).unwrap_or(0))
+        };
+        let pages = number("page_count")?.saturating_sub(number("freelist_count")?);
+        Ok(pages * number("page_size")?)
     }
 
     fn insert(&mut self, channel: i64, texts: &[(i64, String)]) -> rusqlite::Result<()> {
@@ -117,7 +180,7 @@ impl Index {
 
     /// Forgets messages that are kept no longer; one that is not in the index is no error.
     pub(super) fn forget(&mut self, channel: i64, rows: &[i64]) -> rusqlite::Result<()> {
-        if !self.edges.contains_key(&channel) || rows.is_empty() {
+        if !self.channels.contains_key(&channel) || rows.is_empty() {
             return Ok(());
         }
         let transaction = self.db.transaction()?;
@@ -133,7 +196,7 @@ impl Index {
 
     /// The rows of a channel's messages that match, ascending.
     pub(super) fn find(&self, channel: i64, query: &Query) -> rusqlite::Result<Vec<i64>> {
-        if !self.edges.contains_key(&channel) {
+        if !self.channels.contains_key(&channel) {
             return Ok(Vec::new());
         }
         let find = format!("SELECT rowid FROM words{channel} WHERE text MATCH ? ORDER BY rowid");
@@ -289,5 +352,42 @@ mod tests {
         assert_eq!(index.find(1, &new).unwrap(), [6, 7]);
         index.forget(1, &[6, 100]).unwrap();
         assert_eq!(index.find(1, &new).unwrap(), [7]);
+    }
+
+    #[test]
+    fn an_index_is_bounded_shared_by_channels_and_knows_what_it_has_not_read() {
+        let mut index = Index::bounded(200_000).unwrap();
+        for channel in [1, 2] {
+            index.add_channel(channel).unwrap();
+        }
+        let texts = |channel: i64, from: i64| -> Vec<(i64, String)> {
+            (from..from + 500).map(|row| (row, format!("old{channel}x{row} word"))).collect()
+        };
+        let mut steps = Vec::new();
+        while let Some((channel, edge)) = index.unfinished() {
+            let from = if edge.0 == i64::MAX { 0 } else { edge.1 };
+            index.take_step(channel, texts(channel, from), Some((1, from + 500))).unwrap();
+            steps.push(channel);
+            assert!(steps.len() < 1000);
+        }
+        assert!(index.is_full() && index.bytes().unwrap() < 300_000);
+        let turns = [1, 2].map(|channel| steps.iter().filter(|it| **it == channel).count());
+        assert!(turns[0].abs_diff(turns[1]) <= 1 && turns[0] > 1, "{turns:?}");
+        // What comes new is found all the same.
+        let mut row = 1_000_000;
+        let mut is_anew = false;
+        while !is_anew {
+            let new: Vec<_> = (row..row + 100).map(|row| ((2, row), format!("new{row}"))).collect();
+            is_anew = index.take_new(1, &new).unwrap();
+            let newest = Query::parse(&format!("new{}", row + 99)).unwrap();
+            assert_eq!(index.find(1, &newest).unwrap().len(), usize::from(!is_anew));
+            row += 100;
+            assert!(row < 2_000_000);
+        }
+        assert!(index.bytes().unwrap() < 100_000 && !index.is_full());
+        assert!(index.unfinished().is_some_and(|(_, edge)| edge.0 == i64::MAX));
+        index.remove_channel(1).unwrap();
+        index.remove_channel(2).unwrap();
+        assert_eq!(index.unfinished(), None);
     }
 }

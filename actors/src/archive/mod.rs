@@ -6,10 +6,12 @@
 //! | [`CloseChannel`] | chat desk | takes its keys and words out of memory |
 //! | [`ForgetChannel`] | chat desk | removes all that is kept of a channel |
 //! | [`Append`] | chat desk | keeps what the log accepted; answered once it is on disk |
+//! | [`ReadKept`] | chat desk | tells what came before it could be read |
 //! | [`ReadRange`] | chat desk | entries of a chain, for others |
 //! | [`ReadPage`] | console, control | messages in the order of the channel |
 //! | [`Search`] | console, control | messages by their words |
 //! | [`FindSaid`] | chat desk | a message of ours by its id: whether it was said before |
+//! | [`ListAuthors`] | console, control | whose words are kept |
 //! | [`ListEvents`] | console, control | what happened since |
 //! | [`FindEventSpan`] | console, control | which of that is kept |
 //! | [`Acknowledge`] | console, control | keeps up to where a client has that |
@@ -24,15 +26,20 @@
 //!
 //! Form of the file: `docs/spec/profile.md`, "Archive".
 
+mod ageing;
 mod append;
 mod error;
+mod events;
+mod forget;
 mod index;
 mod mend;
 mod read;
 mod schema;
 mod seal;
 mod store;
+mod twins;
 
+use std::collections::HashSet;
 use std::fmt;
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -42,7 +49,7 @@ use std::time::Duration;
 
 use actix::{
     Actor, ActorFuture, ActorFutureExt as _, AsyncContext as _, Context, Handler, Message,
-    Recipient, ResponseFuture,
+    Recipient, ResponseActFuture, ResponseFuture, WrapFuture as _,
 };
 use bitchat_protocol::channel::ChannelKeys;
 use bitchat_protocol::id::{ChainId, ChannelId, MessageId, PeerId};
@@ -52,6 +59,7 @@ use tokio::sync::oneshot;
 
 pub use error::{ArchiveError, Refusal};
 
+use crate::channel_book;
 use crate::clock;
 use crate::supervision::fail;
 use crate::vault::Profile;
@@ -67,6 +75,10 @@ const MAILBOX: usize = 256;
 const GROUP_MAX: usize = 1024;
 /// Searches that wait until the index is complete enough.
 const SEARCHES_MAX: usize = 16;
+/// Clients that wait until channels are open.
+const LISTS_MAX: usize = 64;
+/// How long they wait at most: opening a channel is a matter of milliseconds.
+const OPENING_MAX: Duration = Duration::from_secs(5);
 /// Neighbours that are told what was pruned.
 const SUBSCRIBERS_MAX: usize = 4;
 /// Between two steps of building the index, when nobody waits for it: others come first.
@@ -95,7 +107,8 @@ pub struct CloseChannel {
     pub id: ChannelId,
 }
 
-/// Removes all that is kept of a channel, open or not; answered once it is gone from the disk.
+/// Removes all that is kept of a channel, open or not; answered once nothing of it is in the file. A
+/// damaged archive that was set aside is not looked into.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "Result<(), ArchiveError>")]
 pub struct ForgetChannel {
@@ -108,6 +121,15 @@ pub struct ForgetChannel {
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "Result<Vec<Event>, ArchiveError>")]
 pub struct Append(pub Batch);
+
+/// Reads some of what was kept of a channel as a seeder, once it is open with a member's keys: numbered
+/// and told as if it had come now. Nothing is answered when there is no more.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "Result<Vec<Event>, ArchiveError>")]
+pub struct ReadKept {
+    /// The channel, which must be open.
+    pub channel: ChannelId,
+}
 
 /// Asks for entries of a chain, in order and without a gap.
 #[derive(Debug, Clone, Copy, Message)]
@@ -150,7 +172,7 @@ pub struct ReadPage {
 ///
 /// Case and accents do not matter; a word that ends in `*` is the beginning of one.
 #[derive(Debug, Clone, Message)]
-#[rtype(result = "Result<Vec<StoredMessage>, ArchiveError>")]
+#[rtype(result = "Result<Found, ArchiveError>")]
 pub struct Search {
     /// In this channel, which must be open; `None`: in all that are, by the time their authors name.
     pub channel: Option<ChannelId>,
@@ -173,7 +195,29 @@ pub struct FindSaid {
     pub id: MessageId,
 }
 
-/// Asks what happened after an event, oldest first. The last 100,000 events are kept.
+/// Lists who has said something in a channel that is kept, or was once, in the order of their ids.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "Result<Vec<PeerId>, ArchiveError>")]
+pub struct ListAuthors {
+    /// The channel, which must be open.
+    pub channel: ChannelId,
+}
+
+/// What a search has found.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Found {
+    /// Newest first.
+    pub messages: Vec<StoredMessage>,
+    /// Whether all was searched that could be among them: the index is of bounded size, and where it is
+    /// full, older messages are not in it.
+    pub is_complete: bool,
+}
+
+/// Asks what happened after an event, oldest first. Of each kind of events the last 100,000 are kept:
+/// numbers that are missing are those of others, or of what was removed with a channel.
+///
+/// What was said in a channel that is open on this node and not yet here is waited for; the answer ends
+/// before it, or is [`ArchiveError::Opening`].
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "Result<Vec<Event>, ArchiveError>")]
 pub struct ListEvents {
@@ -276,7 +320,7 @@ pub struct StoredMessage {
 /// Something that happened, with its durable number.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
-    /// Without gaps, in the order in which it came to disk.
+    /// Ascending in the order in which it came to disk.
     pub seq: u64,
     /// What it was.
     pub kind: EventKind,
@@ -322,12 +366,38 @@ pub struct Archive {
     profile: Profile,
     state: State,
     waiting: Vec<(Wish, Answer)>,
-    searches: Vec<(Search, oneshot::Sender<Found>)>,
+    searches: Vec<(Search, oneshot::Sender<Result<Found, ArchiveError>>)>,
+    lists: Vec<(ListEvents, Answer)>,
+    /// Who knows which channels will be opened.
+    book: Option<Recipient<channel_book::ListOpen>>,
+    expected: Expected,
     subscribers: Vec<Recipient<Pruned>>,
     is_indexing: bool,
 }
 
-type Found = Result<Vec<StoredMessage>, ArchiveError>;
+/// Which channels are open on this node and not yet here.
+#[derive(Debug)]
+enum Expected {
+    /// Not known yet: it may be any.
+    Any,
+    These(HashSet<ChannelId>),
+}
+
+impl Expected {
+    fn has(&self, id: &ChannelId) -> bool {
+        match self {
+            Self::Any => true,
+            Self::These(ids) => ids.contains(id),
+        }
+    }
+
+    fn remove(&mut self, id: &ChannelId) {
+        if let Self::These(ids) = self {
+            ids.remove(id);
+        }
+    }
+}
+
 type Answer = oneshot::Sender<Result<Vec<Event>, ArchiveError>>;
 
 enum State {
@@ -355,7 +425,11 @@ impl Archive {
             Err(ArchiveError::Damaged { path, why }) => {
                 let path = path.display();
                 tracing::error!("{path} is damaged: {why}. What can be read goes into a new one");
-                State::Mending(Box::new(Mender::begin(paths.clone(), profile.storage_key())?))
+                State::Mending(Box::new(Mender::begin(
+                    paths.clone(),
+                    profile.storage_key(),
+                    profile.peer_id(),
+                )?))
             }
             Err(error) => return Err(error),
         };
@@ -365,9 +439,18 @@ impl Archive {
             state,
             waiting: Vec::new(),
             searches: Vec::new(),
+            lists: Vec::new(),
+            book: None,
+            expected: Expected::These(HashSet::new()),
             subscribers: Vec::new(),
             is_indexing: false,
         })
+    }
+
+    /// Asks at the start which channels will be opened: what was said in them is waited for.
+    #[must_use]
+    pub fn with_book(self, book: Recipient<channel_book::ListOpen>) -> Self {
+        Self { book: Some(book), expected: Expected::Any, ..self }
     }
 
     fn store(&mut self) -> Result<&mut Store, ArchiveError> {
@@ -463,6 +546,7 @@ impl Archive {
             Ok(results) => results,
             Err(error) => wishes.iter().map(|_| Err(error.clone())).collect(),
         };
+        self.index_if_anew(ctx);
         let mut unfinished = Vec::new();
         for ((wish, answer), result) in wishes.iter().zip(answers).zip(results) {
             let answered = result.map(|done| {
@@ -495,8 +579,13 @@ impl Archive {
 
     fn prune_later(&mut self, id: ChannelId, after: Duration, ctx: &mut Context<Self>) {
         ctx.run_later(after, move |archive, ctx| {
-            match archive.with(ctx, |store| store.prune_step(&id, now_unix())) {
+            let pruned = archive.with(ctx, |store| {
+                let now = store.ageing.time(now_unix(), clock::now());
+                store.prune_step(&id, now)
+            });
+            match pruned {
                 Ok(done) => {
+                    archive.index_if_anew(ctx);
                     archive.tell(&done.pruned);
                     if done.unfinished {
                         archive.prune_later(id, Duration::from_millis(1), ctx);
@@ -522,6 +611,13 @@ impl Archive {
         self.index_later(ctx);
     }
 
+    fn index_if_anew(&mut self, ctx: &mut Context<Self>) {
+        let is_anew = self.store().is_ok_and(|store| std::mem::take(&mut store.index_is_anew));
+        if is_anew {
+            self.index_soon(ctx);
+        }
+    }
+
     fn index_later(&mut self, ctx: &mut Context<Self>) {
         let pause = if self.searches.is_empty() { INDEX_PAUSE } else { Duration::ZERO };
         ctx.run_later(pause, |archive, ctx| {
@@ -533,28 +629,70 @@ impl Archive {
                 }
                 Ok(more)
             });
-            let more = outcome.unwrap_or_else(|error| {
+            if let Err(error) = &outcome {
                 tracing::warn!("older messages cannot be searched: {error}");
-                false
-            });
-            archive.is_indexing = more;
-            archive.answer_searches(more, ctx);
-            if more {
+            }
+            archive.is_indexing = outcome == Ok(true);
+            archive.answer_searches(&outcome, ctx);
+            if archive.is_indexing {
                 archive.index_later(ctx);
             }
         });
     }
 
-    fn answer_searches(&mut self, more: bool, ctx: &mut Context<Self>) {
+    /// `indexed` says whether there is more to be indexed, or why no more can be.
+    fn answer_searches(&mut self, indexed: &Result<bool, ArchiveError>, ctx: &mut Context<Self>) {
         for (search, answer) in std::mem::take(&mut self.searches) {
-            match self.with(ctx, |store| find(store, &search)) {
-                Ok(None) if more => self.searches.push((search, answer)),
-                outcome => {
-                    // Who asked may be gone.
-                    let _ = answer.send(outcome.map(Option::unwrap_or_default));
+            let found = match (self.with(ctx, |store| find(store, &search)), indexed) {
+                (Ok(None), Ok(true)) => {
+                    self.searches.push((search, answer));
+                    continue;
                 }
+                (Ok(None), Err(error)) => Err(error.clone()),
+                (found, _) => found.map(Option::unwrap_or_default),
+            };
+            // Who asked may be gone.
+            let _ = answer.send(found);
+        }
+    }
+
+    /// Answers those who wait for what happened, as far as it can be told now.
+    fn answer_lists(&mut self, ctx: &mut Context<Self>) {
+        for (list, answer) in std::mem::take(&mut self.lists) {
+            match self.list(list, ctx) {
+                Ok(None) if !answer.is_closed() => self.lists.push((list, answer)),
+                // Who asked may be gone.
+                outcome => drop(answer.send(outcome.map(Option::unwrap_or_default))),
             }
         }
+    }
+
+    /// `None`: what comes next cannot be told yet.
+    fn list(
+        &mut self,
+        list: ListEvents,
+        ctx: &mut Context<Self>,
+    ) -> Result<Option<Vec<Event>>, ArchiveError> {
+        let expected = std::mem::replace(&mut self.expected, Expected::Any);
+        let events = self
+            .with(ctx, |store| store.list_events(list.since, list.limit, |id| expected.has(id)));
+        self.expected = expected;
+        events
+    }
+
+    fn expect_channels(&mut self, ctx: &mut Context<Self>) {
+        let Some(book) = &self.book else { return };
+        let open = book.send(channel_book::ListOpen);
+        ctx.spawn(open.into_actor(self).map(|open, archive, ctx| {
+            // Without the book, this one is started again as well.
+            let ids = open.unwrap_or_default();
+            let ids = ids.iter().map(|channel| channel.keys.id());
+            let mut expected: HashSet<ChannelId> = ids.collect();
+            let here = archive.store().map(|store| store.open_channels()).unwrap_or_default();
+            expected.retain(|id| !here.contains(id));
+            archive.expected = Expected::These(expected);
+            archive.answer_lists(ctx);
+        }));
     }
 }
 
@@ -578,19 +716,43 @@ impl ActorFuture<Archive> for Mending {
     }
 }
 
+/// Removes what is left of channels that are gone, one step at each poll.
+struct Forgetting;
+
+impl ActorFuture<Archive> for Forgetting {
+    type Output = Result<(), ArchiveError>;
+
+    fn poll(
+        self: Pin<&mut Self>,
+        archive: &mut Archive,
+        ctx: &mut Context<Archive>,
+        task: &mut task::Context<'_>,
+    ) -> Poll<Self::Output> {
+        match archive.with(ctx, Store::forget_step) {
+            Ok(false) => Poll::Ready(Ok(())),
+            Ok(true) => {
+                task.waker().wake_by_ref();
+                Poll::Pending
+            }
+            Err(error) => Poll::Ready(Err(error)),
+        }
+    }
+}
+
 /// `None`: not known until more is indexed.
-fn find(store: &mut Store, search: &Search) -> Result<Option<Vec<StoredMessage>>, ArchiveError> {
-    let Some(query) = Query::parse(&search.words) else { return Ok(Some(Vec::new())) };
+fn find(store: &mut Store, search: &Search) -> Result<Option<Found>, ArchiveError> {
+    let mut all = Found { messages: Vec::new(), is_complete: true };
+    let Some(query) = Query::parse(&search.words) else { return Ok(Some(all)) };
     if let Some(id) = &search.channel {
         return store.search(id, &query, search.before, search.limit);
     }
-    let mut all = Vec::new();
     for id in store.open_channels() {
         let Some(found) = store.search(&id, &query, None, search.limit)? else { return Ok(None) };
-        all.extend(found);
+        all.messages.extend(found.messages);
+        all.is_complete &= found.is_complete;
     }
-    all.sort_by_key(|message| std::cmp::Reverse((message.unix_ms, message.position)));
-    all.truncate(search.limit);
+    all.messages.sort_by_key(|message| std::cmp::Reverse((message.unix_ms, message.position)));
+    all.messages.truncate(search.limit);
     Ok(Some(all))
 }
 
@@ -607,6 +769,14 @@ impl Actor for Archive {
             // Messages wait in the mailbox; a stop does not wait for it.
             ctx.wait(Mending);
         }
+        // What an interrupted removal has left.
+        let forgotten = Forgetting.map(|forgotten, _: &mut Self, _: &mut Context<Self>| {
+            if let Err(error) = forgotten {
+                tracing::warn!("what was said in a channel that was left is still kept: {error}");
+            }
+        });
+        ctx.spawn(forgotten);
+        self.expect_channels(ctx);
         Self::prune_all_later(ctx);
     }
 }
@@ -621,6 +791,8 @@ impl Handler<OpenChannel> for Archive {
         let state = self.with(ctx, |store| store.open_channel(open.keys, open.retention))?;
         self.index_soon(ctx);
         self.prune_later(id, Duration::ZERO, ctx);
+        self.expected.remove(&id);
+        self.answer_lists(ctx);
         Ok(state)
     }
 }
@@ -630,16 +802,21 @@ impl Handler<CloseChannel> for Archive {
 
     fn handle(&mut self, close: CloseChannel, ctx: &mut Self::Context) -> Self::Result {
         self.flush(ctx);
+        self.expected.remove(&close.id);
+        self.answer_lists(ctx);
         self.with(ctx, |store| store.close_channel(&close.id))
     }
 }
 
 impl Handler<ForgetChannel> for Archive {
-    type Result = Result<(), ArchiveError>;
+    type Result = ResponseActFuture<Self, Result<(), ArchiveError>>;
 
     fn handle(&mut self, forget: ForgetChannel, ctx: &mut Self::Context) -> Self::Result {
         self.flush(ctx);
-        self.with(ctx, |store| store.forget_channel(&forget.id))
+        match self.with(ctx, |store| store.forget_channel(&forget.id)) {
+            Ok(()) => Box::pin(Forgetting),
+            Err(error) => Box::pin(actix::fut::ready(Err(error))),
+        }
     }
 }
 
@@ -661,6 +838,16 @@ impl Handler<Acknowledge> for Archive {
         let Acknowledge { client, seq } = acknowledge;
         let answered = self.wish(Wish::Acknowledge { client, seq }, ctx);
         Box::pin(async move { answered.await.unwrap_or_else(|_| Err(ended(path))).map(drop) })
+    }
+}
+
+impl Handler<ReadKept> for Archive {
+    type Result = ResponseFuture<Result<Vec<Event>, ArchiveError>>;
+
+    fn handle(&mut self, read: ReadKept, ctx: &mut Self::Context) -> Self::Result {
+        let path = self.paths.main.clone();
+        let answered = self.wish(Wish::ReadKept(read.channel), ctx);
+        Box::pin(async move { answered.await.unwrap_or_else(|_| Err(ended(path))) })
     }
 }
 
@@ -688,7 +875,7 @@ impl Handler<ReadPage> for Archive {
 }
 
 impl Handler<Search> for Archive {
-    type Result = ResponseFuture<Result<Vec<StoredMessage>, ArchiveError>>;
+    type Result = ResponseFuture<Result<Found, ArchiveError>>;
 
     fn handle(&mut self, search: Search, ctx: &mut Self::Context) -> Self::Result {
         let path = self.paths.main.clone();
@@ -713,15 +900,38 @@ impl Handler<FindSaid> for Archive {
     type Result = Result<Option<StoredMessage>, ArchiveError>;
 
     fn handle(&mut self, find: FindSaid, ctx: &mut Self::Context) -> Self::Result {
-        self.with(ctx, |store| store.find_said(&find.channel, &find.id))
+        let own = self.profile.peer_id();
+        self.with(ctx, |store| store.find_said(&find.channel, &own, &find.id))
+    }
+}
+
+impl Handler<ListAuthors> for Archive {
+    type Result = Result<Vec<PeerId>, ArchiveError>;
+
+    fn handle(&mut self, list: ListAuthors, ctx: &mut Self::Context) -> Self::Result {
+        self.with(ctx, |store| store.list_authors(&list.channel))
     }
 }
 
 impl Handler<ListEvents> for Archive {
-    type Result = Result<Vec<Event>, ArchiveError>;
+    type Result = ResponseFuture<Result<Vec<Event>, ArchiveError>>;
 
     fn handle(&mut self, list: ListEvents, ctx: &mut Self::Context) -> Self::Result {
-        self.with(ctx, |store| store.list_events(list.since, list.limit))
+        let listed = match self.list(list, ctx) {
+            Ok(Some(events)) => Ok(events),
+            Ok(None) if self.lists.len() < LISTS_MAX => {
+                let (answer, answered) = oneshot::channel();
+                self.lists.retain(|(_, answer)| !answer.is_closed());
+                self.lists.push((list, answer));
+                return Box::pin(async move {
+                    let answered = tokio::time::timeout(OPENING_MAX, answered).await;
+                    answered.ok().and_then(Result::ok).unwrap_or(Err(ArchiveError::Opening))
+                });
+            }
+            Ok(None) => Err(ArchiveError::Opening),
+            Err(error) => Err(error),
+        };
+        Box::pin(std::future::ready(listed))
     }
 }
 

@@ -1,25 +1,25 @@
 //! Finding again what is kept: ranges of a chain, pages, what matches words, events.
 
 use std::cmp::Reverse;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
-use bitchat_protocol::id::{ChainId, ChannelId, MessageId};
-use bitchat_protocol::log::{Body, Entry, Position};
+use bitchat_protocol::id::{ChainId, ChannelId, MessageId, PeerId};
+use bitchat_protocol::log::{Entry, Position};
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use zeroize::Zeroizing;
 
-use super::append::FORKED;
+use super::append::{SHOWN, TWIN};
 use super::index::{Place, Query};
 use super::mend::Flags;
 use super::seal::Table;
-use super::store::{Open, Store, role_from, signed, unsigned};
-use super::{ArchiveError, Event, EventKind, From, StoredMessage};
+use super::store::{Open, Store, signed, unsigned};
+use super::{ArchiveError, Found, From, StoredMessage};
 
 /// Messages or events of one answer.
-const ANSWER_MAX: usize = 1000;
+pub(super) const ANSWER_MAX: usize = 1000;
 /// Bytes of text in one answer; the message that passes it is the last one.
-const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
+pub(super) const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Messages that one step reads for the index.
 const INDEX_STEP: usize = 500;
 /// With more matches than this the channel is read in its order and not match by match.
@@ -31,16 +31,16 @@ pub(super) struct EntryRow {
     pub(super) id: i64,
     pub(super) chain: i64,
     pub(super) number: i64,
-    channel: i64,
+    pub(super) channel: i64,
     pub(super) clock: i64,
-    stored: i64,
+    pub(super) stored: i64,
     sealed: Vec<u8>,
 }
 
 impl EntryRow {
     pub(super) const COLUMNS: &str =
         "e.id, e.chain, e.number, e.channel, e.clock, e.stored, e.sealed";
-    const COLUMNS_COUNT: usize = 7;
+    pub(super) const COLUMNS_COUNT: usize = 7;
 
     pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
         Ok(Self {
@@ -59,9 +59,10 @@ impl EntryRow {
         self.sealed.len() as u64
     }
 
-    /// Puts the row into another archive of the same key.
-    pub(super) fn insert(&self, into: &Connection, flags: &Flags) -> rusqlite::Result<()> {
-        let insert = "INSERT INTO entries (id, chain, number, channel, clock, stored, shown, said,
+    /// Puts the row into another archive of the same key, unless it is there.
+    pub(super) fn insert(&self, into: &Connection, flags: &Flags) -> rusqlite::Result<bool> {
+        let insert =
+            "INSERT OR IGNORE INTO entries (id, chain, number, channel, clock, stored, shown, said,
              sealed) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
         into.prepare_cached(insert)?
             .execute(params![
@@ -75,10 +76,10 @@ impl EntryRow {
                 flags.said,
                 self.sealed
             ])
-            .map(drop)
+            .map(|inserted| inserted > 0)
     }
 
-    const fn place(&self) -> Place {
+    pub(super) const fn place(&self) -> Place {
         (self.clock, self.id)
     }
 
@@ -123,14 +124,19 @@ impl Store {
             let mut query = db.prepare_cached(&query)?;
             let mut rows = query.query([chain.row, signed(from)])?;
             let (mut entries, mut bytes, mut next) = (Vec::new(), 0, signed(from));
-            while let Some(row) = rows.next()? {
-                let row = EntryRow::read(row)?;
+            while next <= signed(chain.state.head) {
+                let row = rows.next()?.map(EntryRow::read).transpose()?;
+                let Some(row) = row.filter(|row| row.number == next) else {
+                    // It was there, and nobody has removed it.
+                    self.skip("entries: one of chain", chain.row);
+                    break;
+                };
                 let Ok(entry) = row.open(&self.sealer) else {
                     self.skip("entries", row.id);
                     break;
                 };
                 bytes += entry.len();
-                if row.number != next || (bytes > bytes_max && !entries.is_empty()) {
+                if bytes > bytes_max && !entries.is_empty() {
                     break;
                 }
                 next += 1;
@@ -201,146 +207,108 @@ impl Store {
         Ok(page)
     }
 
-    /// Opens a message; `None` when it is none, or does not open.
-    fn message(&self, id: &ChannelId, open: &Open, row: &EntryRow) -> Option<StoredMessage> {
-        let entry = row.open(&self.sealer).ok();
-        let bytes = entry.map(|entry| Bytes::copy_from_slice(&entry));
-        let entry = bytes.and_then(|bytes| Entry::decode(id, bytes).ok());
-        let say = match entry.and_then(|entry| entry.open(&open.keys)) {
-            Some(Body::Say(say)) => Some(say),
-            Some(Body::Unknown { .. } | Body::Unreadable) | None => None,
-        };
-        let (Some(say), Some(position)) = (say, position_of(open, row)) else {
-            self.skip("entries", row.id);
+    /// Opens a message; `None` when it does not open, or with the keys of a seeder.
+    pub(super) fn message(
+        &self,
+        id: &ChannelId,
+        open: &Open,
+        row: &EntryRow,
+    ) -> Option<StoredMessage> {
+        if !open.keys.is_member() {
             return None;
-        };
+        }
+        let message = self.read_message(id, open, row);
+        if message.is_none() {
+            self.skip("entries", row.id);
+        }
+        message
+    }
+
+    /// Opens a message; `None` when it is none, or does not open.
+    pub(super) fn read_message(
+        &self,
+        id: &ChannelId,
+        open: &Open,
+        row: &EntryRow,
+    ) -> Option<StoredMessage> {
+        let bytes = Bytes::copy_from_slice(&row.open(&self.sealer).ok()?);
+        let body = Entry::decode(id, bytes).ok()?.open(&open.keys)?;
+        let say = body.as_say()?;
         Some(StoredMessage {
             channel: *id,
-            position,
+            position: position_of(open, row)?,
             chain: *open.by_row.get(&row.chain)?,
             id: say.id,
             unix_ms: say.unix_ms,
-            text: say.text,
+            text: say.text.clone(),
             stored_unix: unsigned(row.stored),
         })
     }
 
-    /// What of a chain of ours lies between two numbers, the first not included: rows and ids of the
-    /// messages.
+    /// The newest of what a chain of ours has between two numbers, the first not included, oldest
+    /// first: rows and ids of the messages.
     pub(super) fn said_between(
         &self,
         id: &ChannelId,
         chain: i64,
         after: i64,
         to: i64,
+        limit: usize,
     ) -> rusqlite::Result<Vec<(i64, MessageId)>> {
         let open = self.channels.get(id).and_then(|channel| channel.open.as_ref());
-        let Some(open) = open else { return Ok(Vec::new()) };
+        let Some(open) = open.filter(|_| after < to) else { return Ok(Vec::new()) };
         let query = format!(
             "SELECT {} FROM entries e WHERE e.chain = ? AND e.number > ? AND e.number <= ?
-             AND e.shown = 1 ORDER BY e.number",
+             AND e.shown IN ({SHOWN}, {TWIN}) ORDER BY e.number DESC LIMIT ?",
             EntryRow::COLUMNS
         );
         let mut query = self.db.prepare_cached(&query)?;
-        let rows = query.query_map(params![chain, after, to], EntryRow::read)?;
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let rows = query.query_map(params![chain, after, to, limit], EntryRow::read)?;
         let said = |row: rusqlite::Result<EntryRow>| {
             let message = row.map(|row| Some((row.id, self.message(id, open, &row)?.id)));
             message.transpose()
         };
-        rows.filter_map(said).collect()
+        let mut said: Vec<_> = rows.filter_map(said).collect::<rusqlite::Result<_>>()?;
+        said.reverse();
+        Ok(said)
     }
 
-    /// A message of ours, by the id that it was said under.
+    /// A message, by who said it and the id that it was said under.
     pub(super) fn find_said(
         &self,
         id: &ChannelId,
+        author: &PeerId,
         message: &MessageId,
     ) -> Result<Option<StoredMessage>, ArchiveError> {
         let open = self.opened(id)?;
-        let code = self.sealer.code(self.channel_row(id), &message.0);
-        let query = format!("SELECT {} FROM entries e WHERE e.said = ?", EntryRow::COLUMNS);
+        let code = self.sealer.code(self.channel_row(id), author, message);
+        let query =
+            format!("SELECT {} FROM entries e WHERE e.said = ? AND e.shown = 1", EntryRow::COLUMNS);
         let rows: Vec<EntryRow> = self.read(|db| {
             let mut query = db.prepare_cached(&query)?;
             query.query_map([code], EntryRow::read)?.collect()
         })?;
         let mut messages = rows.iter().filter_map(|row| self.message(id, open, row));
-        Ok(messages.find(|found| found.id == *message))
+        Ok(messages.find(|found| found.id == *message && found.position.author == *author))
     }
 
-    /// What happened after `since`, oldest first.
-    pub(super) fn list_events(&self, since: u64, limit: usize) -> Result<Vec<Event>, ArchiveError> {
-        let query = format!(
-            "SELECT {}, v.seq, v.peer, v.role, v.kind, v.subject FROM events v
-             LEFT JOIN entries e ON v.kind <> {FORKED} AND e.id = v.subject
-             WHERE v.seq > ? ORDER BY v.seq",
-            EntryRow::COLUMNS
-        );
-        self.read(|db| {
-            let mut query = db.prepare_cached(&query)?;
-            let mut rows = query.query([signed(since)])?;
-            let (mut events, mut bytes) = (Vec::new(), 0);
-            while events.len() < limit.min(ANSWER_MAX) && bytes < ANSWER_BYTES_MAX {
-                let Some(row) = rows.next()? else { break };
-                let kind = self.event_kind(row)?;
-                if let EventKind::Message(message) = &kind {
-                    bytes += message.text.len();
-                }
-                let seq = unsigned(row.get(EntryRow::COLUMNS_COUNT)?);
-                events.push(Event { seq, kind });
-            }
-            Ok(events)
-        })
-    }
-
-    fn event_kind(&self, row: &Row<'_>) -> rusqlite::Result<EventKind> {
-        if row.get::<_, i64>(EntryRow::COLUMNS_COUNT + 3)? == FORKED {
-            return Ok(self.forked(row.get(EntryRow::COLUMNS_COUNT + 4)?));
-        }
-        if row.get::<_, Option<i64>>(0)?.is_none() {
-            return Ok(EventKind::Gone);
-        }
-        let entry = EntryRow::read(row)?;
-        let channel = self.channels.iter().find(|(_, channel)| channel.row == entry.channel);
-        let open = channel.and_then(|(id, channel)| Some((id, channel.open.as_ref()?)));
-        let Some((id, open)) = open else {
-            return Ok(channel.map_or(EventKind::Gone, |(id, _)| EventKind::NotOpen(*id)));
-        };
-        let Some(message) = self.message(id, open, &entry) else { return Ok(EventKind::Gone) };
-        let peer: Option<i64> = row.get(EntryRow::COLUMNS_COUNT + 1)?;
-        let Some(peer) = peer else { return Ok(EventKind::Message(message)) };
-        let role = role_from(row.get(EntryRow::COLUMNS_COUNT + 2)?);
-        Ok(match self.peers.ids.get(&peer) {
-            Some(by) => EventKind::Delivered { id: message.id, channel: *id, by: *by, role },
-            None => EventKind::Gone,
-        })
-    }
-
-    /// The event of a fork of a chain.
-    fn forked(&self, chain: i64) -> EventKind {
-        let forked = self.channels.iter().find_map(|(id, channel)| {
-            let open = channel.open.as_ref()?;
-            let chain_id = *open.by_row.get(&chain)?;
-            let state = &open.chains.get(&chain_id)?.state;
-            let (channel, author) = (*id, state.certificate.author);
-            Some(EventKind::Forked {
-                channel,
-                author,
-                chain: chain_id,
-                number: state.forked.as_ref()?.number,
-            })
-        });
-        forked.unwrap_or(EventKind::Gone)
+    /// Whose chains are held and have begun.
+    pub(super) fn list_authors(&self, id: &ChannelId) -> Result<Vec<PeerId>, ArchiveError> {
+        let chains = self.opened(id)?.chains.values().map(|chain| &chain.state);
+        let authors = chains.filter(|chain| chain.head > 0).map(|chain| chain.certificate.author);
+        Ok(authors.collect::<BTreeSet<_>>().into_iter().collect())
     }
 
     /// The newest messages that match, newest first; `None` when those that are indexed are not
-    /// enough to know.
+    /// enough to know, and more will be.
     pub(super) fn search(
         &self,
         id: &ChannelId,
         query: &Query,
         before: Option<Position>,
         limit: usize,
-    ) -> Result<Option<Vec<StoredMessage>>, ArchiveError> {
+    ) -> Result<Option<Found>, ArchiveError> {
         let open = self.opened(id)?;
         let channel = self.channel_row(id);
         let found = self.index.find(channel, query);
@@ -363,7 +331,9 @@ impl Store {
                 page.push(self.message(id, open, &row));
             }
         }
-        Ok((!page.has_room() || edge.is_none()).then_some(page.messages))
+        let is_complete = !page.has_room() || edge.is_none();
+        let found = Found { messages: page.messages, is_complete };
+        Ok((is_complete || self.index.is_full()).then_some(found))
     }
 
     fn entry_row(&self, id: i64) -> Result<Option<EntryRow>, ArchiveError> {
@@ -450,7 +420,7 @@ impl Store {
     }
 }
 
-fn light_row(open: &Open, row: &Row<'_>) -> rusqlite::Result<Option<(Position, Place)>> {
+pub(super) fn light_row(open: &Open, row: &Row<'_>) -> rusqlite::Result<Option<(Position, Place)>> {
     let (id, chain, number, clock): (i64, i64, i64, i64) =
         (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
     Ok(position(open, chain, number, clock).map(|position| (position, (clock, id))))

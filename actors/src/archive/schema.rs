@@ -62,12 +62,14 @@ CREATE TABLE entries (id INTEGER PRIMARY KEY, chain INTEGER NOT NULL, number INT
     shown INTEGER NOT NULL, said INTEGER, sealed BLOB NOT NULL);
 CREATE UNIQUE INDEX entries_of ON entries (chain, number);
 CREATE INDEX pages ON entries (channel, clock) WHERE shown = 1;
-CREATE INDEX said_by_us ON entries (said) WHERE said IS NOT NULL;
+CREATE INDEX unread ON entries (channel) WHERE shown = 2;
+CREATE INDEX said_as ON entries (said) WHERE shown = 1;
 CREATE TABLE receipts (chain INTEGER NOT NULL, peer INTEGER NOT NULL, number INTEGER NOT NULL,
     role INTEGER NOT NULL, PRIMARY KEY (chain, peer)) WITHOUT ROWID;
 CREATE TABLE forks (chain INTEGER PRIMARY KEY, number INTEGER NOT NULL, sealed BLOB NOT NULL);
 CREATE TABLE events (seq INTEGER PRIMARY KEY, kind INTEGER NOT NULL, subject INTEGER NOT NULL,
     peer INTEGER, role INTEGER);
+CREATE INDEX events_of ON events (kind);
 CREATE TABLE clients (id INTEGER PRIMARY KEY, seq INTEGER NOT NULL, sealed BLOB NOT NULL);
 ";
 
@@ -79,7 +81,12 @@ pub(super) enum Counter {
     Entry = 1,
     /// The next event.
     Event = 2,
+    /// The next row of any other table.
+    Row = 3,
 }
+
+/// No counter comes near it: one beyond is damage.
+pub(super) const COUNTER_MAX: i64 = i64::MAX / 2;
 
 /// Where the files of an archive are.
 #[derive(Debug, Clone)]
@@ -194,6 +201,8 @@ pub(super) struct Beginning {
     pub(super) event: i64,
     /// The row before the first one of `entries`.
     pub(super) entry: i64,
+    /// The row before the first one of the other tables.
+    pub(super) row: i64,
 }
 
 /// Makes an empty archive at `path`, in place of whatever is there.
@@ -216,9 +225,11 @@ pub(super) fn make(
         db.execute_batch(TABLES)?;
         db.pragma_update(None, "application_id", APPLICATION)?;
         db.pragma_update(None, "user_version", VERSION)?;
-        for (counter, value) in
-            [(Counter::Entry, beginning.entry), (Counter::Event, beginning.event)]
-        {
+        for (counter, value) in [
+            (Counter::Entry, beginning.entry),
+            (Counter::Event, beginning.event),
+            (Counter::Row, beginning.row),
+        ] {
             db.execute("INSERT INTO counters VALUES (?, ?)", params![counter as i64, value])?;
         }
         write_meta(&db, sealer)?;
@@ -376,25 +387,30 @@ fn meta_checksum(sealed: &[u8]) -> [u8; CHECKSUM_BYTES] {
 }
 
 /// Copies the whole archive, consistent and without gaps, to a file that is not there yet, and marks
-/// the copy as one.
+/// the copy as one: before it has its name, as one without the mark would go on in our chains.
 pub(super) fn copy(db: &Connection, to: &Path) -> Result<(), ArchiveError> {
     let failed = || ArchiveError::sqlite("copy the archive to", to);
+    let refused = || ArchiveError::io("copy the archive to", to);
+    if to.symlink_metadata().is_ok() {
+        return Err(refused()(std::io::ErrorKind::AlreadyExists.into()));
+    }
+    let mut new = to.as_os_str().to_owned();
+    new.push(".tmp");
+    let new = PathBuf::from(new);
     let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
+    options.write(true).create(true).truncate(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    drop(options.open(to).map_err(ArchiveError::io("create", to))?);
-    let name = to.to_str().ok_or_else(|| {
-        let why = std::io::Error::other("its name is not UTF-8");
-        ArchiveError::io("copy the archive to", to)(why)
-    })?;
+    drop(options.open(&new).map_err(refused())?);
+    let name =
+        new.to_str().ok_or_else(|| refused()(std::io::Error::other("its name is not UTF-8")))?;
     let copied = db.execute("VACUUM INTO ?", [name]).and_then(|_| {
-        let copy = raw_connection(to)?;
+        let copy = raw_connection(&new)?;
         copy.execute_batch("PRAGMA synchronous = FULL; UPDATE meta SET is_copy = 1;")
     });
-    copied.map_err(|error| {
+    let renamed = copied.map_err(failed()).and_then(|()| fs::rename(&new, to).map_err(refused()));
+    renamed.inspect_err(|_| {
         // What is half there is of no use.
-        let _ = fs::remove_file(to);
-        failed()(error)
+        let _ = fs::remove_file(&new);
     })
 }

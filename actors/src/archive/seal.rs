@@ -10,6 +10,7 @@
 //! So rows cannot be exchanged, and a changed number, clock or size is noticed when the row is read.
 
 use bitchat_protocol::crypto::{Rng, Secret, aead, hash};
+use bitchat_protocol::id::{MessageId, PeerId};
 use zeroize::Zeroizing;
 
 use crate::entropy;
@@ -70,10 +71,11 @@ impl Sealer {
             .map_err(|_| Unsealable)
     }
 
-    /// By what a message of ours is found again; tells nothing to whoever has not the storage key.
-    pub(super) fn code(&self, channel: i64, id: &[u8]) -> i64 {
+    /// By what a message is found again; tells nothing to whoever has not the storage key.
+    pub(super) fn code(&self, channel: i64, author: &PeerId, id: &MessageId) -> i64 {
         let key = self.code_key.expose();
-        i64::from_be_bytes(hash::mac(key, CODE_LABEL, &[&channel.to_be_bytes(), id]))
+        let parts = [&channel.to_be_bytes()[..], &author.0, &id.0];
+        i64::from_be_bytes(hash::mac(key, CODE_LABEL, &parts))
     }
 
     /// Draws random bytes.

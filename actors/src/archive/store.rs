@@ -3,22 +3,25 @@
 //! Everything that changes the database goes through [`Store::write`]: one transaction, after which
 //! what is held in memory is that of after it, or is read anew when the disk refused.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use bitchat_protocol::channel::ChannelKeys;
 use bitchat_protocol::crypto::Secret;
 use bitchat_protocol::id::{ChainId, ChannelId, DeviceId, PeerId};
 use bitchat_protocol::log::{
-    Certificate, ChainState, ChannelState, EntryHash, ForkProof, Receipt, Role,
+    Certificate, ChainState, ChannelState, Entry, EntryHash, ForkProof, Receipt, Role,
 };
 use bytes::Bytes;
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
 
+use super::ageing::Ageing;
+use super::events::EventsKept;
 use super::index::Index;
-use super::schema::{self, Counter, Paths};
+use super::schema::{self, COUNTER_MAX, Counter, Paths};
 use super::seal::{Sealer, Table, Unsealable};
-use super::{ArchiveError, EventSpan, Retention};
+use super::{ArchiveError, EventSpan, Retention, forget, now_unix};
+use crate::clock;
 
 /// Clients whose place is kept.
 const CLIENTS_MAX: usize = 256;
@@ -37,6 +40,17 @@ pub(super) struct Store {
     pub(super) peers: Peers,
     pub(super) last_entry: i64,
     pub(super) last_event: i64,
+    /// The last row of any other table, as rows of those that are gone are still spoken of.
+    last_row: i64,
+    pub(super) events_kept: EventsKept,
+    /// By what time things grow old.
+    pub(super) ageing: Ageing,
+    /// Chains that are gone, and whose entries are still to go.
+    pub(super) orphans: BTreeSet<i64>,
+    /// Something was removed that must not stay in the file.
+    pub(super) must_erase: bool,
+    /// The index was too large, and is to be built anew.
+    pub(super) index_is_anew: bool,
     clients: HashMap<String, Client>,
     /// What is in memory is not what is on disk: the disk refused to be read after it had refused to
     /// be written.
@@ -47,7 +61,7 @@ pub(super) struct Store {
 /// Peers by the numbers that they have in the database.
 #[derive(Debug, Default)]
 pub(super) struct Peers {
-    rows: HashMap<PeerId, i64>,
+    pub(super) rows: HashMap<PeerId, i64>,
     pub(super) ids: HashMap<i64, PeerId>,
 }
 
@@ -77,6 +91,8 @@ pub(super) struct Chain {
     pub(super) bytes: u64,
     /// The row on disk is not this yet.
     pub(super) changed: bool,
+    /// Behind its head there are entries that can be read: it was mended, and has a hole.
+    pub(super) has_loose: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -101,11 +117,22 @@ impl Store {
             peers: Peers::default(),
             last_entry: 0,
             last_event: 0,
+            last_row: 0,
+            events_kept: EventsKept::default(),
+            ageing: Ageing::new(None, now_unix(), clock::now()),
+            orphans: BTreeSet::new(),
+            must_erase: false,
+            index_is_anew: false,
             clients: HashMap::new(),
             stale: false,
             unsealable: std::cell::Cell::new(0),
         };
         store.load()?;
+        store.orphans = store.read(forget::orphans)?;
+        store.must_erase = !store.orphans.is_empty();
+        let newest = "SELECT stored FROM entries ORDER BY id DESC LIMIT 1";
+        let newest = store.read(|db| db.query_row(newest, [], |row| row.get(0)).optional())?;
+        store.ageing = Ageing::new(newest, now_unix(), clock::now());
         if is_copy {
             store.begin_anew()?;
         }
@@ -198,30 +225,52 @@ impl Store {
     }
 
     fn load(&mut self) -> Result<(), ArchiveError> {
-        let counter = |db: &Connection, counter: Counter| {
+        let last_entry = self.load_counter(Counter::Entry, &["SELECT max(id) FROM entries"])?;
+        let last_event = self.load_counter(Counter::Event, &["SELECT max(seq) FROM events"])?;
+        let tables = ["peers", "channels", "chains", "clients"];
+        let rows = tables.map(|table| format!("SELECT max(id) FROM {table}"));
+        let last_row = self.load_counter(Counter::Row, &rows.each_ref().map(String::as_str))?;
+        let events_kept = self.read(EventsKept::count)?;
+        let peers = self.load_peers()?;
+        let clients = self.load_clients()?;
+        let channels = self.load_channels()?;
+        (self.last_entry, self.last_event, self.last_row) = (last_entry, last_event, last_row);
+        (self.events_kept, self.peers, self.clients) = (events_kept, peers, clients);
+        self.channels = channels;
+        Ok(())
+    }
+
+    /// A counter that is behind what it counts, or beyond all that can be counted, is damaged.
+    fn load_counter(&self, counter: Counter, counted: &[&str]) -> Result<i64, ArchiveError> {
+        let value: i64 = self.read(|db| {
             let query = "SELECT value FROM counters WHERE name = ?";
-            db.query_row(query, [counter as i64], |row| row.get::<_, i64>(0))
-        };
-        self.last_entry = self.read(|db| counter(db, Counter::Entry))?;
-        self.last_event = self.read(|db| counter(db, Counter::Event))?;
-        self.load_peers()?;
-        self.load_clients()?;
-        self.load_channels()
+            db.query_row(query, [counter as i64], |row| row.get(0))
+        })?;
+        for query in counted {
+            let greatest: Option<i64> =
+                self.read(|db| db.query_row(query, [], |row| row.get(0)))?;
+            if !(greatest.unwrap_or(0)..=COUNTER_MAX).contains(&value) {
+                return Err(self.damaged(format!("its counter {} is {value}", counter as i64)));
+            }
+        }
+        Ok(value)
     }
 
     fn save_counters(&self) -> rusqlite::Result<()> {
         let mut save = self.db.prepare_cached("UPDATE counters SET value = ? WHERE name = ?")?;
-        for (counter, value) in
-            [(Counter::Entry, self.last_entry), (Counter::Event, self.last_event)]
-        {
+        for (counter, value) in [
+            (Counter::Entry, self.last_entry),
+            (Counter::Event, self.last_event),
+            (Counter::Row, self.last_row),
+        ] {
             save.execute(params![value, counter as i64])?;
         }
         Ok(())
     }
 
-    fn load_peers(&mut self) -> Result<(), ArchiveError> {
+    fn load_peers(&self) -> Result<Peers, ArchiveError> {
         let rows = self.sealed_rows("SELECT id, sealed FROM peers")?;
-        self.peers = Peers::default();
+        let mut peers = Peers::default();
         for (row, sealed) in rows {
             let plain = self.sealer.open(Table::Peers, &[row], &sealed);
             let id = plain.ok().and_then(|plain| <[u8; 32]>::try_from(plain.as_slice()).ok());
@@ -229,10 +278,10 @@ impl Store {
                 self.skip("peers", row);
                 continue;
             };
-            self.peers.rows.insert(id, row);
-            self.peers.ids.insert(row, id);
+            peers.rows.insert(id, row);
+            peers.ids.insert(row, id);
         }
-        Ok(())
+        Ok(peers)
     }
 
     /// The number of a peer, which it is given when it has none.
@@ -240,7 +289,7 @@ impl Store {
         if let Some(row) = self.peers.rows.get(peer) {
             return Ok(*row);
         }
-        let row = self.next_row("peers")?;
+        let row = self.next_row();
         let sealed = self.sealer.seal(Table::Peers, &[row], &peer.0);
         self.db.execute("INSERT INTO peers VALUES (?, ?)", params![row, sealed])?;
         self.peers.rows.insert(*peer, row);
@@ -248,10 +297,11 @@ impl Store {
         Ok(row)
     }
 
-    /// A row number for a table whose rows are never removed one by one.
-    fn next_row(&self, table: &'static str) -> rusqlite::Result<i64> {
-        let query = format!("SELECT coalesce(max(id), 0) + 1 FROM {table}");
-        self.db.prepare_cached(&query)?.query_row([], |row| row.get(0))
+    /// A row number that no row has had, of whatever table: what still speaks of one that is gone
+    /// must not come to speak of another.
+    const fn next_row(&mut self) -> i64 {
+        self.last_row += 1;
+        self.last_row
     }
 
     fn sealed_rows(&self, query: &str) -> Result<Vec<(i64, Vec<u8>)>, ArchiveError> {
@@ -261,22 +311,21 @@ impl Store {
         })
     }
 
-    fn load_channels(&mut self) -> Result<(), ArchiveError> {
+    fn load_channels(&self) -> Result<HashMap<ChannelId, Channel>, ArchiveError> {
         let rows = self.sealed_rows("SELECT id, sealed FROM channels")?;
-        let mut open: HashMap<ChannelId, Open> =
-            self.channels.drain().filter_map(|(id, channel)| Some((id, channel.open?))).collect();
+        let mut channels = HashMap::new();
         for (row, sealed) in rows {
             let Ok((id, device)) = open_channel_row(&self.sealer, row, &sealed) else {
                 self.skip("channels", row);
                 continue;
             };
-            let open = match open.remove(&id) {
-                Some(open) => Some(self.load_open(row, open.keys, open.retention)?),
+            let open = match self.channels.get(&id).and_then(|channel| channel.open.as_ref()) {
+                Some(open) => Some(self.load_open(row, Arc::clone(&open.keys), open.retention)?),
                 None => None,
             };
-            self.channels.insert(id, Channel { row, device, open });
+            channels.insert(id, Channel { row, device, open });
         }
-        Ok(())
+        Ok(channels)
     }
 
     /// Opens a channel: its chains come into memory, and its messages can be read.
@@ -318,25 +367,8 @@ impl Store {
             .map_err(ArchiveError::index("index", &self.paths.main))
     }
 
-    /// Removes all that is kept of a channel.
-    pub(super) fn forget_channel(&mut self, id: &ChannelId) -> Result<(), ArchiveError> {
-        self.close_channel(id)?;
-        let Some(row) = self.channels.get(id).map(|channel| channel.row) else { return Ok(()) };
-        self.write(|store| {
-            let chains = "SELECT id FROM chains WHERE channel = ?";
-            for table in ["entries", "receipts", "forks"] {
-                let delete = format!("DELETE FROM {table} WHERE chain IN ({chains})");
-                store.db.execute(&delete, [row])?;
-            }
-            store.db.execute("DELETE FROM chains WHERE channel = ?", [row])?;
-            store.db.execute("DELETE FROM channels WHERE id = ?", [row])
-        })?;
-        self.channels.remove(id);
-        Ok(())
-    }
-
     fn insert_channel(&mut self, id: ChannelId) -> rusqlite::Result<i64> {
-        let row = self.next_row("channels")?;
+        let row = self.next_row();
         let device = DeviceId(self.sealer.draw());
         let sealed = seal_channel_row(&mut self.sealer, row, &id, device);
         self.db.execute("INSERT INTO channels VALUES (?, ?)", params![row, sealed])?;
@@ -370,9 +402,13 @@ impl Store {
         let mut open = Open { keys, retention, chains: HashMap::new(), by_row: HashMap::new() };
         for row in rows {
             let id = row.id;
-            let chain = row
+            let mut chain = row
                 .open(&self.sealer)
                 .map_err(|Unsealable| self.damaged(format!("row {id} of chains does not open")))?;
+            chain.has_loose = self.read(|db| {
+                let query = "SELECT 1 FROM entries WHERE chain = ? AND number > ?";
+                db.prepare_cached(query)?.exists([chain.row, signed(chain.state.head)])
+            })?;
             let chain_id = chain.state.certificate.chain(&open.keys.id());
             open.by_row.insert(chain.row, chain_id);
             open.chains.insert(chain_id, chain);
@@ -392,7 +428,9 @@ impl Store {
         for (row, number, sealed) in rows {
             let Some(chain_id) = open.by_row.get(&row) else { continue };
             let plain = self.sealer.open(Table::Forks, &[row, number], &sealed).ok();
-            let fork = plain.and_then(|plain| read_fork(*chain_id, unsigned(number), &plain));
+            let channel = open.keys.id();
+            let fork =
+                plain.and_then(|plain| read_fork(&channel, *chain_id, unsigned(number), &plain));
             match open.chains.get_mut(chain_id) {
                 Some(chain) if fork.is_some() => chain.state.forked = fork,
                 Some(_) | None => self.skip("forks", row),
@@ -429,8 +467,7 @@ impl Store {
         let Some(open) = &mut channel.open else { return Ok(()) };
         for chain in open.chains.values_mut().filter(|chain| chain.changed) {
             let state = &chain.state;
-            let (base, head, clock) = (state.base, state.head, state.head_clock);
-            let clear = head_clear(chain.row, channel.row, base, head, clock);
+            let clear = head_clear(channel.row, chain);
             let sealed = self.sealer.seal(Table::ChainHeads, &clear, &state.head_hash.0);
             let update =
                 "UPDATE chains SET base = ?, head = ?, head_clock = ?, count = ?, bytes = ?,
@@ -455,7 +492,7 @@ impl Store {
         id: &ChannelId,
         certificate: Certificate,
     ) -> rusqlite::Result<()> {
-        let row = self.next_row("chains")?;
+        let row = self.next_row();
         let Some(channel) = self.channels.get_mut(id) else { return Ok(()) };
         let Some(open) = &mut channel.open else { return Ok(()) };
         let sealed = self.sealer.seal(Table::Chains, &[row, channel.row], &certificate.encode());
@@ -472,26 +509,29 @@ impl Store {
             forked: None,
         };
         open.by_row.insert(row, chain_id);
-        open.chains.insert(chain_id, Chain { row, state, count: 0, bytes: 0, changed: true });
+        open.chains.insert(
+            chain_id,
+            Chain { row, state, count: 0, bytes: 0, changed: true, has_loose: false },
+        );
         Ok(())
     }
 
-    fn load_clients(&mut self) -> Result<(), ArchiveError> {
+    fn load_clients(&self) -> Result<HashMap<String, Client>, ArchiveError> {
         let rows: Vec<(i64, i64, Vec<u8>)> = self.read(|db| {
             let mut query = db.prepare("SELECT id, seq, sealed FROM clients")?;
             query.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?.collect()
         })?;
-        self.clients.clear();
+        let mut clients = HashMap::new();
         for (row, seq, sealed) in rows {
-            let plain = self.sealer.open(Table::Clients, &[row], &sealed);
+            let plain = self.sealer.open(Table::Clients, &[row, seq], &sealed);
             match plain.ok().and_then(|plain| String::from_utf8(plain.to_vec()).ok()) {
                 Some(name) => {
-                    self.clients.insert(name, Client { row, seq: unsigned(seq) });
+                    clients.insert(name, Client { row, seq: unsigned(seq) });
                 }
                 None => self.skip("clients", row),
             }
         }
-        Ok(())
+        Ok(clients)
     }
 
     /// Which events are kept.
@@ -524,13 +564,20 @@ impl Store {
         match self.clients.get_mut(name) {
             Some(client) if client.seq >= seq => {}
             Some(client) => {
-                let update = "UPDATE clients SET seq = ? WHERE id = ?";
-                self.db.prepare_cached(update)?.execute(params![signed(seq), client.row])?;
+                let clear = [client.row, signed(seq)];
+                let sealed = self.sealer.seal(Table::Clients, &clear, name.as_bytes());
+                let update = "UPDATE clients SET seq = ?, sealed = ? WHERE id = ?";
+                self.db.prepare_cached(update)?.execute(params![
+                    signed(seq),
+                    sealed,
+                    client.row
+                ])?;
                 client.seq = seq;
             }
             None => {
-                let row = self.next_row("clients")?;
-                let sealed = self.sealer.seal(Table::Clients, &[row], name.as_bytes());
+                let row = self.next_row();
+                let clear = [row, signed(seq)];
+                let sealed = self.sealer.seal(Table::Clients, &clear, name.as_bytes());
                 let insert = "INSERT INTO clients VALUES (?, ?, ?)";
                 self.db.execute(insert, params![row, signed(seq), sealed])?;
                 self.clients.insert(name.to_owned(), Client { row, seq });
@@ -586,7 +633,7 @@ impl ChainRow {
 
     /// The whole chain.
     pub(super) fn open(self, sealer: &Sealer) -> Result<Chain, Unsealable> {
-        let mut state = ChainState {
+        let state = ChainState {
             certificate: self.open_certificate(sealer)?,
             base: unsigned(self.base),
             head: unsigned(self.head),
@@ -594,24 +641,22 @@ impl ChainRow {
             head_clock: unsigned(self.head_clock),
             forked: None,
         };
-        let (base, head, clock) = (state.base, state.head, state.head_clock);
-        let clear = head_clear(self.id, self.channel, base, head, clock);
-        let hash = sealer.open(Table::ChainHeads, &clear, &self.sealed)?;
-        state.head_hash = EntryHash(hash.as_slice().try_into().map_err(|_| Unsealable)?);
         let (count, bytes) = (unsigned(self.count), unsigned(self.bytes));
-        Ok(Chain { row: self.id, state, count, bytes, changed: false })
+        let mut chain =
+            Chain { row: self.id, state, count, bytes, changed: false, has_loose: false };
+        let hash =
+            sealer.open(Table::ChainHeads, &head_clear(self.channel, &chain), &self.sealed)?;
+        chain.state.head_hash = EntryHash(hash.as_slice().try_into().map_err(|_| Unsealable)?);
+        Ok(chain)
     }
 }
 
 /// What stands in clear beside the hash of a chain's head.
-pub(super) fn head_clear(
-    row: i64,
-    channel: i64,
-    base: u64,
-    head: u64,
-    head_clock: u64,
-) -> [i64; 5] {
-    [row, channel, signed(base), signed(head), signed(head_clock)]
+pub(super) fn head_clear(channel: i64, chain: &Chain) -> [i64; 7] {
+    let Chain { row, state, count, bytes, .. } = chain;
+    let numbers = [state.base, state.head, state.head_clock, *count, *bytes].map(signed);
+    let [base, head, head_clock, count, bytes] = numbers;
+    [*row, channel, base, head, head_clock, count, bytes]
 }
 
 /// The channel of a row of `channels`, and the device of our chain there.
@@ -640,12 +685,18 @@ pub(super) fn write_fork(fork: &ForkProof) -> Vec<u8> {
     [&first_bytes[..], &fork.first, &fork.second].concat()
 }
 
-fn read_fork(chain: ChainId, number: u64, plain: &[u8]) -> Option<ForkProof> {
+/// `None`: it is no proof, or not one that this chain forked.
+fn read_fork(channel: &ChannelId, chain: ChainId, number: u64, plain: &[u8]) -> Option<ForkProof> {
     let (first_bytes, both) = plain.split_first_chunk()?;
     let first_bytes = usize::try_from(u32::from_be_bytes(*first_bytes)).ok()?;
     let (first, second) = both.split_at_checked(first_bytes)?;
     let [first, second] = [first, second].map(Bytes::copy_from_slice);
-    Some(ForkProof { chain, number, first, second })
+    let is_of_it = |bytes: &Bytes| {
+        let entry = Entry::decode(channel, bytes.clone()).ok()?;
+        Some(entry.head.chain == chain && entry.head.number == number)
+    };
+    let is_proof = is_of_it(&first)? && is_of_it(&second)?;
+    is_proof.then_some(ForkProof { chain, number, first, second })
 }
 
 /// As the database has it. What is beyond an `i64` is no number that a chain can have, and the one

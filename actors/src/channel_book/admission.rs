@@ -1,24 +1,25 @@
 //! Who is let into closed channels: judges what peers show, keeps what lets us in, and invites.
+//! In what words somebody is turned down, and who does not let us in: `refusals`.
 //!
 //! The rules are in [`bitchat_protocol::channel`]; here are the clock, the disk and the words.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use actix::{Context, Handler, Message, MessageResult};
 use bitchat_protocol::channel::{
-    Charter, Denial, Invitation, Policy, Right, Standing, Ticket, judge,
+    Charter, Denial, Grant, Invitation, Policy, Right, Standing, Ticket, judge,
 };
 use bitchat_protocol::id::{ChannelId, PeerId};
-use bitchat_protocol::limits::REFUSAL_BYTES_MAX;
 use bitchat_protocol::session::Turndown;
 use bitchat_protocol::wire::TicketBytes;
 
+use super::refusals::{channel_is_gone, turndown};
 use super::shelf::Stored;
 use super::{ChannelBook, ChannelError, ChannelEvent, OpenedChannel};
 use crate::clock;
 
-/// For how long the same refusal is not told a person again.
-const TOLD_FOR: Duration = Duration::from_secs(3600);
+/// For how long a verdict on tickets that expire holds at most.
+const JUDGED_FOR_MAX: Duration = Duration::from_secs(3600);
 
 /// Asks whether a peer that has proven a closed channel may be in it; `Ok`: for so long, or for ever.
 #[derive(Debug, Clone, Message)]
@@ -34,21 +35,8 @@ pub struct JudgePeer {
     pub tickets: Vec<TicketBytes>,
 }
 
-/// A peer does not let us into a closed channel.
-#[derive(Debug, Clone, Message)]
-#[rtype(result = "()")]
-pub struct NoteTurndown {
-    /// The channel.
-    pub channel: ChannelId,
-    /// Who does not.
-    pub by: PeerId,
-    /// Its name, to be shown.
-    pub name: std::sync::Arc<str>,
-    /// Why.
-    pub why: Turndown,
-}
-
-/// Keeps the tickets that let us into a stored channel, in place of those before.
+/// Keeps the tickets that let us into a stored channel, in place of those before if those are not
+/// better.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "Result<(), ChannelError>")]
 pub struct KeepTickets {
@@ -72,7 +60,7 @@ pub struct InvitePeer {
     pub lifetime: Option<Duration>,
 }
 
-/// Asks whether what lets us into a closed channel is at hand; a founder needs nothing.
+/// Asks whether what lets us into a closed channel is at hand and good; a founder needs nothing.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "bool")]
 pub struct HasTickets {
@@ -80,45 +68,35 @@ pub struct HasTickets {
     pub id: ChannelId,
 }
 
-/// Lists who does not let us into which closed channel, by what they said last.
-#[derive(Debug, Clone, Copy, Message)]
-#[rtype(result = "Vec<Refused>")]
-pub struct ListRefused;
-
-/// Somebody does not let us into a closed channel.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refused {
-    /// The channel.
-    pub channel: ChannelId,
-    /// The name of who does not.
-    pub by: std::sync::Arc<str>,
-    /// What they said; not escaped.
-    pub text: String,
-    /// When.
-    pub at: Instant,
-    pub(super) code: u8,
-}
-
 impl ChannelBook {
-    fn judge_peer(&self, asked: &JudgePeer) -> Result<Option<Duration>, (Charter, Denial)> {
-        let Ok(stored) = self.shelf.get(&asked.channel) else { return Ok(None) };
-        let Some(charter) = stored.chat.charter() else { return Ok(None) };
-        let denied = |denial| (charter, denial);
-        let is_contact = self.trusted.contains(&asked.peer);
-        let by_contact = charter.policy == Policy::Contacts;
+    fn judge_peer(
+        &self,
+        stored: &Stored,
+        charter: &Charter,
+        asked: &JudgePeer,
+    ) -> Result<Option<Duration>, Denial> {
+        let is_contact = self.names.contains_key(&asked.peer) || asked.peer == charter.founder;
         // We cannot tell a member from a seeder without being a member.
-        let is_seeder = stored.chat.is_member() && asked.standing == Standing::Seeder;
-        if by_contact && !is_seeder {
-            let is_in = is_contact || asked.peer == charter.founder;
-            return if is_in { Ok(None) } else { Err(denied(Denial::NoContact)) };
+        let can_tell = stored.chat.is_member();
+        let is_seeder = can_tell && asked.standing == Standing::Seeder;
+        let by_contact = charter.policy == Policy::Contacts && !is_seeder;
+        let is_removed = |peer: &PeerId| stored.removed.contains(peer);
+        if by_contact && is_removed(&asked.peer) {
+            return Err(Denial::Removed);
+        }
+        if by_contact && is_contact {
+            return Ok(None);
+        }
+        if by_contact && can_tell {
+            return Err(Denial::NoContact);
         }
         let tickets: Result<Vec<_>, _> =
             asked.tickets.iter().map(|ticket| Ticket::decode(&ticket.0)).collect();
-        let tickets = tickets.map_err(|_| denied(Denial::NotGood))?;
+        let tickets = tickets.map_err(|_| Denial::NotGood)?;
         let now = clock::unix();
-        let grant = judge(&tickets, charter.lineage, &charter.founder, &asked.peer, |_| false, now)
-            .map_err(denied)?;
-        let fits = match (stored.chat.is_member(), asked.standing, grant.right) {
+        let Charter { founder, lineage, .. } = charter;
+        let grant = judge(&tickets, *lineage, founder, &asked.peer, is_removed, now)?;
+        let fits = match (can_tell, asked.standing, grant.right) {
             (false, ..)
             | (true, Standing::Seeder, Right::Seeder)
             | (true, Standing::Member, Right::Member | Right::MayInvite) => true,
@@ -129,57 +107,21 @@ impl ChannelBook {
             (true, Standing::Member, Right::Seeder) => false,
         };
         if !fits {
-            return Err(denied(Denial::OtherRole));
+            return Err(Denial::OtherRole);
         }
-        // A second later it is surely past.
+        // A second later it is surely past. The time of a machine that sleeps may stand still.
         let left = grant.expires.map(|at| at.saturating_sub(now) + Duration::from_secs(1));
-        Ok(left)
+        Ok(left.map(|left| left.min(JUDGED_FOR_MAX)))
     }
 
-    fn words(&self, channel: &ChannelId, charter: &Charter, denial: Denial) -> Turndown {
-        let name = self.shelf.get(channel).map(|stored| stored.chat.name().to_string());
-        let name = name.unwrap_or_default();
-        let who =
-            |peer: &PeerId| self.names.get(peer).map_or_else(|| peer.short(), ToString::to_string);
-        let founder = who(&charter.founder);
-        let ask = |who: &str| format!("ask {who} for one: bitchat channel invite {name:?} YOU");
-        let (code, text) = match denial {
-            Denial::NoTicket => {
-                (1, format!("{name} is invite-only and you have no ticket: {}", ask(&founder)))
-            }
-            Denial::NotGood => (
-                2,
-                format!(
-                    "{name} is invite-only and your ticket is not good here: {}",
-                    ask(&founder)
-                ),
-            ),
-            Denial::Expired { issuer } => (
-                3,
-                format!(
-                    "{name} is invite-only and your ticket has expired: {}",
-                    ask(&who(&issuer))
-                ),
-            ),
-            Denial::Removed => {
-                (4, format!("you, or who invited you, were removed from {name} by {founder}"))
-            }
-            Denial::OtherRole => (
-                5,
-                format!(
-                    "your ticket for {name} is for another role than your file (member or \
-                     seeder): ask {founder} for both"
-                ),
-            ),
-            Denial::NoContact => (
-                6,
-                format!(
-                    "{name} lets in contacts only: give your card to its members, who add you with \
-                     bitchat contact add CARD"
-                ),
-            ),
-        };
-        Turndown { code, text: cut(text) }
+    /// What `tickets` let us be in a closed channel.
+    pub(super) fn own_grant(&self, stored: &Stored, tickets: &[Ticket]) -> Result<Grant, Denial> {
+        let own = self.shelf.identity().peer_id();
+        let Charter { founder, lineage, .. } = stored.chat.charter().ok_or(Denial::NotGood)?;
+        let is_removed = |peer: &PeerId| stored.removed.contains(peer);
+        let grant = judge(tickets, lineage, &founder, &own, is_removed, clock::unix())?;
+        let is_fit = own == founder || stored.chat.is_member() == (grant.right != Right::Seeder);
+        if is_fit { Ok(grant) } else { Err(Denial::OtherRole) }
     }
 
     /// Tells the sessions that something about who may be in a channel is another now.
@@ -205,24 +147,30 @@ impl ChannelBook {
         self.shelf.all().filter(|(_, stored)| by_contact(stored)).map(|(id, _)| *id).collect()
     }
 
-    fn keep_tickets(&mut self, id: ChannelId, tickets: Vec<Ticket>) -> Result<(), ChannelError> {
+    pub(super) fn keep_tickets(
+        &mut self,
+        id: ChannelId,
+        tickets: Vec<Ticket>,
+    ) -> Result<(), ChannelError> {
         let stored = self.shelf.get(&id)?;
         let name = stored.chat.name().to_string();
-        let Some(charter) = stored.chat.charter() else {
+        if stored.chat.charter().is_none() {
             return Err(ChannelError::NotClosed(name));
-        };
-        let own = self.shelf.identity().peer_id();
-        let Charter { founder, lineage, .. } = charter;
-        judge(&tickets, lineage, &founder, &own, |_| false, clock::unix())
-            .map_err(|denial| ChannelError::Ticket { name, denial })?;
-        if self.shelf.put_tickets(&id, tickets)? {
-            self.turned_down.retain(|refused| refused.channel != id);
+        }
+        let new = self.own_grant(stored, &tickets);
+        let new = new.map_err(|denial| ChannelError::Ticket { name, denial })?;
+        let is_worse = self.own_grant(stored, &stored.tickets).is_ok_and(|old| {
+            let longer_chain = (new, stored.tickets.len() < tickets.len()) == (old, true);
+            !is_as_good(&new, &old) || longer_chain
+        });
+        if !is_worse && self.shelf.put_tickets(&id, tickets)? {
+            self.forget_refusals(&id);
             self.doors_changed(&[id]);
         }
         Ok(())
     }
 
-    fn invite(&self, asked: &InvitePeer) -> Result<Invitation, ChannelError> {
+    pub(super) fn invite(&self, asked: &InvitePeer) -> Result<Invitation, ChannelError> {
         let stored = self.shelf.get(&asked.id)?;
         let name = || stored.chat.name().to_string();
         let charter = stored.chat.charter().ok_or_else(|| ChannelError::NotClosed(name()))?;
@@ -232,7 +180,14 @@ impl ChannelBook {
         if asked.peer == own_id || asked.peer == founder {
             return Err(ChannelError::InNeedOfNone(name()));
         }
-        let grant = judge(&stored.tickets, lineage, &founder, &own_id, |_| false, now)
+        self.check_present(&asked.id)?;
+        let is_removed = |peer: &PeerId| stored.removed.contains(peer);
+        if is_removed(&asked.peer) {
+            let known = self.names.get(&asked.peer);
+            let peer = known.map_or_else(|| asked.peer.short(), ToString::to_string);
+            return Err(ChannelError::WasRemoved { name: name(), peer });
+        }
+        let grant = judge(&stored.tickets, lineage, &founder, &own_id, is_removed, now)
             .map_err(|denial| ChannelError::Ticket { name: name(), denial })?;
         let may = grant.right == Right::MayInvite
             && stored.chat.is_member()
@@ -245,7 +200,7 @@ impl ChannelBook {
         let mut tickets = if own_id == founder { Vec::new() } else { stored.tickets.clone() };
         tickets.push(ticket);
         // As long as we are let in ourselves, only the length can be wrong.
-        judge(&tickets, lineage, &founder, &asked.peer, |_| false, now)
+        judge(&tickets, lineage, &founder, &asked.peer, is_removed, now)
             .map_err(|_| ChannelError::ChainTooLong(name()))?;
         let file = match asked.right {
             Right::Seeder => stored.chat.seed_only(),
@@ -253,66 +208,29 @@ impl ChannelBook {
         };
         Ok(Invitation { file, tickets })
     }
-
-    fn note_turndown(&mut self, note: NoteTurndown) {
-        let NoteTurndown { channel, by, name, why } = note;
-        let Ok(stored) = self.shelf.get(&channel) else { return };
-        let label = stored.chat.name().to_string();
-        let (now, Turndown { code, text }) = (clock::now(), why);
-        let is_old = |refused: &Refused| {
-            refused.channel == channel
-                && refused.code == code
-                && now.saturating_duration_since(refused.at) < TOLD_FOR
-        };
-        let is_known = self.turned_down.iter().any(is_old);
-        if !is_known {
-            tracing::info!(channel = %channel.short(), by = %by.short(), "we are not let in");
-            self.tell(&ChannelEvent::NotLetIn {
-                channel,
-                label: label.into(),
-                by: std::sync::Arc::clone(&name),
-                text: text.clone(),
-            });
-            // One of each code and channel: the codes are few.
-            self.turned_down.retain(|it| it.channel != channel || it.code != code);
-            self.turned_down.push(Refused { channel, by: name, text, at: now, code });
-        }
-    }
 }
 
-/// A text that fits a frame.
-fn cut(mut text: String) -> String {
-    let mut at = REFUSAL_BYTES_MAX.min(text.len());
-    while !text.is_char_boundary(at) {
-        at -= 1;
-    }
-    text.truncate(at);
-    text
-}
-
-/// What a person is told when somebody does not let us in; not escaped.
-#[must_use]
-pub fn refusal_words(label: &str, by: &str, text: &str) -> String {
-    format!("{by} does not let you into {label}: {text}")
+/// Whether one lets us do all that the other does, and for as long.
+fn is_as_good(new: &Grant, old: &Grant) -> bool {
+    let lasts = |grant: &Grant| grant.expires.unwrap_or(Duration::MAX);
+    let may = new.right == Right::MayInvite || old.right != Right::MayInvite;
+    may && lasts(new) >= lasts(old)
 }
 
 impl Handler<JudgePeer> for ChannelBook {
     type Result = MessageResult<JudgePeer>;
 
     fn handle(&mut self, asked: JudgePeer, _: &mut Context<Self>) -> Self::Result {
-        let judged = self.judge_peer(&asked);
-        MessageResult(judged.map_err(|(charter, denial)| {
+        let Ok(stored) = self.shelf.get(&asked.channel) else {
+            return MessageResult(Err(channel_is_gone()));
+        };
+        // An open one is for whoever has proven it.
+        let Some(charter) = stored.chat.charter() else { return MessageResult(Ok(None)) };
+        let judged = self.judge_peer(stored, &charter, &asked);
+        MessageResult(judged.map_err(|denial| {
             tracing::info!(peer = %asked.peer.short(), channel = %asked.channel.short(), %denial, "not let in");
-            self.words(&asked.channel, &charter, denial)
+            turndown(stored, &charter, denial)
         }))
-    }
-}
-
-impl Handler<NoteTurndown> for ChannelBook {
-    type Result = ();
-
-    fn handle(&mut self, note: NoteTurndown, _: &mut Context<Self>) {
-        self.note_turndown(note);
     }
 }
 
@@ -336,17 +254,7 @@ impl Handler<HasTickets> for ChannelBook {
     type Result = bool;
 
     fn handle(&mut self, asked: HasTickets, _: &mut Context<Self>) -> Self::Result {
-        let own = self.shelf.identity().peer_id();
-        self.shelf
-            .get(&asked.id)
-            .is_ok_and(|stored| !stored.tickets.is_empty() || stored.chat.founder() == Some(own))
-    }
-}
-
-impl Handler<ListRefused> for ChannelBook {
-    type Result = Vec<Refused>;
-
-    fn handle(&mut self, _: ListRefused, _: &mut Context<Self>) -> Self::Result {
-        self.turned_down.clone()
+        let has = |stored: &Stored| self.own_grant(stored, &stored.tickets).is_ok();
+        self.shelf.get(&asked.id).is_ok_and(has)
     }
 }

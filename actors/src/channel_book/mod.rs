@@ -8,9 +8,13 @@
 //! | [`FindChannel`] | console | a channel by name, id or beginning of the id |
 //! | [`ExportChannel`] | console | the `.chat` file of a channel, to be passed on |
 //! | [`JudgePeer`] | crypto session | whether a peer may be in a closed channel |
-//! | [`NoteTurndown`] | crypto session | that a peer does not let us into one |
+//! | [`NoteTurndown`] | crypto session | that a peer does not let us into one, or does now |
 //! | [`KeepTickets`], [`HasTickets`], [`InvitePeer`] | console | what lets us, or somebody else, into one |
 //! | [`ListRefused`] | console | who does not let us in, and why |
+//! | [`OweInvitation`], [`ListOwed`], [`IssueOwed`], [`DropOwed`] | invitations | keeps and issues what is owed over links |
+//! | [`RenewTickets`], [`TakeInvited`] | invitations | keeps what came over a link |
+//! | [`RemoveMember`] | console | goes on without somebody, as another channel |
+//! | [`TakeMove`] | crypto session | the founder's word that a channel goes on as another one |
 //! | [`ListInfohashes`] | console | what trackers know a channel by around now |
 //! | [`OpenChannel`] | console | begins to look for the members of a channel |
 //! | [`CloseChannel`] | console | stops that |
@@ -31,7 +35,11 @@
 //! Form of the files: `docs/spec/profile.md`, `docs/spec/02-chat-file.md`.
 
 mod admission;
+mod former;
+mod invited;
+mod moves;
 mod pairs;
+mod refusals;
 mod shelf;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -42,21 +50,24 @@ use std::time::Duration;
 
 use actix::{Actor, ActorContext as _, AsyncContext as _, Context, Handler, Message, Recipient};
 use bitchat_protocol::channel::{
-    ChannelKeys, ChatFile, Denial, Kind, NodeAddress, Policy, Rotation,
+    ChannelKeys, ChatFile, Denial, Kind, MisfitError, NodeAddress, Policy, Rotation,
 };
 use bitchat_protocol::id::{ChannelId, InfoHash, PeerId};
 use bitchat_protocol::identity::DisplayName;
-use bitchat_protocol::limits::CHANNELS_MAX;
+use bitchat_protocol::limits::{CHANNELS_MAX, REMOVED_MAX};
 use bitchat_protocol::session::{Door, OwnChannel};
 
 use crate::clock;
 use crate::supervision::Shutdown;
 use crate::vault::{Profile, ProfileError, RefusalLog};
-pub use admission::{
-    HasTickets, InvitePeer, JudgePeer, KeepTickets, ListRefused, NoteTurndown, Refused,
-    refusal_words,
+pub use admission::{HasTickets, InvitePeer, JudgePeer, KeepTickets};
+pub use invited::{
+    DropOwed, IssueOwed, ListOwed, NotOwed, OweInvitation, Owed, RenewTickets, TakeInvited,
 };
+pub use moves::{RemoveMember, TakeMove};
 pub use pairs::{MeetingPlaces, People};
+use refusals::Refusals;
+pub use refusals::{ListRefused, NoteTurndown, Refused, refusal_words};
 use shelf::{Shelf, Stored};
 
 /// Messages waiting: those of the person and of a few neighbours.
@@ -70,8 +81,9 @@ const SAVE_AGAIN_AFTER: Duration = Duration::from_secs(30);
 
 /// Stores a channel; one that is stored already is no error.
 ///
-/// A newer file of a stored channel takes its place, with the trackers it names, when the channel
-/// is opened the next time. A seeder's file never takes the place of a member's.
+/// Of a newer file of a stored channel are taken the trackers and nodes that it names, and the secret
+/// of the channel where only a seeder's file is stored; nothing else: anybody who has the key can have
+/// written it. Where the channel is open and that is new, it is closed and opened.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "Result<Summary, ChannelError>")]
 pub struct JoinChannel {
@@ -173,6 +185,26 @@ pub enum ChannelEvent {
     Changed(Arc<OpenedChannel>),
     /// To be served no longer.
     Closed(ChannelId),
+    /// A closed channel goes on as another one, without somebody. Told after the other one was opened.
+    Moved {
+        /// The channel that is left.
+        channel: ChannelId,
+        /// The one that takes its place.
+        successor: ChannelId,
+        /// The name of both.
+        label: Arc<str>,
+        /// The founder.
+        by: PeerId,
+        /// Who was removed by this.
+        removed: Vec<PeerId>,
+    },
+    /// A closed channel goes on as another one, and we cannot follow yet.
+    Trouble {
+        /// The channel.
+        channel: ChannelId,
+        /// Why, and what to do; not escaped.
+        text: String,
+    },
     /// Somebody does not let us into a closed channel; for a person, and not told often.
     NotLetIn {
         /// The channel.
@@ -209,6 +241,10 @@ pub struct Summary {
     pub trackers: Vec<Vec<String>>,
     /// DHT nodes to begin with.
     pub nodes: Vec<NodeAddress>,
+    /// What it went on as, where it did: nothing can be said in it any more.
+    pub moved_to: Option<ChannelId>,
+    /// Who was removed from it, or from what it took the place of; ascending.
+    pub removed: Vec<PeerId>,
     /// Whether it is open on this node.
     pub is_open: bool,
 }
@@ -234,13 +270,17 @@ pub struct OpenedChannel {
     pub rotation: Rotation,
     /// Where its members were, best first, when this was handed out.
     pub last_known: Vec<SocketAddr>,
+    /// The channel whose place it took.
+    pub origin: Option<ChannelId>,
+    /// What it went on as: nothing can be said in it any more.
+    pub moved_to: Option<ChannelId>,
 }
 
 impl OpenedChannel {
     fn new(stored: &Stored) -> Arc<Self> {
         let chat = &stored.chat;
         Arc::new(Self {
-            name: chat.name().to_string(),
+            name: stored.name().to_string(),
             kind: chat.kind(),
             only: stored.pair,
             door: stored.door(),
@@ -249,6 +289,8 @@ impl OpenedChannel {
             nodes: chat.nodes().to_vec(),
             rotation: chat.rotation(),
             last_known: stored.last_known.clone(),
+            origin: chat.origin().map(|origin| origin.from),
+            moved_to: stored.former.as_ref().map(|former| former.moved.successor),
         })
     }
 
@@ -280,6 +322,12 @@ pub enum ChannelError {
          as the contact is in the book, and nobody else can be in it"
     )]
     IsPair(String),
+    /// A file of a stored channel with another kind, founder or policy.
+    #[error(
+        "{0} is stored already, and by this file others decide who is let in: it may have been changed. \
+         If it is the right one, leave the channel first"
+    )]
+    OtherCharter(String),
     /// Everybody who has the file may be in it.
     #[error("{0} is no closed channel: whoever has its file is in it")]
     NotClosed(String),
@@ -307,6 +355,49 @@ pub enum ChannelError {
     /// Two identities that have no channel together.
     #[error("there is no channel with this contact: {0}")]
     Pair(String),
+    /// It went on as another one.
+    #[error(
+        "{name} is over: it went on with new keys{}",
+        .successor.as_ref().map_or_else(
+            || ", as a channel that was left here".to_owned(),
+            |(name, id)| format!(": use {name} ({})", id.short()),
+        )
+    )]
+    Former {
+        /// The channel.
+        name: String,
+        /// What it went on as, where that is in this profile.
+        successor: Option<(String, ChannelId)>,
+    },
+    /// Somebody was removed, and is to be let in.
+    #[error(
+        "{peer} was removed from {name}, which cannot be taken back: make a new channel for those          who are to be together"
+    )]
+    WasRemoved {
+        /// The channel.
+        name: String,
+        /// Who.
+        peer: String,
+    },
+    /// Only its founder, who holds its secret, removes somebody.
+    #[error(
+        "only the founder of {0} removes somebody from it, and from a profile that can read it"
+    )]
+    NotFounder(String),
+    /// A channel is not without its founder.
+    #[error("you founded {0}, and cannot be removed from it: leave it with bitchat channel leave")]
+    FounderStays(String),
+    /// More than a move can name.
+    #[error("{REMOVED_MAX} people were removed from {0}, which is all it can: make a new channel")]
+    TooManyRemoved(String),
+    /// The channel cannot go on as another one.
+    #[error("{name} cannot go on: {error}")]
+    Misfit {
+        /// The channel.
+        name: String,
+        /// Why.
+        error: MisfitError,
+    },
     /// As many as one node can be in.
     #[error(
         "a profile holds {CHANNELS_MAX} channels, those with contacts included, which is all it \
@@ -324,15 +415,19 @@ pub struct ChannelBook {
     open: BTreeMap<ChannelId, Arc<OpenedChannel>>,
     subscribers: Vec<Recipient<ChannelEvent>>,
     save_is_due: bool,
-    refusals: RefusalLog,
+    disk: RefusalLog,
     people: Option<People>,
-    /// Contacts that a person added.
-    trusted: BTreeSet<PeerId>,
+    /// Contacts that a person added, and their names.
     names: BTreeMap<PeerId, Arc<str>>,
     /// Counts the changes of who may be in closed channels.
     revision: u64,
-    /// Who does not let us in.
-    turned_down: Vec<Refused>,
+    refusals: Refusals,
+    /// Of which channels it was said, in which words, that we cannot follow.
+    warned: BTreeSet<(ChannelId, String)>,
+    /// Former channels that a person opened after they had been open for long enough.
+    reread: BTreeSet<ChannelId>,
+    /// Whether it is looked for former channels that have been open for long enough.
+    looks_for_moves: bool,
 }
 
 impl ChannelBook {
@@ -343,16 +438,18 @@ impl ChannelBook {
     /// [`ProfileError::Damaged`], [`ProfileError::Newer`], [`ProfileError::Disk`].
     pub fn open(profile: &Profile) -> Result<Self, ProfileError> {
         Ok(Self {
-            shelf: Shelf::open(profile)?,
+            shelf: Shelf::open(profile, clock::unix())?,
             open: BTreeMap::new(),
             subscribers: Vec::new(),
             save_is_due: false,
-            refusals: RefusalLog::default(),
+            disk: RefusalLog::default(),
             people: None,
-            trusted: BTreeSet::new(),
             names: BTreeMap::new(),
             revision: 0,
-            turned_down: Vec::new(),
+            refusals: Refusals::default(),
+            warned: BTreeSet::new(),
+            reread: BTreeSet::new(),
+            looks_for_moves: false,
         })
     }
 
@@ -365,7 +462,8 @@ impl ChannelBook {
     /// Begins with all channels open.
     #[must_use]
     pub fn with_all_open(mut self) -> Self {
-        let all: Vec<_> = self.shelf.all().map(|(id, _)| *id).collect();
+        let all = self.shelf.all().map(|(id, _)| *id);
+        let all: Vec<_> = all.filter(|id| !self.is_over(id)).collect();
         self.begin_with(&all);
         self
     }
@@ -389,16 +487,50 @@ impl ChannelBook {
         if let Some(open) = self.open.get(&id) {
             return Ok(Arc::clone(open));
         }
+        let opened = self.open_one(id)?;
+        // What it goes on as, and what went on as it: who was away is met there.
+        let present = self.present_of(id);
+        for other in self.formers_of(present).into_iter().chain([present]) {
+            if !self.open.contains_key(&other) {
+                self.open_one(other)?;
+            }
+        }
+        Ok(opened)
+    }
+
+    fn open_one(&mut self, id: ChannelId) -> Result<Arc<OpenedChannel>, ChannelError> {
         let opened = OpenedChannel::new(self.shelf.get(&id)?);
         self.open.insert(id, Arc::clone(&opened));
         self.tell(&ChannelEvent::Opened(Arc::clone(&opened)));
         Ok(opened)
     }
 
+    /// Opens an open channel anew where those who serve it must begin anew.
+    fn reopen(&mut self, id: ChannelId) -> Result<(), ChannelError> {
+        let stored = OpenedChannel::new(self.shelf.get(&id)?);
+        let is_another = self.open.get(&id).is_some_and(|open| {
+            open.keys.is_member() != stored.keys.is_member()
+                || open.trackers != stored.trackers
+                || open.nodes != stored.nodes
+        });
+        if is_another {
+            self.close_channel(id);
+            self.open_channel(id)?;
+        }
+        Ok(())
+    }
+
     fn close_channel(&mut self, id: ChannelId) {
+        self.reread.remove(&id);
         if self.open.remove(&id).is_some() {
             self.tell(&ChannelEvent::Closed(id));
         }
+    }
+
+    /// Closes a channel with those that went on as it: who closes it hands nothing on.
+    fn close_with_formers(&mut self, id: ChannelId) {
+        self.formers_of(id).into_iter().for_each(|former| self.close_channel(former));
+        self.close_channel(id);
     }
 
     /// A person did this, so it is rare, and must not be missed.
@@ -417,7 +549,7 @@ impl ChannelBook {
         ctx.run_later(after, |book, ctx| {
             book.save_is_due = false;
             let saved = book.shelf.save();
-            if !book.refusals.note("the latest addresses", &saved) {
+            if !book.disk.note("the latest addresses", &saved) {
                 book.save_later(ctx, SAVE_AGAIN_AFTER);
             }
         });
@@ -444,7 +576,10 @@ impl Handler<JoinChannel> for ChannelBook {
 
     fn handle(&mut self, join: JoinChannel, _: &mut Self::Context) -> Self::Result {
         let id = self.shelf.put(join.file)?;
-        self.summary(id)
+        self.reopen(id)?;
+        self.relink();
+        // Who was given the file of one that went on meanwhile is in what it went on as.
+        self.summary(self.present_of(id))
     }
 }
 
@@ -453,8 +588,13 @@ impl Handler<LeaveChannel> for ChannelBook {
 
     fn handle(&mut self, leave: LeaveChannel, _: &mut Self::Context) -> Self::Result {
         self.shelf.check_no_pair(&leave.id)?;
+        let formers = self.formers_of(leave.id);
         let stored = self.shelf.remove(&leave.id)?;
-        self.close_channel(leave.id);
+        // There is nothing left to be handed on.
+        formers.into_iter().chain([leave.id]).for_each(|id| self.close_channel(id));
+        self.forget_refusals(&leave.id);
+        self.relink();
+        self.open_missing_pairs();
         Ok(Shelf::summary(leave.id, &stored, false))
     }
 }
@@ -502,6 +642,9 @@ impl Handler<OpenChannel> for ChannelBook {
     type Result = Result<Arc<OpenedChannel>, ChannelError>;
 
     fn handle(&mut self, open: OpenChannel, _: &mut Self::Context) -> Self::Result {
+        if self.is_over(&open.id) {
+            self.reread.insert(open.id);
+        }
         self.open_channel(open.id)
     }
 }
@@ -510,7 +653,7 @@ impl Handler<CloseChannel> for ChannelBook {
     type Result = ();
 
     fn handle(&mut self, close: CloseChannel, _: &mut Self::Context) {
-        self.close_channel(close.id);
+        self.close_with_formers(close.id);
     }
 }
 
@@ -543,11 +686,15 @@ impl Handler<ListLastKnown> for ChannelBook {
 impl Handler<Subscribe> for ChannelBook {
     type Result = ();
 
-    fn handle(&mut self, Subscribe(subscriber): Subscribe, _: &mut Self::Context) {
+    fn handle(&mut self, Subscribe(subscriber): Subscribe, ctx: &mut Self::Context) {
         self.subscribers.retain(Recipient::connected);
         if self.subscribers.len() >= SUBSCRIBERS_MAX {
             tracing::error!(max = SUBSCRIBERS_MAX, "too many subscribers of the channel book");
             return;
+        }
+        // Where nobody serves channels none is open for long.
+        if !std::mem::replace(&mut self.looks_for_moves, true) {
+            self.begin_moves(ctx);
         }
         for (id, opened) in &mut self.open {
             // Where the members are now, and not where they were when it was opened.

@@ -58,20 +58,22 @@ impl ChannelBook {
 
     /// Takes note of a contact; whether it is trusted now and was not, or the other way round.
     fn note_contact(&mut self, peer: PeerId, contact: Option<&Contact>) -> bool {
-        let is_trusted = contact.is_some_and(is_trusted);
-        match contact {
-            Some(contact) if is_trusted => self.names.insert(peer, Arc::clone(&contact.name)),
-            Some(_) | None => self.names.remove(&peer),
+        let name = contact.filter(|it| is_trusted(it)).map(|contact| Arc::clone(&contact.name));
+        let before = match &name {
+            Some(name) => self.names.insert(peer, Arc::clone(name)),
+            None => self.names.remove(&peer),
         };
-        self.set_pair(peer, contact);
-        let was_trusted =
-            if is_trusted { !self.trusted.insert(peer) } else { self.trusted.remove(&peer) };
-        was_trusted != is_trusted
+        // Anybody can have a contact change otherwise, by coming under its name.
+        if before != name {
+            self.set_pair(peer, name.as_deref());
+        }
+        before.is_some() != name.is_some()
     }
 
-    fn set_pair(&mut self, peer: PeerId, contact: Option<&Contact>) {
-        let set = match contact.filter(|contact| is_trusted(contact)) {
-            Some(contact) => self.open_pair(contact),
+    /// `name`: of a contact that a person added.
+    fn set_pair(&mut self, peer: PeerId, name: Option<&str>) {
+        let set = match name {
+            Some(name) => self.open_pair(peer, name),
             None => self.close_pair(&peer),
         };
         if let Err(error) = set {
@@ -79,21 +81,34 @@ impl ChannelBook {
         }
     }
 
-    fn open_pair(&mut self, contact: &Contact) -> Result<(), ChannelError> {
+    /// Opens the channels with contacts for which there was no room before.
+    pub(super) fn open_missing_pairs(&mut self) {
+        let people = self.names.iter().map(|(peer, name)| (*peer, Arc::clone(name)));
+        let people: Vec<_> =
+            people.filter(|(peer, _)| self.shelf.pair_with(peer).is_none()).collect();
+        for (peer, name) in people {
+            if let Err(error) = self.open_pair(peer, &name) {
+                tracing::debug!(%error, "no room for the channel with a contact");
+                return;
+            }
+        }
+    }
+
+    fn open_pair(&mut self, peer: PeerId, name: &str) -> Result<(), ChannelError> {
         let places = self.people.as_ref().and_then(|people| people.places.clone());
         let Some(MeetingPlaces { tiers, nodes }) = places else { return Ok(()) };
-        let is_new = self.shelf.pair_with(&contact.peer).is_none();
+        let is_new = self.shelf.pair_with(&peer).is_none();
         if is_new && self.shelf.pairs() >= PAIRS_MAX {
             return Err(ChannelError::Full);
         }
         // What is shown of a contact may be longer than the name of a channel.
-        let name = DisplayName::new(&*contact.name)
-            .or_else(|_| DisplayName::new(contact.peer.short()))
+        let name = DisplayName::new(name)
+            .or_else(|_| DisplayName::new(peer.short()))
             .map_err(|error| ChannelError::Pair(error.to_string()))?;
         let own = self.shelf.identity();
-        let chat = ChatFile::new_pair(own, contact.peer, name, tiers, nodes)
+        let chat = ChatFile::new_pair(own, peer, name, tiers, nodes)
             .map_err(|error| ChannelError::Pair(error.to_string()))?;
-        let id = self.shelf.put_pair(contact.peer, chat)?;
+        let id = self.shelf.put_pair(peer, chat)?;
         if let Some(opened) = self.open.get_mut(&id) {
             *opened = OpenedChannel::new(self.shelf.get(&id)?);
             let changed = ChannelEvent::Changed(Arc::clone(opened));
@@ -111,6 +126,7 @@ impl ChannelBook {
         let Some(id) = self.shelf.pair_with(peer) else { return Ok(()) };
         let removed = self.shelf.remove(&id);
         self.close_channel(id);
+        self.open_missing_pairs();
         removed.map(|_| ())
     }
 }

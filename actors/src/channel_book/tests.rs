@@ -6,15 +6,17 @@ use std::path::Path;
 use actix::Addr;
 use bitchat_protocol::channel::{Right, Standing, Ticket};
 use bitchat_protocol::crypto::Rng;
-use bitchat_protocol::limits::LAST_KNOWN_MAX;
+use bitchat_protocol::limits::{LAST_KNOWN_MAX, REFUSALS_PER_CHANNEL_MAX};
 use bitchat_protocol::session::Turndown;
 use bitchat_protocol::wire::TicketBytes;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::*;
 use crate::contact_book::{
-    AddContact, BlockContact, ContactBook, RemoveContact, RenameContact, VerifyContact,
+    AddContact, AdmitPeer, BlockContact, ContactBook, RemoveContact, RenameContact, VerifyContact,
 };
+
+mod moves;
 
 /// Hands on what it is told: the id, and whether it was opened.
 struct Listener(UnboundedSender<(ChannelId, bool)>);
@@ -32,7 +34,9 @@ impl Handler<ChannelEvent> for Listener {
                 (opened.keys.id(), true)
             }
             ChannelEvent::Closed(id) => (id, false),
-            ChannelEvent::NotLetIn { .. } => return,
+            ChannelEvent::NotLetIn { .. }
+            | ChannelEvent::Moved { .. }
+            | ChannelEvent::Trouble { .. } => return,
         });
     }
 }
@@ -177,6 +181,61 @@ async fn a_newer_file_replaces_the_stored_one_but_never_a_members_by_a_seeders()
     let moved = join(&book, chat(1, "Team", "udp://another.example:1/announce")).await;
     assert_eq!(moved.id, team().keys().id());
     assert_eq!(moved.trackers, [["udp://another.example:1/announce"]]);
+}
+
+#[actix::test]
+async fn a_file_by_which_others_decide_who_is_let_in_changes_nothing() {
+    let home = tempfile::tempdir().unwrap();
+    let profile = profile(home.path());
+    let book = start(&profile);
+    let id = closed(&book, &profile, Policy::Tickets).await;
+    let stored = export(&book, id, false).await;
+    let open = chat(9, "Secret", "udp://tracker.example:1/announce");
+    let mallory = PeerId([7; 32]);
+    let taken_over =
+        ChatFile::new_closed(open.clone(), Kind::Closed, mallory, Policy::Tickets).unwrap();
+    for file in [open.clone(), open.seed_only(), taken_over] {
+        let refused = book.send(JoinChannel { file }).await.unwrap();
+        assert!(matches!(refused, Err(ChannelError::OtherCharter(_))), "{refused:?}");
+    }
+    assert_eq!(export(&book, id, false).await, stored);
+    assert_eq!(export(&start(&profile), id, false).await, stored);
+}
+
+#[actix::test]
+async fn an_open_channel_of_which_we_become_a_member_or_learn_trackers_is_opened_anew() {
+    let home = tempfile::tempdir().unwrap();
+    let book = start(&profile(home.path()));
+    let id = join(&book, team().seed_only()).await.id;
+    let mut heard = listen(&book).await;
+    assert!(!book.send(OpenChannel { id }).await.unwrap().unwrap().keys.is_member());
+    assert_eq!(heard.recv().await, Some((id, true)));
+    for (file, is_new) in [
+        (team().seed_only(), false),
+        (team(), true),
+        (team(), false),
+        (chat(1, "Team", "udp://another.example:1/announce"), true),
+    ] {
+        join(&book, file).await;
+        if is_new {
+            assert_eq!(heard.recv().await, Some((id, false)));
+            assert_eq!(heard.recv().await, Some((id, true)));
+        }
+        assert!(heard.try_recv().is_err());
+    }
+    let open = book.send(ListOpen).await.unwrap();
+    assert!(open[0].keys.is_member());
+    assert_eq!(open[0].trackers, [["udp://another.example:1/announce"]]);
+}
+
+#[actix::test]
+async fn a_whole_id_is_that_channel_whatever_another_is_called() {
+    let home = tempfile::tempdir().unwrap();
+    let book = start(&profile(home.path()));
+    let id = join(&book, team()).await.id;
+    let text = id.to_string();
+    join(&book, chat(2, &text, "udp://tracker.example:1/announce")).await;
+    assert_eq!(find(&book, &text.to_uppercase()).await.unwrap(), id);
 }
 
 #[actix::test]
@@ -361,8 +420,10 @@ async fn the_channel_of_a_pair_follows_the_contact() {
     contacts.send(RenameContact { peer, name }).await.unwrap().unwrap();
     assert_eq!(heard.recv().await, Some((id, true)), "it has changed");
     assert_eq!(open_pairs(&book).await, [(id, "Robert".to_owned(), Some(peer))]);
+    // What anybody can cause by coming under that name is told nobody.
     contacts.send(VerifyContact { peer }).await.unwrap().unwrap();
-    assert_eq!(heard.recv().await, Some((id, true)));
+    let claim = AdmitPeer { peer: PeerId([8; 32]), name: "robert".to_owned() };
+    contacts.send(claim).await.unwrap();
 
     // What a person closes stays closed until it is opened, or the contact is another one.
     book.send(CloseChannel { id }).await.unwrap();
@@ -382,6 +443,24 @@ async fn the_channel_of_a_pair_follows_the_contact() {
     assert_eq!(heard.recv().await, Some((id, true)));
     contacts.send(RemoveContact { peer }).await.unwrap().unwrap();
     assert_eq!(heard.recv().await, Some((id, false)));
+}
+
+#[actix::test]
+async fn a_contact_for_whom_there_was_no_room_gets_the_channel_when_there_is() {
+    let homes = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let [own, other] = homes.each_ref().map(|home| profile(home.path()));
+    let mut full = ChannelBook::open(&own).unwrap();
+    for number in 0..CHANNELS_MAX {
+        let seed = u8::try_from(number).unwrap();
+        full.shelf.put(chat(seed, "Team", "udp://tracker.example:1/announce")).unwrap();
+    }
+    let (contacts, book) = start_with_pairs(&own);
+    let card = card_of(&other, "bob");
+    contacts.send(AddContact { card, our_name: None }).await.unwrap().unwrap();
+    assert_eq!(open_pairs(&book).await, []);
+    book.send(LeaveChannel { id: team().keys().id() }).await.unwrap().unwrap();
+    let open = open_pairs(&book).await;
+    assert_eq!((open.len(), open[0].2), (1, Some(other.peer_id())));
 }
 
 #[actix::test]
@@ -576,16 +655,134 @@ async fn who_does_not_let_us_in_is_told_once_and_remembered_until_there_is_a_new
     join(&bobs, issued.file).await;
     let (told, mut heard) = unbounded_channel();
     bobs.send(Subscribe(Refusals(told).start().recipient())).await.unwrap();
-    for code in [1, 1, 3] {
-        let why = Turndown { code, text: format!("reason {code}") };
-        let note = NoteTurndown { channel: id, by: PeerId([7; 32]), name: "alice".into(), why };
-        bobs.send(note).await.unwrap();
+    let note = async |by: u8, why: Option<(u8, &str)>| {
+        let why = why.map(|(code, text)| Turndown { code, text: text.to_owned() });
+        let (by, name) = (PeerId([by; 32]), "alice".into());
+        bobs.send(NoteTurndown { channel: id, by, name, why }).await.unwrap();
+    };
+    for code in [1, 1, 3, 200, 201] {
+        note(7, Some((code, "their words"))).await;
     }
-    assert_eq!(heard.recv().await.as_deref(), Some("Secret alice reason 1"));
-    assert_eq!(heard.recv().await.as_deref(), Some("Secret alice reason 3"));
-    assert_eq!(bobs.send(ListRefused).await.unwrap().len(), 2);
+    note(8, Some((9, ""))).await;
+    let founder_id = founder.peer_id().short();
+    let told = heard.recv().await.unwrap();
+    assert!(told.contains("you have no ticket") && told.contains(&founder_id), "{told}");
+    let told = heard.recv().await.unwrap();
+    assert!(told.contains("your ticket has expired"), "{told}");
+    assert_eq!(heard.recv().await.as_deref(), Some("Secret alice their words"));
+    assert!(heard.try_recv().is_err());
+    let refused = async || bobs.send(ListRefused).await.unwrap();
+    assert_eq!(refused().await.len(), 2, "the last word of each");
+    note(7, None).await;
+    let left = refused().await;
+    assert_eq!((left.len(), left[0].text.as_str()), (1, "it does not say why"));
+    for by in 0..=u8::MAX {
+        note(by, Some((1, ""))).await;
+    }
+    assert_eq!(refused().await.len(), REFUSALS_PER_CHANNEL_MAX);
     bobs.send(KeepTickets { id, tickets: issued.tickets }).await.unwrap().unwrap();
-    assert_eq!(bobs.send(ListRefused).await.unwrap(), []);
+    assert_eq!(refused().await, []);
+}
+
+#[actix::test]
+async fn who_is_turned_down_reads_names_of_its_own_and_we_say_none_of_ours() {
+    let homes = [0; 3].map(|_| tempfile::tempdir().unwrap());
+    let [founder, bob, carol] = homes.each_ref().map(|home| profile(home.path()));
+    let (contacts, bobs) = start_with_pairs(&bob);
+    let id = closed(&bobs, &founder, Policy::Tickets).await;
+    let card = card_of(&founder, "my brother");
+    contacts.send(AddContact { card, our_name: None }).await.unwrap().unwrap();
+    let (peer, standing, tickets) = (carol.peer_id(), Standing::Member, Vec::new());
+    let judged = bobs.send(JudgePeer { channel: id, peer, standing, tickets }).await.unwrap();
+    let text = judged.unwrap_err().text;
+    assert!(!text.contains("brother") && text.contains(&founder.peer_id().short()), "{text}");
+    let why = Some(Turndown { code: 1, text: String::new() });
+    let note = NoteTurndown { channel: id, by: peer, name: "carol".into(), why };
+    bobs.send(note).await.unwrap();
+    let refused = bobs.send(ListRefused).await.unwrap();
+    assert!(refused[0].text.contains("ask my brother"), "{refused:?}");
+}
+
+#[actix::test]
+async fn a_channel_that_was_left_lets_nobody_in() {
+    let home = tempfile::tempdir().unwrap();
+    let book = start(&profile(home.path()));
+    let judged = judged(&book, ChannelId([1; 32]), PeerId([1; 32]), Standing::Member, &[]).await;
+    assert_eq!(judged, Err(0));
+}
+
+#[actix::test]
+async fn a_better_ticket_is_not_replaced_by_a_worse_one_nor_one_by_that_of_another_role() {
+    let homes = [0; 3].map(|_| tempfile::tempdir().unwrap());
+    let [founder, bob, carol] = homes.each_ref().map(|home| profile(home.path()));
+    let (_contacts, book) = start_with_pairs(&founder);
+    let id = closed(&book, &founder, Policy::Tickets).await;
+    let lineage = export(&book, id, false).await.charter().unwrap().lineage;
+    let (_bob_contacts, bobs) = start_with_pairs(&bob);
+    join(&bobs, export(&book, id, false).await).await;
+    let now = clock::unix();
+    let until = |seconds: u64| Some(now + Duration::from_secs(seconds));
+    let issue = |issuer: &Profile, to: &Profile, right, expires| {
+        Ticket::issue(issuer.identity(), lineage, to.peer_id(), right, expires)
+    };
+    let keep = async |tickets: &[Ticket]| {
+        let tickets = tickets.to_vec();
+        bobs.send(KeepTickets { id, tickets }).await.unwrap()
+    };
+    let held = async || {
+        let opened = bobs.send(OpenChannel { id }).await.unwrap().unwrap();
+        let door = opened.door.clone().unwrap();
+        let tickets = door.tickets.iter().map(|it| Ticket::decode(&it.0).unwrap());
+        tickets.collect::<Vec<_>>()
+    };
+    let has = async || bobs.send(HasTickets { id }).await.unwrap();
+    let seeder = issue(&founder, &bob, Right::Seeder, None);
+    let refused = keep(&[seeder]).await;
+    let denial = Denial::OtherRole;
+    assert!(matches!(refused, Err(ChannelError::Ticket { denial: it, .. }) if it == denial));
+    assert!(!has().await);
+
+    let member = issue(&founder, &bob, Right::Member, until(1000));
+    let carols = issue(&founder, &carol, Right::MayInvite, until(1000));
+    let same_of_carol = issue(&carol, &bob, Right::Member, until(1000));
+    let longer_of_carol = issue(&carol, &bob, Right::Member, until(2000));
+    let inviter = issue(&founder, &bob, Right::MayInvite, until(1000));
+    let longer = issue(&founder, &bob, Right::Member, None);
+    for (new, held_then) in [
+        (vec![member], vec![member]),
+        (vec![issue(&founder, &bob, Right::Member, until(999))], vec![member]),
+        (vec![carols, same_of_carol], vec![member]),
+        (vec![carols, longer_of_carol], vec![member]),
+        (vec![inviter], vec![inviter]),
+        (vec![member], vec![inviter]),
+        (vec![longer], vec![inviter]),
+        (
+            vec![issue(&founder, &bob, Right::MayInvite, None)],
+            vec![issue(&founder, &bob, Right::MayInvite, None)],
+        ),
+    ] {
+        keep(&new).await.unwrap();
+        assert_eq!(held().await, held_then);
+        assert!(has().await);
+    }
+}
+
+#[actix::test]
+async fn a_blind_seeder_of_a_channel_of_contacts_lets_in_contacts_and_who_has_a_ticket() {
+    let homes = [0; 3].map(|_| tempfile::tempdir().unwrap());
+    let [founder, keeper, bob] = homes.each_ref().map(|home| profile(home.path()));
+    let (_contacts, book) = start_with_pairs(&founder);
+    let id = closed(&book, &founder, Policy::Contacts).await;
+    let (keeper_contacts, keepers) = start_with_pairs(&keeper);
+    join(&keepers, export(&book, id, true).await).await;
+    let peer = bob.peer_id();
+    let tickets = invite(&book, id, peer, Right::Seeder).await.unwrap().tickets;
+    let seeder = Standing::Seeder;
+    assert_eq!(judged(&keepers, id, peer, seeder, &tickets).await, Ok(None));
+    assert_eq!(judged(&keepers, id, peer, seeder, &[]).await, Err(1));
+    let card = card_of(&bob, "bob");
+    keeper_contacts.send(AddContact { card, our_name: None }).await.unwrap().unwrap();
+    assert_eq!(judged(&keepers, id, peer, seeder, &[]).await, Ok(None));
 }
 
 /// Hands on who does not let us in.

@@ -25,6 +25,8 @@ pub(super) struct Conversation {
     pub(super) keys: Arc<ChannelKeys>,
     /// The only other one in it, where it is the channel of a pair.
     pub(super) only: Option<PeerId>,
+    /// What it went on as: nothing can be said in it any more.
+    pub(super) moved_to: Option<ChannelId>,
     /// Whether the log has what is on disk.
     pub(super) is_open: bool,
     /// Its number among all conversations of this desk.
@@ -42,6 +44,7 @@ impl Conversation {
             name: channel.name.clone(),
             keys: Arc::new(channel.keys.clone()),
             only: channel.only,
+            moved_to: channel.moved_to,
             is_open: false,
             is_tried: false,
             generation,

@@ -93,7 +93,11 @@ fn bytes_of(notice: &Notice) -> usize {
         | Notice::MemberUp { .. }
         | Notice::MemberDown { .. }
         | Notice::SeederUp { .. }
-        | Notice::SeederDown { .. } => 0,
+        | Notice::SeederDown { .. }
+        | Notice::Invited(_)
+        | Notice::InviteAnswered { .. }
+        | Notice::TicketRenewed { .. }
+        | Notice::Moved { .. } => 0,
     }
 }
 
@@ -124,7 +128,11 @@ mod tests {
                 | Notice::MemberUp { .. }
                 | Notice::MemberDown { .. }
                 | Notice::SeederUp { .. }
-                | Notice::SeederDown { .. } => "no text".into(),
+                | Notice::SeederDown { .. }
+                | Notice::Invited(_)
+                | Notice::InviteAnswered { .. }
+                | Notice::TicketRenewed { .. }
+                | Notice::Moved { .. } => "no text".into(),
             };
             self.0.lock().unwrap().push(text);
         }

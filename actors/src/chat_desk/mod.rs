@@ -7,6 +7,7 @@
 //! | [`ListUndelivered`] | console, control | the messages that nobody has yet |
 //! | [`Subscribe`] | console | asks for every [`Notice`] from now on, and those that wait for a listener |
 //! | [`Overhear`] | control | asks for every [`Notice`] from now on; nothing waits for it |
+//! | [`Announce`] | invitations | has a [`Notice`] told |
 //! | [`ChatNews`] | peer supervisor | what peers say, and who is there |
 //! | [`MemberNews`] | mesh manager | who is there in which channel |
 //! | [`ChannelEvent`] | channel book | which channels are open |
@@ -43,12 +44,13 @@ use tokio::sync::oneshot;
 
 use crate::archive::{
     self, Append, ArchiveError, CloseChannel, Event, EventKind, FindSaid, OpenChannel, Pruned,
-    ReadRange, Retention,
+    ReadKept, ReadRange, Retention,
 };
 use crate::channel_book::{self, ChannelEvent, OpenedChannel, refusal_words};
 use crate::contact_book::{self, ContactChanged, ListContacts};
 use crate::directory::Directory;
 use crate::driver::{Drive, Driver};
+use crate::invitations::Offered;
 use crate::mesh_manager::{MemberNews, SubscribeMembers};
 use crate::peer_supervisor::{ChatNews, PeerRefused, SubscribeChat};
 use crate::{clock, entropy};
@@ -123,6 +125,11 @@ pub struct Subscribe(pub Recipient<Notice>);
 #[rtype(result = "()")]
 pub struct Overhear(pub Recipient<Notice>);
 
+/// Has everybody who listens told something.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub struct Announce(pub Notice);
+
 /// Why a text was not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SayError {
@@ -147,6 +154,16 @@ pub enum SayError {
     /// The channel is not open on this node.
     #[error("this channel is not open here")]
     NoSuchChannel,
+    /// The channel went on as another one.
+    #[error(
+        "{name} is over: it went on with new keys, as channel {}; say it there", .successor.short()
+    )]
+    Moved {
+        /// Its name.
+        name: String,
+        /// What it went on as.
+        successor: ChannelId,
+    },
     /// We hold a seed-only file of the channel.
     #[error("this node is a seeder in this channel: it can neither read nor speak there")]
     SeedOnly,
@@ -226,6 +243,47 @@ pub enum Notice {
         /// As in [`Notice::Heard`].
         name: Arc<str>,
     },
+    /// Somebody invites us to a closed channel; nothing of it is kept before a person accepts it.
+    Invited(Box<Offered>),
+    /// Somebody whom we invited to a channel has answered.
+    InviteAnswered {
+        /// The channel.
+        channel: ChannelId,
+        /// Its name.
+        label: Arc<str>,
+        /// Who.
+        peer: PeerId,
+        /// As in [`Notice::Heard`].
+        name: Arc<str>,
+        /// Whether they are in it now.
+        accepted: bool,
+    },
+    /// Somebody gave us a better ticket for a channel that we are in.
+    TicketRenewed {
+        /// The channel.
+        channel: ChannelId,
+        /// Its name.
+        label: Arc<str>,
+        /// Who.
+        by: PeerId,
+        /// As in [`Notice::Heard`].
+        name: Arc<str>,
+    },
+    /// A closed channel goes on as another one, with new keys, without somebody.
+    Moved {
+        /// The channel that is left.
+        channel: ChannelId,
+        /// The one that takes its place: it is open, if that one was.
+        successor: ChannelId,
+        /// The name of both.
+        label: Arc<str>,
+        /// The founder.
+        by: PeerId,
+        /// As in [`Notice::Heard`]; ours is "you".
+        name: Arc<str>,
+        /// Who was removed, with names as in [`Notice::Heard`].
+        removed: Vec<(PeerId, Arc<str>)>,
+    },
     /// Something that the person must see; never dropped silently. Already in words.
     Warning {
         /// What and what to do.
@@ -261,6 +319,8 @@ pub struct ArchiveOffices {
     pub close: Recipient<CloseChannel>,
     /// Keeps what was said.
     pub append: Recipient<Append>,
+    /// Tells what it kept for others, once we can read it.
+    pub read_kept: Recipient<ReadKept>,
     /// Reads what others miss.
     pub read: Recipient<ReadRange>,
     /// Knows what was said before.
@@ -280,7 +340,16 @@ pub struct Config {
     pub is_heard: bool,
 }
 
-/// What the archive says to a batch.
+/// What the archive was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    /// To keep a batch.
+    Keep(u64),
+    /// To read what it has kept of a channel for others.
+    Read(ChannelId),
+}
+
+/// What the archive says to it.
 type Appended = Result<Result<Vec<Event>, ArchiveError>, MailboxError>;
 
 /// The actor.
@@ -293,8 +362,9 @@ pub struct ChatDesk {
     members: Members,
     /// Who waits for a message of ours to be on disk.
     saying: BTreeMap<(ChannelId, MessageId), Vec<Answer>>,
-    /// Batches on their way to the disk, in their order, and the answers that came before their turn.
-    appending: VecDeque<(u64, Option<Appended>)>,
+    /// What the archive was asked for and events come of, in its order, and the answers that came
+    /// before their turn.
+    asked: VecDeque<(Asked, Option<Appended>)>,
     /// Counts conversations, to tell an answer for one from an answer for its successor.
     generation: u64,
     undelivered: Undelivered,
@@ -330,7 +400,7 @@ impl ChatDesk {
             conversations: BTreeMap::new(),
             members: Members::default(),
             saying: BTreeMap::new(),
-            appending: VecDeque::new(),
+            asked: VecDeque::new(),
             generation: 0,
             undelivered: Undelivered::default(),
             looking: 0,
@@ -408,6 +478,13 @@ impl ChatDesk {
     /// Says a text; who waits for one with an id of its own does so already.
     fn say_now(&mut self, say: Say, answer: Option<Answer>, ctx: &mut Context<Self>) {
         let Say { channel, text, id } = say;
+        if let Some(refusal) = self.moved_away(channel) {
+            if let Some(id) = id {
+                self.answer_said(channel, id, &Err(refusal.clone()));
+            }
+            // Who asked may be gone.
+            return answer.into_iter().for_each(|answer| drop(answer.send(Err(refusal.clone()))));
+        }
         match (self.driver.machine_mut().log.say(channel, id, unix_ms(), text), id) {
             (Ok(id), _) => self.saying.entry((channel, id)).or_default().extend(answer),
             (Err(error), Some(id)) => self.answer_said(channel, id, &Err(error.into())),
@@ -417,6 +494,13 @@ impl ChatDesk {
         }
         self.settle(ctx);
         self.flush();
+    }
+
+    /// Why nothing can be said in a channel that went on as another one.
+    fn moved_away(&self, channel: ChannelId) -> Option<SayError> {
+        let known = self.conversations.get(&channel)?;
+        let (name, successor) = (known.name.clone(), known.moved_to?);
+        Some(SayError::Moved { name, successor })
     }
 
     /// Tells all who wait for a message what became of it.
@@ -492,6 +576,9 @@ impl ChatDesk {
         let Some(known) = self.unopened(id, generation) else { return };
         let (keys, early) = (Arc::clone(&known.keys), known.open());
         self.find_undelivered(&keys, &state, ctx);
+        if keys.is_member() {
+            self.read_kept(id, ctx);
+        }
         self.take_log(log::Input::Opened { channel: id, keys, state }, ctx);
         for (peer, role) in self.members.of(id) {
             self.take_log(log::Input::MemberUp { channel: id, peer, role }, ctx);
@@ -584,32 +671,67 @@ impl ChatDesk {
     }
 
     fn append(&mut self, batch: Batch, ctx: &mut Context<Self>) {
-        let number = batch.batch;
-        let channel = batch.channel;
-        self.appending.push_back((number, None));
+        let (asked, channel) = (Asked::Keep(batch.batch), batch.channel);
+        self.asked.push_back((asked, None));
         let kept = self.offices.archive.append.send(Append(batch));
         ctx.spawn(kept.into_actor(self).map(move |kept, desk, ctx| {
             desk.open_again_if_lost(channel, &kept, ctx);
-            if let Some(batch) = desk.appending.iter_mut().find(|(it, _)| *it == number) {
-                batch.1 = Some(kept);
-            }
-            // In their order, whichever future was looked at first: the numbers of events go up.
-            while let Some((number, kept)) = desk.next_appended() {
-                desk.on_appended(number, kept, ctx);
-            }
+            desk.on_answer(asked, kept, ctx);
         }));
     }
 
-    fn next_appended(&mut self) -> Option<(u64, Appended)> {
-        let (number, kept) = self.appending.front_mut()?;
-        let next = (*number, kept.take()?);
-        self.appending.pop_front();
+    /// Has what was kept of a channel as a seeder told, now that we can read it.
+    fn read_kept(&mut self, channel: ChannelId, ctx: &mut Context<Self>) {
+        let asked = Asked::Read(channel);
+        if self.asked.iter().any(|(it, _)| *it == asked) {
+            return;
+        }
+        self.asked.push_back((asked, None));
+        let read = self.offices.archive.read_kept.send(ReadKept { channel });
+        ctx.spawn(read.into_actor(self).map(move |read, desk, ctx| {
+            desk.on_answer(asked, read, ctx);
+        }));
+    }
+
+    fn on_answer(&mut self, asked: Asked, answer: Appended, ctx: &mut Context<Self>) {
+        if let Some(place) = self.asked.iter_mut().find(|(it, _)| *it == asked) {
+            place.1 = Some(answer);
+        }
+        // In their order, whichever future was looked at first: the numbers of events go up.
+        while let Some((asked, answer)) = self.next_answer() {
+            match asked {
+                Asked::Keep(batch) => self.on_appended(batch, answer, ctx),
+                Asked::Read(channel) => self.on_read(channel, answer, ctx),
+            }
+        }
+    }
+
+    fn next_answer(&mut self) -> Option<(Asked, Appended)> {
+        let (asked, answer) = self.asked.front_mut()?;
+        let next = (*asked, answer.take()?);
+        self.asked.pop_front();
         Some(next)
     }
 
-    /// Opens a channel once more that was removed from the archive while it was joined again.
+    fn on_read(&mut self, channel: ChannelId, read: Appended, ctx: &mut Context<Self>) {
+        match read {
+            Ok(Ok(events)) if events.is_empty() => {}
+            Ok(Ok(events)) => {
+                self.tell(events);
+                self.read_kept(channel, ctx);
+            }
+            // The next time that it is opened.
+            Ok(Err(error)) => tracing::warn!("what was kept for others is not read: {error}"),
+            Err(_) => {}
+        }
+    }
+
+    /// Opens a channel once more that was removed from the archive while it was joined again, or of
+    /// which there is more than the archive has answered.
     fn open_again_if_lost(&mut self, id: ChannelId, kept: &Appended, ctx: &mut Context<Self>) {
-        if !matches!(kept, Ok(Err(ArchiveError::NotOpen(_)))) {
+        let is_lost =
+            matches!(kept, Ok(Err(ArchiveError::NotOpen(_) | ArchiveError::OtherEntry { .. })));
+        if !is_lost {
             return;
         }
         let Some(known) = self.conversations.get_mut(&id).filter(|known| known.is_open) else {
@@ -628,7 +750,11 @@ impl ChatDesk {
                 self.tell(events);
             }
             // Follows from another one, which was told.
-            Ok(Err(ArchiveError::Gap { .. } | ArchiveError::NotOpen(_))) => {
+            Ok(Err(
+                ArchiveError::Gap { .. }
+                | ArchiveError::NotOpen(_)
+                | ArchiveError::OtherEntry { .. },
+            )) => {
                 self.take_log(log::Input::StoreFailed { batch }, ctx);
             }
             Ok(Err(error)) => {
@@ -739,12 +865,19 @@ impl ChatDesk {
         self.listeners.tell(Notice::Warning { text, code: None });
     }
 
+    /// Who comes to a channel that went on as another one comes to that as well: told once.
+    fn tell_of_member(&mut self, notice: Notice, channel: ChannelId) {
+        if self.moved_away(channel).is_none() {
+            self.listeners.tell(notice);
+        }
+    }
+
     fn on_refused(&mut self, refused: &PeerRefused) {
         let PeerRefused { peer, refusal } = refused;
         let Refusal::KeyConflict { name, known } = refusal else { return };
         let text = format!(
-            "somebody calls itself {name} but has another key than your contact {name}: \
-             {peer} came, {known} is known. It was turned away. If {name} really has a new key, \
+            "somebody came under the name of your contact {name}, or the one on its card, and has \
+             another key: {peer} came, {known} is known. It was turned away. If {name} really has a new key, \
              make sure of it by another way, then remove the contact and add the new card."
         );
         self.listeners.tell(Notice::Warning { text, code: Some(4) });
@@ -875,13 +1008,36 @@ impl Handler<Overhear> for ChatDesk {
     }
 }
 
+impl Handler<Announce> for ChatDesk {
+    type Result = ();
+
+    fn handle(&mut self, Announce(notice): Announce, _: &mut Self::Context) {
+        self.listeners.tell(notice);
+    }
+}
+
 impl Handler<ChannelEvent> for ChatDesk {
     type Result = ();
 
     fn handle(&mut self, event: ChannelEvent, ctx: &mut Self::Context) {
         match event {
             ChannelEvent::Opened(channel) => self.open(&channel, ctx),
-            ChannelEvent::Changed(_) => {}
+            ChannelEvent::Changed(channel) => {
+                if let Some(known) = self.conversations.get_mut(&channel.keys.id()) {
+                    (known.name, known.moved_to) = (channel.name.clone(), channel.moved_to);
+                }
+            }
+            ChannelEvent::Moved { channel, successor, label, by, removed } => {
+                let own = by == self.own_peer();
+                let name = if own { Arc::from("you") } else { self.name(&by) };
+                let named = removed.into_iter().map(|peer| (peer, self.name(&peer)));
+                let removed = named.collect();
+                let moved = Notice::Moved { channel, successor, label, by, name, removed };
+                self.listeners.tell(moved);
+            }
+            ChannelEvent::Trouble { text, .. } => {
+                self.listeners.tell(Notice::Warning { text, code: None });
+            }
             ChannelEvent::NotLetIn { label, by, text, .. } => {
                 let text = refusal_words(&label, &by, &text);
                 self.listeners.tell(Notice::Warning { text, code: None });
@@ -946,19 +1102,25 @@ impl Handler<MemberNews> for ChatDesk {
         match news {
             MemberNews::Up { channel, peer, standing } => {
                 let (name, role) = (self.name(&peer), role_of(standing));
-                self.listeners.tell(match role {
-                    Role::Member => Notice::MemberUp { channel, peer, name },
-                    Role::Seeder => Notice::SeederUp { channel, peer, name },
-                });
+                self.tell_of_member(
+                    match role {
+                        Role::Member => Notice::MemberUp { channel, peer, name },
+                        Role::Seeder => Notice::SeederUp { channel, peer, name },
+                    },
+                    channel,
+                );
                 self.members.insert(channel, peer, role);
                 self.take_log(log::Input::MemberUp { channel, peer, role }, ctx);
             }
             MemberNews::Down { channel, peer, standing } => {
                 let name = self.name(&peer);
-                self.listeners.tell(match role_of(standing) {
-                    Role::Member => Notice::MemberDown { channel, peer, name },
-                    Role::Seeder => Notice::SeederDown { channel, peer, name },
-                });
+                self.tell_of_member(
+                    match role_of(standing) {
+                        Role::Member => Notice::MemberDown { channel, peer, name },
+                        Role::Seeder => Notice::SeederDown { channel, peer, name },
+                    },
+                    channel,
+                );
                 self.members.remove(channel, peer);
                 self.take_log(log::Input::MemberDown { channel, peer }, ctx);
             }

@@ -11,7 +11,7 @@
 //! | [`ListContacts`] | console | all contacts |
 //! | [`FindName`] | chat desk, mesh manager | the name to show for a peer |
 //! | [`AdmitPeer`] | crypto session | whether to talk to a peer, and under which name |
-//! | [`Subscribe`] | peer supervisor | asks for every [`ContactChanged`] from now on |
+//! | [`Subscribe`] | peer supervisor, mesh manager and others | asks for every [`ContactChanged`] from now on |
 //!
 //! Owns: the book and its file, `contacts` in the profile.
 //!
@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor, AsyncContext, Context, Handler, Message, MessageResult, Recipient};
-use bitchat_protocol::contact::{Admission, Book, Contact, ContactError, Refusal};
+use bitchat_protocol::contact::{Admission, Book, Contact, ContactError, Refusal, Trust};
 use bitchat_protocol::id::PeerId;
 use bitchat_protocol::identity::{Card, DisplayName};
 
@@ -117,7 +117,7 @@ pub struct AdmitPeer {
     pub name: String,
 }
 
-/// Asks for every [`ContactChanged`] from now on.
+/// Asks for every [`ContactChanged`] from now on; those who are blocked now come first.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Subscribe(pub Recipient<ContactChanged>);
@@ -325,11 +325,15 @@ impl Handler<Subscribe> for ContactBook {
 
     fn handle(&mut self, Subscribe(subscriber): Subscribe, _: &mut Self::Context) {
         self.subscribers.retain(Recipient::connected);
-        if self.subscribers.len() < SUBSCRIBERS_MAX {
-            self.subscribers.push(subscriber);
-        } else {
+        if self.subscribers.len() >= SUBSCRIBERS_MAX {
             tracing::error!(max = SUBSCRIBERS_MAX, "too many subscribers of the contact book");
+            return;
         }
+        for contact in self.book.contacts().filter(|it| it.trust == Trust::Blocked) {
+            let (peer, contact) = (contact.peer, Some(contact.clone()));
+            subscriber.do_send(ContactChanged { peer, contact });
+        }
+        self.subscribers.push(subscriber);
     }
 }
 

@@ -4,7 +4,6 @@ use std::fs;
 use std::path::Path;
 
 use actix::Addr;
-use bitchat_protocol::contact::Trust;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::*;

@@ -6,7 +6,7 @@
 //! | [`SessionEstablished`] | peer transport | the handshake is done: the peer has proven its key |
 //! | [`FramesReceived`] | peer transport | a batch of frames |
 //! | [`LinkClosed`] | peer transport | the link has ended |
-//! | [`SetChannels`], [`SetName`] | peer supervisor | what we are in, and what we are called, changed |
+//! | [`SetChannels`], [`SetName`], [`SetBlocked`] | peer supervisor | what we are in, what we are called, or whom we want no link with, changed |
 //! | [`SetOffices`] | peer supervisor | who takes what the peer says |
 //!
 //! Owns: the [`Session`] machine (hello, channel proofs, renewal).
@@ -16,6 +16,7 @@
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,17 +37,21 @@ use bitchat_protocol::session::{
 use bitchat_protocol::wire::{Frame, Peers, TicketBytes};
 use bytes::Bytes;
 
-use crate::channel_book::{JudgePeer, NoteTurndown};
+use crate::channel_book::{JudgePeer, NoteTurndown, TakeMove};
 use crate::contact_book::AdmitPeer;
 use crate::driver::{Drive, Driver};
 use crate::peer_supervisor::{
-    ChatNews, LinkEnded, LinkKey, LinkNews, PeerRefused, PeerRenamed, PeerUp, SharedChannelsChanged,
+    ChatNews, InviteNews, LinkEnded, LinkKey, LinkNews, PeerProven, PeerRefused, PeerRenamed,
+    PeerUp, SharedChannelsChanged,
 };
 use crate::peer_transport::{CloseLink, MixSecret, SendFrames, Streams, UpdateKeys};
 use crate::{clock, entropy};
 
 /// Messages waiting at most, on top of one per sender.
 pub const MAILBOX: usize = 64;
+
+/// Invitations, and answers to them, held until somebody takes them. What is over is sent again.
+const INVITED_HELD_MAX: usize = 16;
 
 /// How to reach the transport of this link.
 #[derive(Debug, Message)]
@@ -92,6 +97,14 @@ pub struct LinkClosed(pub CloseReason);
 /// The channels we are in, and what proves each.
 pub type OwnChannels = Arc<Vec<OwnChannel>>;
 
+/// With whom a person wants no link.
+pub type Blocked = Arc<BTreeSet<PeerId>>;
+
+/// With whom a person wants no link changed.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub struct SetBlocked(pub Blocked);
+
 /// The channels we are in changed.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
@@ -111,6 +124,8 @@ pub struct SetOffices {
     pub mesh: Option<Recipient<LinkNews>>,
     /// Takes messages and receipts.
     pub chat: Option<Recipient<ChatNews>>,
+    /// Takes invitations and answers to them.
+    pub invites: Option<Recipient<InviteNews>>,
 }
 
 /// What a session is told at its birth.
@@ -132,6 +147,8 @@ pub struct Config {
     pub remote: SocketAddr,
     /// The channels we are in.
     pub channels: OwnChannels,
+    /// With whom a person wants no link.
+    pub blocked: Blocked,
     /// Between two renewals of the keys.
     pub renewal_interval: Duration,
 }
@@ -145,6 +162,10 @@ pub struct Offices {
     pub judge: Recipient<JudgePeer>,
     /// Told that the peer does not let us into one.
     pub turned_down: Recipient<NoteTurndown>,
+    /// Told who the peer is, before it is judged.
+    pub proven: Recipient<PeerProven>,
+    /// Told that one goes on as another one.
+    pub moves: Recipient<TakeMove>,
     /// Told that the peer is there.
     pub up: Recipient<PeerUp>,
     /// Told that the peer may not be there.
@@ -166,10 +187,13 @@ pub struct CryptoSession {
     outgoing: Vec<Bytes>,
     mesh: Option<Recipient<LinkNews>>,
     chat: Option<Recipient<ChatNews>>,
+    invites: Option<Recipient<InviteNews>>,
     /// For the mesh.
     peers: Vec<Peers>,
     /// For the chat.
     said: Vec<Frame>,
+    /// For the actor of invitations.
+    invited: Vec<Frame>,
     state: State,
 }
 
@@ -199,8 +223,10 @@ impl CryptoSession {
             outgoing: Vec::new(),
             mesh: None,
             chat: None,
+            invites: None,
             peers: Vec::new(),
             said: Vec::new(),
+            invited: Vec::new(),
             state: State::Handshaking,
         }
     }
@@ -232,6 +258,7 @@ impl CryptoSession {
     /// that cannot keep up costs the link, so that the peer sends it again over the next.
     fn deliver(&mut self) {
         let State::Established { peer, .. } = self.state else { return };
+        self.deliver_invited(peer);
         let kept_up = self.deliver_said(peer) & self.deliver_peers(peer);
         if !kept_up || self.peers.len() + self.said.len() > FRAMES_HELD_MAX {
             self.close(CloseCode::Overloaded, "too much at once".to_owned());
@@ -268,6 +295,22 @@ impl CryptoSession {
             }
         }
         true
+    }
+
+    /// What finds no room is dropped: who sent it sends it again.
+    fn deliver_invited(&mut self, from: PeerId) {
+        let Some(invites) = &self.invites else { return };
+        let mut waiting = std::mem::take(&mut self.invited).into_iter();
+        while let Some(frame) = waiting.next() {
+            let frame = Box::new(frame);
+            if let Err(SendError::Closed(InviteNews::Frame { frame, .. })) =
+                invites.try_send(InviteNews::Frame { from, frame })
+            {
+                self.invites = None;
+                self.invited = std::iter::once(*frame).chain(waiting).collect();
+                return;
+            }
+        }
     }
 
     fn close(&self, code: CloseCode, reason: String) {
@@ -308,25 +351,25 @@ impl CryptoSession {
 
     fn ask_admission(
         &mut self,
-        channel: ChannelId,
+        (channel, question): (ChannelId, u64),
         standing: Standing,
         tickets: Vec<TicketBytes>,
         ctx: &mut Context<Self>,
     ) {
         let State::Established { peer, .. } = self.state else { return };
-        let question = self.offices.judge.send(JudgePeer { channel, peer, standing, tickets });
-        ctx.spawn(question.into_actor(self).map(move |verdict, session, ctx| {
+        let asked = self.offices.judge.send(JudgePeer { channel, peer, standing, tickets });
+        ctx.spawn(asked.into_actor(self).map(move |verdict, session, ctx| {
             // With the channel book, this link ends as well.
             if let Ok(verdict) = verdict {
-                session.take(Input::Admission { channel, verdict }, ctx);
+                session.take(Input::Admission { channel, question, verdict }, ctx);
             }
         }));
     }
 
-    fn note_turndown(&self, channel: ChannelId, why: Turndown) {
+    fn note_turndown(&self, channel: ChannelId, why: Option<Turndown>) {
         let State::Established { peer, .. } = self.state else { return };
         let name = Arc::clone(&self.display_name);
-        // Machines count what peers show and say about doors.
+        // The machine counts what peers change about doors.
         self.offices.turned_down.do_send(NoteTurndown { channel, by: peer, name, why });
     }
 
@@ -386,13 +429,24 @@ impl Drive for CryptoSession {
                 self.outgoing.push(Bytes::from(body));
             }
             Output::Deliver(Frame::Peers(peers)) => self.peers.push(peers),
+            Output::Deliver(frame @ (Frame::Invite(_) | Frame::InviteAnswer(_))) => {
+                if self.invited.len() < INVITED_HELD_MAX {
+                    self.invited.push(frame);
+                }
+            }
             Output::Deliver(frame) => self.said.push(frame),
             Output::AskContactBook { peer, name } => self.ask_contact_book(peer, name, ctx),
             Output::Up(info) => self.report_up(info),
-            Output::AskAdmission { channel, standing, tickets } => {
-                self.ask_admission(channel, standing, tickets, ctx);
+            Output::AskAdmission { channel, question, standing, tickets } => {
+                self.ask_admission((channel, question), standing, tickets, ctx);
             }
-            Output::TurnedDown { channel, why } => self.note_turndown(channel, why),
+            Output::TurnedDown { channel, why } => self.note_turndown(channel, Some(why)),
+            Output::LetIn(channel) => self.note_turndown(channel, None),
+            Output::Moved { channel, moved, key } => {
+                let State::Established { peer: by, .. } = self.state else { return };
+                // The machine counts them.
+                self.offices.moves.do_send(TakeMove { channel, by, moved, key });
+            }
             Output::SharedChanged(shared) => {
                 self.offices.shared.do_send(SharedChannelsChanged { link, shared });
             }
@@ -460,6 +514,7 @@ impl Handler<SessionEstablished> for CryptoSession {
             channel: self.config.channel,
             handshake_hash: established.handshake_hash,
             peer: established.peer,
+            is_blocked: self.config.blocked.contains(&established.peer),
             channels: self.config.channels.to_vec(),
             observed: self.config.remote,
             renewal_interval: self.config.renewal_interval,
@@ -468,6 +523,8 @@ impl Handler<SessionEstablished> for CryptoSession {
             Session::new(clock::now(), config, generation, Rng::from_seed(entropy::seed()));
         let session = Box::new(Driver::new(machine));
         self.state = State::Established { peer: established.peer, session };
+        let proven = PeerProven { link: self.config.link, peer: established.peer };
+        self.offices.proven.do_send(proven);
         self.settle(ctx);
         self.flush();
     }
@@ -503,12 +560,25 @@ impl Handler<SetChannels> for CryptoSession {
     }
 }
 
+impl Handler<SetBlocked> for CryptoSession {
+    type Result = ();
+
+    fn handle(&mut self, SetBlocked(blocked): SetBlocked, ctx: &mut Self::Context) {
+        self.config.blocked = blocked;
+        if let State::Established { peer, .. } = self.state
+            && self.config.blocked.contains(&peer)
+        {
+            self.take(Input::PeerBlocked, ctx);
+        }
+    }
+}
+
 impl Handler<SetOffices> for CryptoSession {
     type Result = ();
 
-    fn handle(&mut self, SetOffices { mesh, chat }: SetOffices, _: &mut Self::Context) {
-        self.mesh = mesh;
-        self.chat = chat;
+    fn handle(&mut self, offices: SetOffices, _: &mut Self::Context) {
+        let SetOffices { mesh, chat, invites } = offices;
+        (self.mesh, self.chat, self.invites) = (mesh, chat, invites);
         self.deliver();
     }
 }

@@ -22,6 +22,7 @@ enum Told {
     Up,
     Said(usize),
     Peers,
+    Invited,
     Closed(CloseCode),
 }
 
@@ -43,6 +44,7 @@ macro_rules! heeds {
 }
 
 heeds! {
+    PeerProven => |_| None,
     PeerUp => |_| Some(Told::Up),
     PeerRefused => |_| None,
     SharedChannelsChanged => |_| None,
@@ -55,6 +57,7 @@ heeds! {
     SubscribeStreams => |_| None,
     CloseLink => |close| Some(Told::Closed(close.code)),
     LinkNews => |news| matches!(news, LinkNews::Peers { .. }).then_some(Told::Peers),
+    InviteNews => |news| matches!(news, InviteNews::Frame { .. }).then_some(Told::Invited),
     ChatNews => |news| match news {
         ChatNews::Frames { frames, .. } => Some(Told::Said(frames.len())),
         ChatNews::Rerouted(_)
@@ -111,6 +114,12 @@ impl Handler<ChatNews> for Sleeper {
     fn handle(&mut self, _: ChatNews, _: &mut Context<Self>) {}
 }
 
+impl Handler<InviteNews> for Sleeper {
+    type Result = ();
+
+    fn handle(&mut self, _: InviteNews, _: &mut Context<Self>) {}
+}
+
 impl Handler<JudgePeer> for Neighbour {
     type Result = actix::MessageResult<JudgePeer>;
 
@@ -123,6 +132,12 @@ impl Handler<NoteTurndown> for Neighbour {
     type Result = ();
 
     fn handle(&mut self, _: NoteTurndown, _: &mut Context<Self>) {}
+}
+
+impl Handler<TakeMove> for Neighbour {
+    type Result = ();
+
+    fn handle(&mut self, _: TakeMove, _: &mut Context<Self>) {}
 }
 
 fn neighbour() -> (actix::Addr<Neighbour>, UnboundedReceiver<Told>) {
@@ -151,12 +166,15 @@ async fn admitted() -> (actix::Addr<CryptoSession>, UnboundedReceiver<Told>) {
         channel: RED,
         remote,
         channels: Arc::clone(&proofs),
+        blocked: Blocked::default(),
         renewal_interval: Duration::from_secs(3600),
     };
     let offices = Offices {
         admit: all.clone().recipient(),
         judge: all.clone().recipient(),
         turned_down: all.clone().recipient(),
+        proven: all.clone().recipient(),
+        moves: all.clone().recipient(),
         up: all.clone().recipient(),
         refused: all.clone().recipient(),
         shared: all.clone().recipient(),
@@ -194,6 +212,7 @@ fn hello(proofs: &OwnChannels, observed: SocketAddr) -> Bytes {
         channel: RED,
         handshake_hash: HANDSHAKE,
         peer: US,
+        is_blocked: false,
         channels: proofs.to_vec(),
         observed,
         renewal_interval: Duration::from_secs(3600),
@@ -225,9 +244,15 @@ async fn what_the_peer_says_waits_until_the_offices_know_it() {
     hear(&session, vec![say(2)]).await;
     let (mesh, mut of_mesh) = neighbour();
     let (chat, mut of_chat) = neighbour();
-    session.send(SetOffices { mesh: Some(mesh.recipient()), chat: None }).await.unwrap();
+    session
+        .send(SetOffices { mesh: Some(mesh.recipient()), chat: None, invites: None })
+        .await
+        .unwrap();
     assert!(matches!(of_mesh.recv().await, Some(Told::Peers)));
-    session.send(SetOffices { mesh: None, chat: Some(chat.recipient()) }).await.unwrap();
+    session
+        .send(SetOffices { mesh: None, chat: Some(chat.recipient()), invites: None })
+        .await
+        .unwrap();
     assert!(matches!(of_chat.recv().await, Some(Told::Said(2))));
     hear(&session, vec![say(3)]).await;
     assert!(matches!(of_chat.recv().await, Some(Told::Said(1))));
@@ -240,6 +265,7 @@ async fn an_office_that_restarts_gets_afterwards_what_came_meanwhile() {
     let both = |office: &actix::Addr<Neighbour>| SetOffices {
         mesh: Some(office.clone().recipient()),
         chat: Some(office.clone().recipient()),
+        invites: None,
     };
     session.send(both(&office)).await.unwrap();
     office.send(End).await.unwrap();
@@ -258,7 +284,7 @@ async fn an_office_that_restarts_gets_afterwards_what_came_meanwhile() {
 async fn an_office_that_cannot_keep_up_costs_the_link() {
     let (session, mut told) = admitted().await;
     let chat = Sleeper.start().recipient();
-    session.send(SetOffices { mesh: None, chat: Some(chat) }).await.unwrap();
+    session.send(SetOffices { mesh: None, chat: Some(chat), invites: None }).await.unwrap();
     for number in 0..8 {
         hear(&session, vec![say(number)]).await;
     }
@@ -271,4 +297,31 @@ async fn a_peer_that_says_too_much_for_an_office_that_never_comes_is_left() {
     hear(&session, vec![say(1); FRAMES_HELD_MAX]).await;
     hear(&session, vec![say(1)]).await;
     assert!(matches!(told.recv().await, Some(Told::Closed(CloseCode::Overloaded))));
+}
+
+fn invite_answer() -> Bytes {
+    let answer = bitchat_protocol::wire::InviteAnswer { channel: RED, accepted: true };
+    Bytes::from(wire::encode(&Frame::InviteAnswer(answer)))
+}
+
+#[actix::test]
+async fn invitations_wait_for_who_takes_them_and_those_that_find_no_room_cost_nothing() {
+    let (session, mut told) = admitted().await;
+    hear(&session, vec![invite_answer(); 2 * INVITED_HELD_MAX]).await;
+    let (office, mut heard) = neighbour();
+    let invites = Some(office.recipient());
+    session.send(SetOffices { mesh: None, chat: None, invites }).await.unwrap();
+    for _ in 0..INVITED_HELD_MAX {
+        assert!(matches!(heard.recv().await, Some(Told::Invited)));
+    }
+    hear(&session, vec![invite_answer()]).await;
+    assert!(matches!(heard.recv().await, Some(Told::Invited)));
+    assert!(heard.try_recv().is_err());
+    // Who takes none of them any more, and is full, does not end the link either.
+    let invites = Some(Sleeper.start().recipient());
+    session.send(SetOffices { mesh: None, chat: None, invites }).await.unwrap();
+    for _ in 0..8 {
+        hear(&session, vec![invite_answer(); 32]).await;
+    }
+    assert!(!matches!(told.try_recv(), Ok(Told::Closed(_))));
 }

@@ -171,6 +171,8 @@ mod tests {
             nodes: Vec::new(),
             rotation: Rotation::Daily,
             last_known: Vec::new(),
+            origin: None,
+            moved_to: None,
         })
     }
 

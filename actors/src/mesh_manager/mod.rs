@@ -6,6 +6,7 @@
 //! | [`LinkNews`] | peer supervisor | links, and what members say of theirs |
 //! | [`PeersDiscovered`] | discoverers | where members may be |
 //! | [`OwnAddressesChanged`] | UDP port | where we are ourselves |
+//! | [`ContactChanged`] | contact book | who is blocked |
 //! | [`ListMembers`] | console | the members of a channel and each one's view of the mesh |
 //! | [`SubscribeMembers`], [`discovery::Subscribe`] | later actors | introduce themselves; told what stands |
 //! | [`Shutdown`] | supervisor | has the last changes saved, then stops |
@@ -28,16 +29,17 @@ use actix::{
     MessageResult, Recipient, SpawnHandle, WrapFuture as _,
 };
 use bitchat_protocol::channel::Standing;
+use bitchat_protocol::contact::Trust;
 use bitchat_protocol::crypto::Rng;
 use bitchat_protocol::id::{ChannelId, PeerId};
-use bitchat_protocol::mesh::{
-    self, CloseReason, DialFailure, DownReason, Event, Input, Mesh, Output,
-};
+use bitchat_protocol::mesh::{self, CloseReason, DownReason, Event, Input, Mesh, Output};
 use bitchat_protocol::quic::CloseCode;
 use bitchat_protocol::wire::{self, Frame};
 use bytes::Bytes;
 
 use crate::channel_book::{self, ChannelEvent, OpenedChannel, SaveLastKnown};
+use crate::contact_book::{self, ContactChanged};
+use crate::crypto_session::OwnChannels;
 use crate::directory::Directory;
 use crate::discovery::{self, PeersDiscovered};
 use crate::driver::{Drive, Driver};
@@ -144,6 +146,8 @@ pub struct SubscribeMembers(pub Recipient<MemberNews>);
 /// Whom a mesh manager talks to; all are started before it.
 #[derive(Debug)]
 pub struct Offices {
+    /// Contact book: who is blocked.
+    pub contacts: Recipient<contact_book::Subscribe>,
     /// Channel book: what is open.
     pub channels: Recipient<channel_book::Subscribe>,
     /// Channel book: keeps where members were.
@@ -173,6 +177,8 @@ pub struct MeshManager {
     offices: Offices,
     directory: Directory,
     channels: Channels,
+    /// What the sessions prove.
+    proven: OwnChannels,
     port: Option<u16>,
     discoverers: Discoverers,
     members: BTreeMap<(ChannelId, PeerId), Standing>,
@@ -207,6 +213,7 @@ impl MeshManager {
             offices,
             directory,
             channels: Channels::new(),
+            proven: OwnChannels::default(),
             port: None,
             discoverers: Discoverers::default(),
             members: BTreeMap::new(),
@@ -246,9 +253,13 @@ impl MeshManager {
         }
     }
 
-    fn prove_channels(&self) {
-        let own = self.channels.values().map(|channel| channel.own());
-        self.offices.own_channels.do_send(SetOwnChannels(Arc::new(own.collect())));
+    fn prove_channels(&mut self) {
+        let own: Vec<_> = self.channels.values().map(|channel| channel.own()).collect();
+        // Every session is told.
+        if *self.proven != own {
+            self.proven = Arc::new(own);
+            self.offices.own_channels.do_send(SetOwnChannels(Arc::clone(&self.proven)));
+        }
     }
 
     /// Has looked for what is to be looked for now, and no longer for the rest.
@@ -352,6 +363,8 @@ impl Actor for MeshManager {
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(MAILBOX);
         let own = ctx.address();
+        // Before anybody is dialled.
+        self.offices.contacts.do_send(contact_book::Subscribe(own.clone().recipient()));
         // Answered before the port, and so known before the first channel.
         self.offices.own.do_send(SubscribeOwnAddresses(own.clone().recipient()));
         let port = self.offices.port.send(FindLocalPort);
@@ -378,7 +391,9 @@ impl Handler<ChannelEvent> for MeshManager {
         match event {
             ChannelEvent::Opened(channel) => self.open(channel, ctx),
             ChannelEvent::Changed(channel) => self.change(channel),
-            ChannelEvent::NotLetIn { .. } => {}
+            ChannelEvent::NotLetIn { .. }
+            | ChannelEvent::Moved { .. }
+            | ChannelEvent::Trouble { .. } => {}
             ChannelEvent::Closed(id) => self.close(id, ctx),
         }
     }
@@ -405,13 +420,25 @@ impl Handler<LinkNews> for MeshManager {
                 link: link.0,
                 reason: if left { DownReason::Expected } else { DownReason::Lost },
             },
-            LinkNews::DialFailed { attempt, own } => Input::DialFailed {
-                attempt: number(attempt),
-                why: if own { DialFailure::Ourselves } else { DialFailure::Failed },
-            },
+            LinkNews::DialFailed { attempt, why } => {
+                Input::DialFailed { attempt: number(attempt), why }
+            }
             LinkNews::Peers { from, peers } => Input::PeersReceived { from, frame: peers },
         };
         self.input(input, ctx);
+    }
+}
+
+impl Handler<ContactChanged> for MeshManager {
+    type Result = ();
+
+    fn handle(&mut self, changed: ContactChanged, ctx: &mut Self::Context) {
+        let ContactChanged { peer, contact } = changed;
+        let is_blocked = contact.is_some_and(|contact| contact.trust == Trust::Blocked);
+        if is_blocked != self.driver.machine().is_blocked(&peer) {
+            let input = if is_blocked { Input::PeerBlocked } else { Input::PeerUnblocked };
+            self.input(input(peer), ctx);
+        }
     }
 }
 

@@ -2,24 +2,45 @@
 
 use bitchat_protocol::channel::{ChannelKeys, ChannelSecret, Rotation};
 use bitchat_protocol::id::InfoHash;
+use bitchat_protocol::mesh::DialFailure;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
+use bitchat_protocol::contact::Contact;
+
 use super::*;
+
+const BLOCKED: PeerId = PeerId([8; 32]);
 
 /// All neighbours at once: they open one channel with one address to be dialled, and write down
 /// the attempts.
 #[derive(Clone)]
-struct Neighbour(UnboundedSender<u64>);
+struct Neighbour(UnboundedSender<u64>, Option<UnboundedSender<LinkKey>>);
 
 impl Actor for Neighbour {
     type Context = Context<Self>;
+}
+
+impl Handler<EndLink> for Neighbour {
+    type Result = ();
+
+    fn handle(&mut self, end: EndLink, _: &mut Self::Context) {
+        self.1.as_ref().map(|ended| ended.send(end.link));
+    }
+}
+
+fn secret() -> ChannelSecret {
+    ChannelSecret::generate(&mut Rng::from_seed([1; 32]))
+}
+
+fn channel() -> ChannelId {
+    ChannelKeys::member(secret()).id()
 }
 
 impl Handler<channel_book::Subscribe> for Neighbour {
     type Result = ();
 
     fn handle(&mut self, subscribe: channel_book::Subscribe, _: &mut Self::Context) {
-        let secret = ChannelSecret::generate(&mut Rng::from_seed([1; 32]));
+        let secret = secret();
         subscribe.0.do_send(ChannelEvent::Opened(Arc::new(OpenedChannel {
             kind: bitchat_protocol::channel::Kind::Open,
             only: None,
@@ -30,8 +51,33 @@ impl Handler<channel_book::Subscribe> for Neighbour {
             nodes: vec![],
             rotation: Rotation::Daily,
             last_known: vec!["127.0.0.1:4000".parse().unwrap()],
+            origin: None,
+            moved_to: None,
         })));
     }
+}
+
+/// Begins with somebody blocked.
+impl Handler<contact_book::Subscribe> for Neighbour {
+    type Result = ();
+
+    fn handle(&mut self, subscribe: contact_book::Subscribe, _: &mut Self::Context) {
+        subscribe.0.do_send(contact(BLOCKED, Trust::Blocked));
+    }
+}
+
+fn contact(peer: PeerId, trust: Trust) -> ContactChanged {
+    let contact = Contact {
+        peer,
+        name: "Mallory".into(),
+        their_name: None,
+        card_name: None,
+        trust,
+        added_unix: 0,
+        last_seen_unix: None,
+        alarm: None,
+    };
+    ContactChanged { peer, contact: Some(contact) }
 }
 
 impl Handler<Dial> for Neighbour {
@@ -61,13 +107,20 @@ macro_rules! ignored {
 }
 
 ignored! {
-    AddChannel, RemoveChannel, SaveLastKnown, SubscribeOwnAddresses, EndLink, SetOwnChannels,
+    AddChannel, RemoveChannel, SaveLastKnown, SubscribeOwnAddresses, SetOwnChannels,
     SubscribeMesh,
 }
 
 fn start() -> (actix::Addr<MeshManager>, UnboundedReceiver<u64>) {
+    start_with(None)
+}
+
+/// `ended`: told which links are to end.
+fn start_with(
+    ended: Option<UnboundedSender<LinkKey>>,
+) -> (actix::Addr<MeshManager>, UnboundedReceiver<u64>) {
     let (sender, attempts) = unbounded_channel();
-    let neighbour = Neighbour(sender).start();
+    let neighbour = Neighbour(sender, ended).start();
     let offices = Offices {
         channels: neighbour.clone().recipient(),
         last_known: neighbour.clone().recipient(),
@@ -75,6 +128,7 @@ fn start() -> (actix::Addr<MeshManager>, UnboundedReceiver<u64>) {
         remove: neighbour.clone().recipient(),
         port: neighbour.clone().recipient(),
         own: neighbour.clone().recipient(),
+        contacts: neighbour.clone().recipient(),
         dial: neighbour.clone().recipient(),
         end: neighbour.clone().recipient(),
         own_channels: neighbour.clone().recipient(),
@@ -143,8 +197,11 @@ async fn an_answer_to_the_dial_of_a_manager_before_is_nobodys() {
     let now = attempts.recv().await.unwrap();
 
     // Else the address would be taken for our own, and never be dialled again.
-    second.send(LinkNews::DialFailed { attempt: before, own: true }).await.unwrap();
-    second.send(LinkNews::DialFailed { attempt: now, own: false }).await.unwrap();
+    second
+        .send(LinkNews::DialFailed { attempt: before, why: DialFailure::Ourselves })
+        .await
+        .unwrap();
+    second.send(LinkNews::DialFailed { attempt: now, why: DialFailure::Failed }).await.unwrap();
     let again = tokio::time::timeout(Duration::from_secs(3600), attempts.recv()).await;
     assert!(again.is_ok_and(|attempt| attempt.is_some()), "it is dialled again");
 }
@@ -195,4 +252,28 @@ async fn a_chat_desk_that_comes_later_hears_of_nobody_in_a_channel_that_was_left
     manager.send(ListMembers { channel }).await.unwrap();
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert!(news.try_recv().is_err());
+}
+
+#[actix::test]
+async fn a_link_with_somebody_blocked_is_ended_whether_before_the_start_or_now() {
+    let (told, mut ended) = unbounded_channel();
+    let (mesh, _attempts) = start_with(Some(told));
+    let up = |link: u64, peer: PeerId| LinkNews::Up {
+        link: LinkKey(link),
+        peer,
+        incarnation: [1; 8],
+        attempt: None,
+        address: "127.0.0.1:4001".parse().unwrap(),
+        shared: vec![(channel(), Standing::Member)],
+    };
+    mesh.send(up(1, BLOCKED)).await.unwrap();
+    assert_eq!(ended.recv().await, Some(LinkKey(1)));
+    let other = PeerId([7; 32]);
+    mesh.send(up(2, other)).await.unwrap();
+    assert!(ended.try_recv().is_err());
+    mesh.send(contact(other, Trust::Blocked)).await.unwrap();
+    assert_eq!(ended.recv().await, Some(LinkKey(2)));
+    mesh.send(contact(other, Trust::Known)).await.unwrap();
+    mesh.send(up(3, other)).await.unwrap();
+    assert!(ended.try_recv().is_err());
 }

@@ -69,6 +69,23 @@ pub enum ProfileError {
         /// The version before it, when there is one.
         backup: Option<PathBuf>,
     },
+    /// A file is not what an export has written.
+    #[error("{} cannot be imported: {why}; nothing was made", .path.display())]
+    BadExport {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// An export is under another passphrase.
+    #[error(
+        "wrong passphrase for {}: it is the one that was chosen for the export",
+        .path.display()
+    )]
+    WrongExportPassphrase {
+        /// The file.
+        path: PathBuf,
+    },
     /// A later version of the program wrote a file.
     #[error(
         "{} was written by a later version of bitchat (file version {version}): update bitchat",

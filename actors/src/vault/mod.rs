@@ -12,6 +12,7 @@
 //!
 //! Reading and writing wait for the disk: actors that do it belong on an arbiter without sockets.
 
+mod bundle;
 mod disk;
 mod error;
 mod identity_file;

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Computes chat-file.json from the text of 02-chat-file.md alone.
 
-Needs nothing but Python's standard library. Usage: python3 chat_file.py > chat-file.json
+Needs cryptography. Usage: python3 chat_file.py > chat-file.json
 """
 
 import base64
@@ -11,6 +11,7 @@ import urllib.parse
 
 from identity import unkeyed
 from key_schedule import ed25519_public, schedule
+from moves import move
 
 FOUNDER = ed25519_public(b"\x07" * 32)
 
@@ -52,6 +53,8 @@ def link(file, tiers):
     if "lineage" in channel:
         parameters.append(("lineage", checked(label, channel["lineage"])))
         parameters.append(("admission", channel["admission"]))
+    if "move" in channel:
+        parameters.append(("move", checked(label, channel["move"])))
     parameters += [("tr", " ".join(tier)) for tier in tiers]
     for host, port in file.get("nodes", []):
         parameters.append(("node", f"[{host}]:{port}" if ":" in host else f"{host}:{port}"))
@@ -100,11 +103,16 @@ if __name__ == "__main__":
     lineage = unkeyed("bitchat v1 channel lineage", FOUNDER, keys["channel_id"], size=32)
     charter = {"kind": "closed", "founder": FOUNDER, "lineage": lineage, "admission": "tickets"}
     closed = least | {"channel": least["channel"] | charter}
+    before = bytes.fromhex(schedule(bytes(range(32, 64)))["channel_id"])
+    lineage = unkeyed("bitchat v1 channel lineage", FOUNDER, before, size=32)
+    word = bytes.fromhex(move(b"\x07" * 32, lineage, before, secret, [b"\x01" * 32])["move"])
+    moved = least | {"channel": closed["channel"] | {"lineage": lineage, "move": word}}
     cases = [
         case("least: a member's file, daily, nowhere to ask", least, []),
         case("full: a member's file, fixed, trackers, nodes, founder", full, tiers),
         case("seeder: the same channel for a seeder", seeder, tiers),
         case("future: unknown keys", future, [[future["announce"]]]),
         case("closed: founder, lineage and policy", closed, []),
+        case("moved: a closed channel that took the place of another", moved, []),
     ]
     print(json.dumps({"secret": secret.hex(), "cases": cases}, indent=2))

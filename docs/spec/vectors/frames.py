@@ -92,6 +92,9 @@ FRAMES = [
     ("tickets", 20, {"channel": RED, "tickets": [run(14, 170)]}),
     ("refused", 21, {"channel": RED, "code": 3, "text": "ask alice"}),
     ("let in", 22, {"channel": RED}),
+    ("moved", 23, {"channel": RED, "move": run(23, 227), "key": run(24, 32)}),
+    ("invite", 24, {"file": run(23, 300), "tickets": [run(14, 170), run(14, 170)]}),
+    ("invite answer", 25, {"channel": RED, "accepted": True}),
 ]
 
 if __name__ == "__main__":

@@ -104,4 +104,11 @@ if __name__ == "__main__":
             (7, b"\x12" * 24, say(2, 0, "again ✓", [(3, 1), (4, 70000)])),
         ]),
         case(b"\xff" * 32, b"\x08" * 32, b"\xfe" * 8, [(2**32, b"\x13" * 24, say(9, 2**64 - 1, "x" * 40))]),
+    ], "unreadable_bodies": [
+        (bytes([1]) + pack(fields)).hex() for fields in (
+            say(1, 0, ""),
+            say(1, 0, "a", [(3, 0)]),
+            say(1, 0, "a", [(3, 2**31 + 1)]),
+            say(1, 0, "a", [(3, 2**64 - 1)]),
+        )
     ]}, indent=1, ensure_ascii=False))

@@ -11,7 +11,7 @@ use actix::{
     WrapFuture as _,
 };
 use actix_rt::System;
-use bitchat_actors::channel_book::{JudgePeer, NoteTurndown};
+use bitchat_actors::channel_book::{JudgePeer, NoteTurndown, TakeMove};
 use bitchat_actors::contact_book::{self, AdmitPeer};
 use bitchat_actors::directory::Directory;
 use bitchat_actors::peer_supervisor::{
@@ -72,6 +72,12 @@ impl Handler<JudgePeer> for Doorkeeper {
     }
 }
 
+impl Handler<TakeMove> for Doorkeeper {
+    type Result = ();
+
+    fn handle(&mut self, _: TakeMove, _: &mut Context<Self>) {}
+}
+
 impl Handler<NoteTurndown> for Doorkeeper {
     type Result = ();
 
@@ -117,7 +123,8 @@ impl Node {
             admit: doorkeeper.clone().recipient(),
             contacts: doorkeeper.clone().recipient(),
             judge: doorkeeper.clone().recipient(),
-            turned_down: doorkeeper.recipient(),
+            turned_down: doorkeeper.clone().recipient(),
+            moves: doorkeeper.recipient(),
         };
         let config = peer_supervisor::Config {
             own_peer: peer,

@@ -9,15 +9,15 @@ use serde_json::{Value, json};
 use crate::scene::{MESH_WITHIN, PROGRAM, SOON, is, must_talk};
 
 /// A founder of a closed channel, the file of it, and where its tracker is to be.
-struct Club {
-    founder: Home,
-    file: String,
-    spot: Spot,
-    infohash: String,
+pub(crate) struct Club {
+    pub(crate) founder: Home,
+    pub(crate) file: String,
+    pub(crate) spot: Spot,
+    pub(crate) infohash: String,
 }
 
 impl Club {
-    fn found(flags: &[&str]) -> Self {
+    pub(crate) fn found(flags: &[&str]) -> Self {
         let (spot, founder) = (Spot::pick(), person("alice"));
         let file = founder.path().join("team.chat").to_str().expect("UTF-8").to_owned();
         let url = spot.udp_url();
@@ -29,19 +29,19 @@ impl Club {
     }
 
     /// The line that lets a person in.
-    fn invite(&self, invitee: &Home, flags: &[&str]) -> String {
+    pub(crate) fn invite(&self, invitee: &Home, flags: &[&str]) -> String {
         invite(&self.founder, invitee, flags)
     }
 }
 
-fn person(name: &str) -> Home {
+pub(crate) fn person(name: &str) -> Home {
     let home = Home::new(PROGRAM);
     home.must_run_quietly(&["id", "rename", name]);
     // Those who meet have nothing but the channel: their own pairs would be looked for elsewhere.
     home
 }
 
-fn id_of(home: &Home) -> String {
+pub(crate) fn id_of(home: &Home) -> String {
     let shown: Value =
         serde_json::from_str(&home.must_run(&["--json", "id", "show"])).expect("JSON");
     shown["id"].as_str().expect("an id").to_owned()
@@ -53,7 +53,7 @@ fn invite(host: &Home, invitee: &Home, flags: &[&str]) -> String {
     line.trim().to_owned()
 }
 
-fn has_warning(chat: &mut Chat, words: &[&str]) {
+pub(crate) fn has_warning(chat: &mut Chat, words: &[&str]) {
     chat.wait_for(MESH_WITHIN, |line| {
         let text = line["params"]["text"].as_str().unwrap_or_default();
         is(line, "warning") && words.iter().all(|word| text.contains(word))

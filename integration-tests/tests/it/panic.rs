@@ -190,6 +190,7 @@ stories! {
     lan_discovery_fails: "lan_discovery",
     the_dht_fails: "dht",
     the_chat_desk_fails: "chat_desk",
+    the_actor_of_invitations_fails: "invitations",
     the_console_fails: "console",
     the_control_fails: "control",
 }

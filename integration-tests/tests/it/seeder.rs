@@ -4,6 +4,8 @@ use std::process::{Child, Command, Stdio};
 
 use bitchat_integration_tests::control::{Client, Daemon};
 use bitchat_integration_tests::node::Home;
+#[cfg(target_os = "linux")]
+use bitchat_protocol::channel::ChatFile;
 use serde_json::{Value, json};
 
 use crate::scene::{MESH_WITHIN, PROGRAM, SOON, Scene, is, must_talk};
@@ -100,9 +102,52 @@ fn a_blind_seeder_is_linked_introduced_and_never_counted_among_those_who_read() 
     let said = reader.wait_for(MESH_WITHIN, |line| is(line, "message"));
     assert_eq!(said["params"]["text"], "is anybody there?");
     assert_eq!(reader.ask("peers", json!({}), SOON)["members"][0]["standing"], "seeder");
+    must_not_remember(&running, &scene.file, &["is anybody there?", "not for seeders"]);
     running.leave();
     reader.wait_for(MESH_WITHIN, |line| is(line, "seeder_down"));
     must_not_know(&keeper, &["is anybody there?", "not for seeders"]);
+}
+
+/// A running seeder of the channel of a file has its seed key in memory, and neither what lets it be
+/// read nor any of these texts.
+#[cfg(target_os = "linux")]
+fn must_not_remember(running: &Running, file: &str, texts: &[&str]) {
+    let chat = ChatFile::from_bytes(&std::fs::read(file).expect("a file")).expect("a channel");
+    let keys = chat.keys();
+    let secret = keys.secret().expect("a member's file").0.expose();
+    let read_key = keys.read_key().expect("a member's file").expose();
+    let memory = memory_of(running.0.id());
+    let holds = |bytes: &[u8]| {
+        memory.iter().any(|region| region.windows(bytes.len()).any(|window| window == bytes))
+    };
+    assert!(holds(keys.seed_key().0.expose()), "its memory was read");
+    assert!(!holds(secret) && !holds(read_key), "it could read");
+    for text in texts {
+        assert!(!holds(text.as_bytes()), "{text:?} is in its memory");
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn must_not_remember(_: &Running, _: &str, _: &[&str]) {}
+
+/// What a process has written to in its memory (proc(5), `/proc/pid/maps`).
+#[cfg(target_os = "linux")]
+fn memory_of(pid: u32) -> Vec<Vec<u8>> {
+    use std::os::unix::fs::FileExt as _;
+    let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).expect("a process of ours");
+    let memory = std::fs::File::open(format!("/proc/{pid}/mem")).expect("a process of ours");
+    let regions = maps.lines().filter_map(|line| {
+        let mut fields = line.split_whitespace();
+        let (from, to) = fields.next()?.split_once('-')?;
+        fields.next()?.starts_with("rw").then_some(())?;
+        let from = u64::from_str_radix(from, 16).ok()?;
+        let to = u64::from_str_radix(to, 16).ok()?;
+        let mut bytes = vec![0; usize::try_from(to - from).ok()?];
+        // Some that the system keeps for itself cannot be read.
+        memory.read_exact_at(&mut bytes, from).ok()?;
+        Some(bytes)
+    });
+    regions.collect()
 }
 
 /// None of the files of a home holds any of these texts.

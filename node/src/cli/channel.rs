@@ -1,17 +1,20 @@
 //! `bitchat channel`: channels of the profile.
 
+use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor as _, Addr};
-use bitchat_actors::archive::{Archive, ArchiveError, ForgetChannel};
+use bitchat_actors::archive::{self, Archive, ArchiveError, ForgetChannel, ListAuthors};
 use bitchat_actors::channel_book::{
     ChannelBook, ChannelError, ExportChannel, FindChannel, HasTickets, InvitePeer, JoinChannel,
-    KeepTickets, LeaveChannel, ListChannels, ListInfohashes, People, Summary,
+    KeepTickets, LeaveChannel, ListChannels, ListInfohashes, OpenChannel, People, RemoveMember,
+    Summary,
 };
-use bitchat_actors::contact_book::ContactBook;
+use bitchat_actors::contact_book::{ContactBook, FindContact, ListContacts};
 use bitchat_actors::vault::Profile;
 use bitchat_actors::{clock, entropy};
 use bitchat_protocol::channel::{
@@ -27,12 +30,12 @@ use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use super::running::Doer;
-use super::{Context, ask, channel_running};
+use super::{Context, ask, channel_running, inviting};
 use crate::channels;
 use crate::exit::{Exit, Failure};
-use crate::methods::{Contacts, channel_json, right};
+use crate::methods::{Contacts, channel_json, right, with_formers};
 use crate::output::talk;
-use crate::report::{OTHER_VERSION, safe_name};
+use crate::report::{Known, MembersReport, OTHER_VERSION, safe_name};
 use crate::run;
 use crate::settings::Span;
 
@@ -62,7 +65,7 @@ pub enum ChannelCommand {
         #[arg(short, long, value_name = "FILE")]
         output: Option<PathBuf>,
     },
-    /// Issue a ticket for a closed channel, and print the line that lets that one person in
+    /// Invite to a closed channel over a link, now or later, and print the line that does the same
     Invite {
         /// Its name or the beginning of its id
         channel: String,
@@ -71,6 +74,38 @@ pub enum ChannelCommand {
         /// As what, and for how long
         #[command(flatten)]
         terms: Terms,
+    },
+    /// Make a group of you and some contacts, and invite them over links
+    Group {
+        /// Its name
+        name: String,
+        /// Whom: contacts by name or the beginning of their ids
+        #[arg(required = true)]
+        contacts: Vec<String>,
+    },
+    /// List who invites you to what, as the running node knows, and whom you have invited
+    Invitations,
+    /// Go into a channel that somebody invites you to
+    Accept {
+        /// The number of the invitation, or the name of its channel
+        invitation: String,
+    },
+    /// Forget an invitation, and say so to who sent it
+    Decline {
+        /// The number of the invitation, or the name of its channel
+        invitation: String,
+    },
+    /// List who is known to be in a channel, and who was removed
+    Members {
+        /// Its name or the beginning of its id
+        channel: String,
+    },
+    /// Go on without somebody, in a closed channel that you founded: with new keys for the others
+    Remove {
+        /// Its name or the beginning of its id
+        channel: String,
+        /// Whom: a contact's name, or a whole id
+        contact: String,
     },
     /// Join a channel by its .chat file, link or #name
     Join {
@@ -139,11 +174,11 @@ pub(super) fn book(profile: &Profile, context: &Context) -> Result<Addr<ChannelB
     Ok(ChannelBook::open(profile)?.with_people(people).start())
 }
 
-/// Removes what was said in a channel that was left.
+/// Removes what was said in a channel that is about to be left.
 async fn forget(profile: &Profile, id: ChannelId) -> Result<(), Failure> {
     let kept = |error: ArchiveError| {
-        let text = format!("the channel was left, but what was said there is still kept: {error}");
-        Failure::new(Exit::Failed, text)
+        let why = "the channel was not left, as what was said there cannot be removed";
+        Failure::new(Exit::Failed, format!("{why}: {error}"))
     };
     let archive = Archive::open(profile).map_err(kept)?.start();
     ask(archive.send(ForgetChannel { id })).await?.map_err(kept)
@@ -177,9 +212,24 @@ async fn with_book(
             let peer = found.map_err(|refusal| Failure::new(refusal.exit, refusal.text))?;
             let right = right(terms.may_invite, terms.seeder);
             let lifetime = terms.expires.map(|span| span.0);
-            let invitation = ask(book.send(InvitePeer { id, peer, right, lifetime })).await?;
-            let link = invitation.map_err(refused)?.to_link();
-            context.output.data(&*link, &json!({"link": *link, "peer": peer.to_string()}))
+            let invited = inviting::owe(book, InvitePeer { id, peer, right, lifetime }).await?;
+            inviting::show_invited(contact, &invited, context)
+        }
+        ChannelCommand::Group { name, contacts } => {
+            inviting::make_group(name, contacts, context, profile, book).await
+        }
+        ChannelCommand::Invitations
+        | ChannelCommand::Accept { .. }
+        | ChannelCommand::Decline { .. } => Err(inviting::needs_node()),
+        ChannelCommand::Members { channel } => {
+            let summary = find(book, channel).await?;
+            show_members(&known(&summary, profile, book, context).await?, context)
+        }
+        ChannelCommand::Remove { channel, contact } => {
+            let id = find(book, channel).await?.id;
+            let peer = person(contact, profile).await?;
+            let removed = ask(book.send(RemoveMember { id, peer })).await?.map_err(refused)?;
+            show_removal(channel_json(&removed), &peer.to_string(), context)
         }
         ChannelCommand::Join { channel } => {
             let invitation = read(channel, context)?;
@@ -209,9 +259,12 @@ async fn with_book(
             show(shown, context)
         }
         ChannelCommand::Leave { channel } => {
-            let id = find(book, channel).await?.id;
+            let Summary { id, pair, .. } = find(book, channel).await?;
+            // First: a crash then leaves a channel that can be left once more.
+            if pair.is_none() {
+                forget(profile, id).await?;
+            }
             let gone = ask(book.send(LeaveChannel { id })).await?.map_err(refused)?;
-            forget(profile, id).await?;
             talk(format_args!("left {}", escape_for_terminal(gone.name.as_str())));
             Ok(())
         }
@@ -225,6 +278,61 @@ async fn with_book(
             context.output.data(&path, &json!({"file": path}))
         }
     }
+}
+
+/// Who is meant by a contact's name or a whole id.
+async fn person(text: &str, profile: &Profile) -> Result<PeerId, Failure> {
+    if let Ok(peer) = text.parse() {
+        return Ok(peer);
+    }
+    let contacts = ContactBook::open(profile)?.start();
+    let found = ask(contacts.send(FindContact { text: text.to_owned() })).await?;
+    Ok(found.map_err(|error| Failure::failed(error.to_string()))?.peer)
+}
+
+/// Who is in a channel, as the profile has it: nobody is linked.
+async fn known(
+    channel: &Summary,
+    profile: &Profile,
+    book: &Addr<ChannelBook>,
+    context: &Context,
+) -> Result<MembersReport, Failure> {
+    let unread = |error: ArchiveError| Failure::failed(error.to_string());
+    let archive = Archive::open(profile).map_err(unread)?.start();
+    let retention = run::retention(&context.loaded.settings);
+    let mut authors = BTreeSet::new();
+    for id in with_formers(channel.id, &ask(book.send(ListChannels)).await?) {
+        let keys =
+            Arc::new(ask(book.send(OpenChannel { id })).await?.map_err(refused)?.keys.clone());
+        let open = archive::OpenChannel { keys, retention };
+        ask(archive.send(open)).await?.map_err(unread)?;
+        authors.extend(ask(archive.send(ListAuthors { channel: id })).await?.map_err(unread)?);
+    }
+    let contacts = ContactBook::open(profile)?.start();
+    let contacts = ask(contacts.send(ListContacts)).await?.into_iter();
+    let contacts = contacts.map(|contact| (contact.peer, contact.name)).collect();
+    let name = profile.display_name().map_or("", |name| name.as_str());
+    let (own, authors) = ((profile.peer_id(), name), &authors);
+    Ok(Known { channel, own, seen: &[], authors, contacts: &contacts }.report())
+}
+
+/// Prints a line about each.
+pub(super) fn show_members(report: &MembersReport, context: &Context) -> Result<(), Failure> {
+    for (line, person) in report.describe().into_iter().zip(&report.members) {
+        context.output.data(line, &json!(person))?;
+    }
+    Ok(())
+}
+
+/// Tells what a channel goes on as without somebody.
+pub(super) fn show_removal(channel: Value, peer: &str, context: &Context) -> Result<(), Failure> {
+    let name = channel["name"].as_str().ok_or_else(|| Failure::failed(OTHER_VERSION))?;
+    talk(format_args!(
+        "{} goes on with new keys, which the others get when they are linked; its .chat file of \
+         before is no use to anybody new: bitchat channel export writes the present one",
+        safe_name(name),
+    ));
+    context.output.data(peer, &json!({"channel": channel, "peer": peer}))
 }
 
 /// Tells of a channel that was made, and of its file.
@@ -416,7 +524,7 @@ pub(super) async fn find(book: &Addr<ChannelBook>, text: &str) -> Result<Summary
     ask(book.send(FindChannel { text: text.to_owned() })).await?.map_err(refused)
 }
 
-fn refused(error: ChannelError) -> Failure {
+pub(super) fn refused(error: ChannelError) -> Failure {
     Failure::new(channels::exit_for(&error), error.to_string())
 }
 

@@ -6,18 +6,19 @@ use bitchat_protocol::channel::{ChatFile, Invitation, Rotation};
 use bitchat_protocol::id::PeerId;
 use bitchat_protocol::text::escape_for_terminal;
 use data_encoding::BASE64;
+use serde::Deserialize as _;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use super::Context;
 use super::channel::{
     ChannelCommand, admission, announce_new, default_path, make, read, say_ticket_is_needed, show,
-    write_new,
+    show_members, show_removal, write_new,
 };
 use super::running::Running;
+use super::{Context, inviting};
 use crate::exit::Failure;
 use crate::output::talk;
-use crate::report::OTHER_VERSION;
+use crate::report::{MembersReport, OTHER_VERSION};
 
 /// Does it.
 pub(super) fn run(
@@ -59,7 +60,32 @@ pub(super) fn run(
                     "seeder": terms.seeder, "expires_s": terms.expires.map(|span| span.0.as_secs()),
                 }),
             )?;
-            context.output.data(issued["link"].as_str().ok_or_else(other_version)?, &issued)
+            inviting::show_invited(contact, &issued, context)
+        }
+        ChannelCommand::Group { name, contacts } => {
+            let made = node.call("group", &json!({"name": name, "contacts": contacts}))?;
+            inviting::show_group(&made, context)
+        }
+        ChannelCommand::Invitations => {
+            inviting::show_all(&node.call("invitations", &json!({}))?, context)
+        }
+        ChannelCommand::Accept { invitation } => {
+            show(node.call("accept", &json!({"invitation": invitation}))?, context)
+        }
+        ChannelCommand::Decline { invitation } => {
+            inviting::show_declined(&node.call("decline", &json!({"invitation": invitation}))?)
+        }
+        ChannelCommand::Members { channel } => {
+            let listed = node.call("channel_members", &json!({"channel": channel}))?;
+            let report = MembersReport::deserialize(listed).map_err(|_| other_version())?;
+            show_members(&report, context)
+        }
+        ChannelCommand::Remove { channel, contact } => {
+            let params = json!({"channel": channel, "contact": contact});
+            let mut removed = node.call("channel_remove", &params)?;
+            let channel = removed["channel"].take();
+            let peer = removed["peer"].as_str().ok_or_else(other_version)?;
+            show_removal(channel, peer, context)
         }
         ChannelCommand::Leave { channel } => {
             let left = node.call("channel_leave", &json!({"channel": channel}))?;

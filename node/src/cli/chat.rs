@@ -90,7 +90,7 @@ fn attach(arguments: &ChatArguments, context: &Context, node: Running) -> Result
         let all = all["channels"].as_array().map(Vec::as_slice).unwrap_or_default();
         let readable = all.iter().filter(|channel| channel["role"] != "seeder");
         channels = readable.map(read_channel).collect::<Result<_, _>>()?;
-        channels.sort_by_key(|channel| channel.is_pair);
+        channels.sort_by_key(|channel| (channel.is_pair, channel.is_former));
     }
     if channels.is_empty() {
         return Err(no_channel());
@@ -113,7 +113,8 @@ fn read_channel(channel: &Value) -> Result<Channel, Failure> {
         Some("seeder") => return Err(seeder_only(name)),
         _ => return Err(Failure::failed(OTHER_VERSION)),
     };
-    Ok(Channel { id, name: Arc::from(name), is_pair })
+    let is_former = !channel["moved_to"].is_null();
+    Ok(Channel { id, name: Arc::from(name), is_pair, is_former })
 }
 
 fn talk_in(channels: Vec<Channel>, arguments: &ChatArguments, context: &Context) -> Talk {
@@ -251,7 +252,8 @@ fn choose_channels(
         }
         if named.is_empty() {
             chosen = ask(book.send(ListChannels)).await?;
-            chosen.retain(|summary| summary.is_member);
+            // What went on as another one is opened with that, as long as it is to be.
+            chosen.retain(|summary| summary.is_member && summary.moved_to.is_none());
             chosen.sort_by_key(|summary| summary.pair.is_some());
         }
         if chosen.is_empty() {

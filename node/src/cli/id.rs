@@ -84,7 +84,7 @@ pub(super) fn run(command: &IdCommand, context: &Context) -> Result<(), Failure>
             let new = match (remove, new_file) {
                 (true, _) => None,
                 (false, Some(file)) => Some(profile::passphrase_in(file)?),
-                (false, None) => Some(ask_twice()?),
+                (false, None) => Some(ask_twice("say --new-file FILE, or --remove to have none")?),
             };
             profile.set_passphrase(new.as_ref())?;
             talk(if new.is_some() { "the profile is sealed" } else { "the profile is not sealed" });
@@ -101,16 +101,17 @@ fn take_name(profile: &mut Profile, name: Option<&str>) -> Result<(), Failure> {
 }
 
 /// Asks a person for a new passphrase, twice, as nobody sees what is typed.
-fn ask_twice() -> Result<Passphrase, Failure> {
+///
+/// `instead` says what to do where nobody can be asked, or nothing is typed.
+pub(super) fn ask_twice(instead: &str) -> Result<Passphrase, Failure> {
     if !std::io::stdin().is_terminal() {
-        let text = "there is no terminal to type the new passphrase at: say --new-file FILE, or \
-                    --remove to have none";
+        let text = format!("there is no terminal to type the new passphrase at: {instead}");
         return Err(Failure::usage(text));
     }
     let first = profile::ask("new passphrase: ")?;
     let again = profile::ask("once more: ")?;
     match first {
-        None => Err(Failure::usage("the passphrase is empty; --remove removes it")),
+        None => Err(Failure::usage(format!("the passphrase is empty: {instead}"))),
         Some(first) if Some(&first) == again.as_ref() => Ok(first),
         Some(_) => Err(Failure::usage("the two are not the same; nothing was changed")),
     }

@@ -7,6 +7,8 @@ mod config;
 mod contact;
 mod doctor;
 mod id;
+mod inviting;
+mod profile;
 mod running;
 #[cfg(feature = "sim")]
 mod sim;
@@ -28,6 +30,7 @@ pub use config::ConfigCommand;
 pub use contact::ContactCommand;
 pub use doctor::DoctorArguments;
 pub use id::IdCommand;
+pub use profile::ProfileCommand;
 #[cfg(feature = "sim")]
 pub use sim::SimArguments;
 pub use status::AskArguments;
@@ -103,7 +106,10 @@ pub enum Command {
     /// Your own identity
     #[command(subcommand)]
     Id(IdCommand),
-    /// Channels: make, join, list, leave, export
+    /// The whole profile: carry it to another machine, or keep a copy
+    #[command(subcommand)]
+    Profile(ProfileCommand),
+    /// Channels and groups: make, join, invite, list, leave, export
     #[command(subcommand)]
     Channel(ChannelCommand),
     /// People you know and how far you trust their keys
@@ -167,6 +173,7 @@ fn dispatch(Arguments { global, command }: Arguments) -> Result<Exit, Failure> {
         Command::Sim(arguments) => sim::run(&arguments, &context).map(|()| Exit::Done),
         Command::Config(command) => config::run(&command, &context).map(|()| Exit::Done),
         Command::Id(command) => id::run(&command, &context).map(|()| Exit::Done),
+        Command::Profile(command) => profile::run(&command, &context).map(|()| Exit::Done),
         Command::Channel(command) => channel::run(&command, &context).map(|()| Exit::Done),
         Command::Contact(command) => contact::run(&command, &context).map(|()| Exit::Done),
         Command::Chat(arguments) => chat::chat(&arguments, &context),

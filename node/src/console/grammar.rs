@@ -3,10 +3,16 @@
 use crate::suggest;
 
 /// Commands, with what follows them and what they do.
-pub(crate) const COMMANDS: [(&str, &str, &str); 15] = [
+pub(crate) const COMMANDS: [(&str, &str, &str); 21] = [
     ("/msg", "WHO TEXT", "say something to one person alone"),
     ("/to", "CHANNEL", "say what follows in another channel"),
-    ("/invite", "WHO", "print the line that lets a contact into this closed channel"),
+    ("/group", "NAME WHO...", "make a group with some contacts, and invite them"),
+    ("/invite", "WHO", "invite a contact to this closed channel"),
+    ("/invitations", "", "who invites you to what, and whom you have invited"),
+    ("/accept", "NUMBER|NAME", "go into a channel that you are invited to"),
+    ("/decline", "NUMBER|NAME", "forget an invitation, and say so to who sent it"),
+    ("/members", "", "who is known to be in this channel, and who was removed"),
+    ("/remove", "WHO", "go on without somebody in this closed channel, with new keys"),
     ("/peers", "", "who is linked, and with whom"),
     ("/history", "[NUMBER]", "what was said here before, as far as it is kept"),
     ("/search", "WORDS", "messages with all the words, in all open channels"),
@@ -35,8 +41,12 @@ pub(crate) enum Typed {
     Msg { who: String, text: String },
     /// Another present channel.
     To(String),
-    /// A ticket for the present channel.
-    Invite(String),
+    /// Something about who is asked into channels.
+    Inviting(InviteLine),
+    /// Who is known to be in the present channel.
+    Members,
+    /// The present channel goes on without somebody.
+    Remove(String),
     /// Who is there.
     Peers,
     /// So many messages of before.
@@ -54,6 +64,21 @@ pub(crate) enum Typed {
     Panic(String),
     /// Not understood, in words.
     Wrong(String),
+}
+
+/// What a line wants of invitations.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum InviteLine {
+    /// A ticket for the present channel.
+    Invite(String),
+    /// A new group.
+    Group { name: String, people: Vec<String> },
+    /// What waits.
+    List,
+    /// Into the channel of one, by number or name.
+    Accept(String),
+    /// Not into it.
+    Decline(String),
 }
 
 /// What a line wants of the contact book.
@@ -79,10 +104,11 @@ pub(crate) enum ContactLine {
 const NAMING: [&str; 7] = ["/msg", "/contacts", "/add", "/verify", "/rename", "/block", "/forget"];
 
 /// Commands that stand alone.
-const ALONE: [&str; 3] = ["/peers", "/help", "/quit"];
+const ALONE: [&str; 5] = ["/peers", "/members", "/invitations", "/help", "/quit"];
 
 /// Commands that are about one name and take nothing else.
-const OF_ONE: [&str; 4] = ["/contacts", "/invite", "/block", "/forget"];
+const OF_ONE: [&str; 7] =
+    ["/contacts", "/invite", "/remove", "/accept", "/decline", "/block", "/forget"];
 
 /// Reads a line.
 pub(crate) fn read(line: &str) -> Typed {
@@ -116,9 +142,13 @@ pub(crate) fn read(line: &str) -> Typed {
         },
         "/to" if rest.is_empty() => Typed::Wrong("say which channel: /to CHANNEL".into()),
         "/to" => Typed::To(rest.to_owned()),
-        "/invite" => match split_name(rest) {
-            ("", _) => Typed::Wrong("say whom: /invite WHO".into()),
-            (who, _) => Typed::Invite(who.to_owned()),
+        "/invite" | "/group" | "/invitations" | "/accept" | "/decline" => {
+            read_inviting(command, rest)
+        }
+        "/members" => Typed::Members,
+        "/remove" => match split_name(rest) {
+            ("", _) => Typed::Wrong("say whom: /remove WHO".into()),
+            (who, _) => Typed::Remove(who.to_owned()),
         },
         "/peers" => Typed::Peers,
         "/history" if rest.is_empty() => Typed::History(HISTORY),
@@ -159,6 +189,33 @@ fn left_over(command: &str, rest: &str) -> Option<String> {
     let is_over = OF_ONE.contains(&command) || command == "/verify" && !is_answer(unquoted(rest));
     (is_over && !rest.is_empty()).then(|| {
         format!("{command} is about one, and not clear is who: is it \"{who} {rest}\"? A name with a space stands in quotation marks")
+    })
+}
+
+fn read_inviting(command: &str, rest: &str) -> Typed {
+    let (first, mut rest) = split_name(rest);
+    let first = first.to_owned();
+    Typed::Inviting(match command {
+        "/invitations" => InviteLine::List,
+        "/invite" if first.is_empty() => return Typed::Wrong("say whom: /invite WHO".into()),
+        "/invite" => InviteLine::Invite(first),
+        "/group" => {
+            let mut people = Vec::new();
+            while !rest.is_empty() {
+                let (who, left) = split_name(rest);
+                people.push(who.to_owned());
+                rest = left;
+            }
+            if first.is_empty() || people.is_empty() {
+                return Typed::Wrong("say the name and whom: /group NAME WHO WHO".into());
+            }
+            InviteLine::Group { name: first, people }
+        }
+        _ if first.is_empty() => {
+            return Typed::Wrong(format!("say which: {command} NUMBER; /invitations lists them"));
+        }
+        "/accept" => InviteLine::Accept(first),
+        _ => InviteLine::Decline(first),
     })
 }
 
@@ -246,8 +303,25 @@ mod tests {
         assert_eq!(read("/to team"), Typed::To("team".into()));
         assert_eq!(read("/quit"), Typed::Quit);
         assert!(matches!(read("/msg bob"), Typed::Wrong(_)));
-        assert_eq!(read("/invite \"Alice B\""), Typed::Invite("Alice B".into()));
-        assert!(matches!(read("/invite"), Typed::Wrong(_)));
+        assert_eq!(read("/remove \"Alice B\""), Typed::Remove("Alice B".into()));
+        assert!(matches!(read("/remove"), Typed::Wrong(_)));
+    }
+
+    #[test]
+    fn what_is_wanted_of_invitations_is_read_with_names_of_several_words() {
+        let check = |line: &str, wanted: InviteLine| {
+            assert_eq!(read(line), Typed::Inviting(wanted), "{line}");
+        };
+        check("/invite \"Alice B\"", InviteLine::Invite("Alice B".into()));
+        let people = vec!["bob".to_owned(), "Alice B".into(), "carol".into()];
+        let name = "our trip".to_owned();
+        check("/group \"our trip\" bob  \"Alice B\" carol", InviteLine::Group { name, people });
+        check("/invitations", InviteLine::List);
+        check("/accept 12", InviteLine::Accept("12".into()));
+        check("/decline \"our trip\"", InviteLine::Decline("our trip".into()));
+        for line in ["/invite", "/group", "/group trip", "/accept", "/decline "] {
+            assert!(matches!(read(line), Typed::Wrong(_)), "{line}");
+        }
     }
 
     #[test]

@@ -121,6 +121,7 @@ impl Console {
         ctx: &mut Context<Self>,
     ) {
         let progress = self.events.progress.clone();
+        progress.lock().wish.follow(notice);
         let missing = number.map_or(0, |number| progress.count(number));
         self.note(notice);
         if missing > 0 {

@@ -17,6 +17,7 @@ mod contacts;
 mod ending;
 mod front;
 mod grammar;
+mod inviting;
 mod json;
 mod keeping_up;
 mod leaving;
@@ -88,6 +89,8 @@ pub(crate) struct Config {
     /// for more.
     pub(crate) linger: Duration,
     pub(crate) receipts: bool,
+    /// Told of these channels alone, and not of those that come later.
+    pub(crate) is_narrow: bool,
 }
 
 /// The actor.
@@ -258,14 +261,17 @@ impl Console {
 impl Console {
     /// Another client of the node has opened a channel, or it was open at the start; or it has
     /// another name now.
-    fn on_opened(&mut self, channel: Channel) {
+    fn on_opened(&mut self, channel: Channel, origin: Option<ChannelId>) {
         if let Some(known) = self.config.channels.iter_mut().find(|known| known.id == channel.id) {
             *known = channel;
             return;
         }
+        let is_told = self.config.channels.iter().any(|known| Some(known.id) == origin);
         self.config.channels.push(channel.clone());
-        // Those with contacts come by themselves, as many as there are contacts.
-        if self.front.form() == Form::Text && !channel.is_pair {
+        // Those with contacts come by themselves, as many as there are contacts; that a channel goes on
+        // as another one is told in other words, and what it went on as comes with it.
+        let is_silent = channel.is_pair || channel.is_former || is_told;
+        if self.front.form() == Form::Text && !is_silent {
             let label = self.label(&channel);
             self.front.notify(format!("* {label} is open now; /to says what follows in it"));
         }
@@ -323,9 +329,28 @@ impl Console {
         }
     }
 
+    /// Goes to what takes the place of a channel, where that is the present one.
+    fn follow(&mut self, left: ChannelId, successor: ChannelId, name: &Arc<str>) {
+        let place = |channels: &[Channel], id| channels.iter().position(|it| it.id == id);
+        let Some(at) = place(&self.config.channels, left) else { return };
+        self.config.channels[at].is_former = true;
+        let to = place(&self.config.channels, successor).unwrap_or_else(|| {
+            // A node elsewhere tells no more of it than this.
+            let (id, name) = (successor, Arc::clone(name));
+            self.config.channels.push(Channel { id, name, is_pair: false, is_former: false });
+            self.config.channels.len() - 1
+        });
+        if self.present == at {
+            self.present = to;
+        }
+    }
+
     /// Keeps what matters at the end.
     fn note(&mut self, notice: &Notice) {
         match notice {
+            Notice::Moved { channel, successor, label, .. } => {
+                self.follow(*channel, *successor, label);
+            }
             Notice::Warning { code: Some(code), .. } => {
                 self.ending.note_warned(Exit::from_code(*code));
             }
@@ -335,6 +360,9 @@ impl Console {
             | Notice::MemberDown { .. }
             | Notice::SeederUp { .. }
             | Notice::SeederDown { .. }
+            | Notice::Invited(_)
+            | Notice::InviteAnswered { .. }
+            | Notice::TicketRenewed { .. }
             | Notice::Warning { code: None, .. } => {}
         }
     }
@@ -375,11 +403,13 @@ impl Handler<ChannelEvent> for Console {
             ChannelEvent::Opened(opened) | ChannelEvent::Changed(opened) => {
                 // What cannot be read can only be seeded.
                 if opened.keys.is_member() {
-                    self.on_opened(Channel::from(&*opened));
+                    self.on_opened(Channel::from(&*opened), opened.origin);
                 }
             }
             // The chat desk says it.
-            ChannelEvent::NotLetIn { .. } => {}
+            ChannelEvent::NotLetIn { .. }
+            | ChannelEvent::Moved { .. }
+            | ChannelEvent::Trouble { .. } => {}
             ChannelEvent::Closed(id) => self.on_closed(&id),
         }
     }

@@ -13,7 +13,8 @@ use crate::methods::Methods;
 use crate::rpc::Refusal;
 
 /// Methods that are about one channel.
-pub(super) const OF_ONE_CHANNEL: [&str; 4] = ["say", "peers", "invite", "history"];
+pub(super) const OF_ONE_CHANNEL: [&str; 6] =
+    ["say", "peers", "invite", "history", "channel_members", "channel_remove"];
 
 /// Who does what is asked, and tells what happens.
 #[derive(Debug, Clone)]

@@ -8,10 +8,10 @@ use serde::Deserialize as _;
 use serde_json::{Value, json};
 
 use super::grammar::{COMMANDS, Typed, read};
-use super::{Channel, Console, To};
+use super::{Channel, Console, To, inviting};
 use crate::channels;
 use crate::exit::Exit;
-use crate::report::{OTHER_VERSION, PeersReport, safe_name};
+use crate::report::{MembersReport, OTHER_VERSION, PeersReport, safe_name};
 use crate::rpc::Refusal;
 
 /// Stands where the channel's name stands, when something was said to us alone.
@@ -46,7 +46,9 @@ impl Console {
                 Ok(at) => self.present = at,
                 Err(error) => self.refuse(&error),
             },
-            Typed::Invite(who) => self.invite(&who, ctx),
+            Typed::Inviting(line) => self.on_inviting(line, ctx),
+            Typed::Members => self.list_members(ctx),
+            Typed::Remove(who) => self.remove(&who, ctx),
             Typed::Peers => self.list_peers(ctx),
             Typed::History(limit) => self.look_back(limit, ctx),
             Typed::Search(words) => self.search(&words, ctx),
@@ -73,17 +75,38 @@ impl Console {
         self.front.talk(&refusal.text);
     }
 
-    fn invite(&mut self, who: &str, ctx: &mut Context<Self>) {
+    fn list_members(&mut self, ctx: &mut Context<Self>) {
+        let Some(present) = self.present().cloned() else {
+            return self.refuse("there is no channel to look at; /to CHANNEL names one");
+        };
+        let params = json!({"channel": present.id.to_string()});
+        let listed = self.call("channel_members", &params);
+        self.when(listed, ctx, move |console, listed, _| match listed {
+            Ok(listed) => match MembersReport::deserialize(listed) {
+                Ok(report) => {
+                    let lines = report.describe().into_iter().map(|line| format!("*   {line}"));
+                    let head = format!("* known in {}:", console.label(&present));
+                    let lines: Vec<_> = std::iter::once(head).chain(lines).collect();
+                    console.front.answer(lines.join("\n"));
+                }
+                Err(_) => console.refuse(OTHER_VERSION),
+            },
+            Err(refusal) => console.refuse_for(&refusal),
+        });
+    }
+
+    fn remove(&mut self, who: &str, ctx: &mut Context<Self>) {
         if self.present().is_none() {
-            return self.refuse("there is no channel to invite to; /to CHANNEL names one");
+            return self.refuse("there is no channel to remove from; /to CHANNEL names one");
         }
-        let issued = self.call("invite", &json!({ "contact": who }));
-        self.when(issued, ctx, |console, issued, _| match issued {
-            Ok(issued) => {
-                let link = issued["link"].as_str().unwrap_or_default();
-                let link = escape_for_terminal(link);
-                console.front.answer(format!("* give them this line, and nobody else: {link}"));
+        let before = self.present().map(|channel| channel.id.to_string());
+        let removed = self.call("channel_remove", &json!({ "contact": who }));
+        self.when(removed, ctx, move |console, removed, _| match removed {
+            Ok(removed) if removed["channel"]["id"].as_str() == before.as_deref() => {
+                console.front.answer("* was removed already".to_owned());
             }
+            // It is told like to everybody else.
+            Ok(_) => {}
             Err(refusal) => console.refuse_for(&refusal),
         });
     }
@@ -186,6 +209,21 @@ impl Console {
             }
             Notice::SeederDown { channel, name, .. } => {
                 format!("* the seeder {} has gone [{}]", safe_name(name), self.label_of(channel))
+            }
+            Notice::Invited(_) | Notice::InviteAnswered { .. } | Notice::TicketRenewed { .. } => {
+                match inviting::describe(notice) {
+                    Some(line) => line,
+                    None => return,
+                }
+            }
+            Notice::Moved { label, name, removed, .. } => {
+                let names: Vec<_> = removed.iter().map(|(_, name)| safe_name(name)).collect();
+                format!(
+                    "* {} removed {} from [{}]; it goes on with new keys",
+                    safe_name(name),
+                    names.join(", "),
+                    safe_name(label),
+                )
             }
             Notice::Warning { text, .. } => {
                 return self.front.talk(&format!("WARNING: {text}"));

@@ -1,5 +1,7 @@
 //! The console among fake neighbours: what it makes of its input, what it prints, how it ends.
 
+mod inviting;
+
 use std::io::{self, Write};
 use std::sync::Mutex;
 
@@ -23,7 +25,9 @@ use bitchat_protocol::whisper::SayError as Unfit;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::methods::{About, Contacts, Joining, Methods, Past, Queries, Saying};
+use crate::methods::{
+    About, Contacts, Inviting, Joining, Membership, Methods, Past, Queries, Saying,
+};
 
 const TEAM: ChannelId = ChannelId([1; 32]);
 const OTHER: ChannelId = ChannelId([2; 32]);
@@ -60,6 +64,8 @@ struct World {
     /// What is in the archive, and what comes there while no console is there to be told.
     archive: Vec<archive::Event>,
     archive_later: Vec<archive::Event>,
+    /// How many invitations were issued.
+    invited: usize,
 }
 
 #[derive(Clone)]
@@ -150,6 +156,8 @@ impl Handler<ListChannels> for Neighbour {
             founder: None,
             trackers: Vec::new(),
             nodes: Vec::new(),
+            moved_to: None,
+            removed: Vec::new(),
             is_open,
         };
         let closed = (ChannelId([3; 32]), "closed");
@@ -337,11 +345,13 @@ fn play_printing(
     let home = tempfile::tempdir().unwrap();
     let world = Arc::new(Mutex::new(world));
     let ending = Arc::new(Ending::default());
-    let channel = |id, name: &str| Channel { id, name: name.into(), is_pair: false };
+    let channel =
+        |id, name: &str| Channel { id, name: name.into(), is_pair: false, is_former: false };
     let config = Config {
         channels: vec![channel(TEAM, "team"), channel(OTHER, "#other")],
         linger: Duration::from_millis(300),
         receipts: true,
+        is_narrow: false,
     };
     let (ends, console_front) = (Arc::clone(&ending), front.clone());
     let home = &home;
@@ -416,7 +426,9 @@ fn methods(
         queries,
         saying,
         joining: Joining::of(channels, &[]).listed_by(neighbour.clone().recipient()),
+        inviting: Inviting::of(PeerId([9; 32]), neighbour, &[]),
         contacts,
+        membership: Membership { remove: channels.clone().recipient() },
     }
 }
 
@@ -436,6 +448,8 @@ fn opened(name: &str, keys: ChannelKeys, only: Option<PeerId>) -> Arc<OpenedChan
         nodes: Vec::new(),
         rotation: Rotation::Fixed,
         last_known: Vec::new(),
+        origin: None,
+        moved_to: None,
     })
 }
 
@@ -763,6 +777,37 @@ fn who_talks_where_a_channel_closes_says_first_where_to_go_on() {
 }
 
 #[test]
+fn who_talks_in_a_channel_that_goes_on_as_another_talks_there_from_then_on() {
+    let (input, mut lines) = io::pipe().unwrap();
+    let input = Box::new(io::BufReader::new(input));
+    let played = play_over(Form::Text, input, World::default(), |slot, _| {
+        actix_rt::spawn(async move {
+            let console = standing(&slot, None).await;
+            // What it goes on as comes without a line of its own.
+            let new = opened("team", keys(7), None);
+            let new = OpenedChannel { origin: Some(TEAM), ..Arc::into_inner(new).unwrap() };
+            console.send(ChannelEvent::Opened(Arc::new(new))).await.unwrap();
+            console
+                .send(Notice::Moved {
+                    channel: TEAM,
+                    successor: OTHER,
+                    label: "team".into(),
+                    by: ALICE,
+                    name: "al\u{1b}ice".into(),
+                    removed: vec![(BOB, "bob".into()), (PeerId([5; 32]), "mallory".into())],
+                })
+                .await
+                .unwrap();
+            writeln!(lines, "for the rest").unwrap();
+        });
+    });
+    assert_eq!(played.said, [(Some(OTHER), None, "for the rest".to_owned())]);
+    let first = played.out.lines().next().unwrap();
+    assert!(first.ends_with("ice removed bob, mallory from [team]; it goes on with new keys"));
+    assert!(!played.out.contains('\u{1b}'), "{:?}", played.out);
+}
+
+#[test]
 fn channels_with_contacts_come_and_go_without_a_line_and_go_by_the_contact_s_name() {
     let (input, mut lines) = io::pipe().unwrap();
     let input = Box::new(io::BufReader::new(input));
@@ -886,13 +931,14 @@ fn nobody_can_forge_a_line_by_a_name_or_a_text() {
 
 #[test]
 fn a_channel_called_private_is_not_taken_for_what_is_said_to_us_alone() {
-    let channel = Channel { id: OTHER, name: "private".into(), is_pair: false };
+    let channel = Channel { id: OTHER, name: "private".into(), is_pair: false, is_former: false };
     assert_eq!(plain::label(&channel), "private 02020202");
     for name in ["priv\u{200c}ate", "Private", " private\u{fe0f}"] {
-        let channel = Channel { id: OTHER, name: name.into(), is_pair: false };
+        let channel = Channel { id: OTHER, name: name.into(), is_pair: false, is_former: false };
         assert!(plain::label(&channel).ends_with(" 02020202"), "{name:?}");
     }
-    let channel = Channel { id: OTHER, name: "team] alice: yes".into(), is_pair: false };
+    let channel =
+        Channel { id: OTHER, name: "team] alice: yes".into(), is_pair: false, is_former: false };
     assert!(!plain::label(&channel).contains([']', ':']), "nor does it end before its end");
 }
 
@@ -1303,9 +1349,10 @@ fn play_attached(form: Form, input: &[u8], mut answering: Answering) -> Played {
     let front = Front::over(form, input, Box::new(out.clone()), Box::new(talk.clone()));
     let ending = Arc::new(Ending::default());
     let config = Config {
-        channels: vec![Channel { id: TEAM, name: "team".into(), is_pair: false }],
+        channels: vec![Channel { id: TEAM, name: "team".into(), is_pair: false, is_former: false }],
         linger: Duration::from_millis(300),
         receipts: true,
+        is_narrow: false,
     };
     let (ends, console_front) = (Arc::clone(&ending), front.clone());
     actix_rt::System::new().block_on(async move {

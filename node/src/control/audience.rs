@@ -78,7 +78,11 @@ impl Audience {
     pub(super) fn tell(&mut self, notice: Notice) {
         self.0.retain(|listener| !listener.queue.is_closed());
         let notice = Arc::new(notice);
-        for listener in self.0.iter().filter(|listener| listener.wish.covers(&notice)) {
+        for listener in &mut self.0 {
+            listener.wish.follow(&notice);
+            if !listener.wish.covers(&notice) {
+                continue;
+            }
             // Where it finds no room, the gap in the numbers says so.
             let number = listener.sequence.next();
             let (bytes, queued_bytes) = (bytes_of(&notice), &listener.queued_bytes);

@@ -30,7 +30,9 @@ use tokio::io::{
 
 use super::*;
 use crate::exit::Exit;
-use crate::methods::{About, Contacts, Joining, Past, Queries, Saying};
+use crate::methods::{
+    About, Contacts, Inviting, Joining, Membership, Past, Queries, Saying, nobody,
+};
 use crate::rpc::Lack;
 use serde_json::{Value, json};
 
@@ -215,6 +217,8 @@ fn opened(id: ChannelId, name: &str) -> Summary {
         founder: None,
         trackers: Vec::new(),
         nodes: Vec::new(),
+        moved_to: None,
+        removed: Vec::new(),
         is_open: true,
     }
 }
@@ -256,7 +260,9 @@ fn offices(is_mute: bool) -> Offices {
         queries,
         saying,
         joining: Joining::of(&channel_book, &[]).listed_by(node.clone().recipient()),
+        inviting: Inviting::of(PeerId([9; 32]), &nobody::start(), &[]),
         contacts,
+        membership: Membership { remove: channel_book.recipient() },
     };
     Offices { methods, notices: node.recipient() }
 }

@@ -205,6 +205,11 @@ impl Known {
         self.0.get(peer).map_or_else(|| peer.short(), |(name, _)| name.to_string())
     }
 
+    /// All names.
+    pub(super) fn names(&self) -> BTreeMap<PeerId, Arc<str>> {
+        self.0.iter().map(|(peer, (name, _))| (*peer, Arc::clone(name))).collect()
+    }
+
     pub(super) fn is_blocked(&self, peer: &PeerId) -> bool {
         self.0.get(peer).is_some_and(|(_, trust)| *trust == Trust::Blocked)
     }

@@ -3,8 +3,9 @@
 use actix::Recipient;
 use bitchat_actors::archive::{
     Acknowledge, ArchiveError, Event, EventKind, EventSpan, FindAcknowledged, FindEventSpan,
-    ForgetChannel, From as Begin, ListEvents, ReadPage, Search, StoredMessage,
+    ForgetChannel, From as Begin, ListAuthors, ListEvents, ReadPage, Search, StoredMessage,
 };
+use bitchat_actors::channel_book::Summary;
 use bitchat_protocol::id::{ChannelId, DeviceId, PeerId};
 use bitchat_protocol::log::{Position, Role};
 use data_encoding::HEXLOWER;
@@ -31,34 +32,14 @@ pub(crate) struct Past {
     pub(crate) acknowledge: Recipient<Acknowledge>,
     pub(crate) acknowledged: Recipient<FindAcknowledged>,
     pub(crate) forget: Recipient<ForgetChannel>,
+    pub(crate) authors: Recipient<ListAuthors>,
 }
 
 #[cfg(test)]
 impl Past {
     /// Where nothing was kept and nobody answers.
     pub(crate) fn to_nobody() -> Self {
-        struct Nobody;
-
-        impl actix::Actor for Nobody {
-            type Context = actix::Context<Self>;
-
-            fn started(&mut self, ctx: &mut Self::Context) {
-                actix::ActorContext::stop(ctx);
-            }
-        }
-
-        impl<M: actix::Message> actix::Handler<M> for Nobody
-        where
-            M::Result: Send,
-        {
-            type Result = actix::ResponseFuture<M::Result>;
-
-            fn handle(&mut self, _: M, _: &mut Self::Context) -> Self::Result {
-                Box::pin(std::future::pending())
-            }
-        }
-
-        let nobody = actix::Actor::start(Nobody);
+        let nobody = super::nobody::start();
         Self {
             page: nobody.clone().recipient(),
             search: nobody.clone().recipient(),
@@ -66,7 +47,8 @@ impl Past {
             span: nobody.clone().recipient(),
             acknowledge: nobody.clone().recipient(),
             acknowledged: nobody.clone().recipient(),
-            forget: nobody.recipient(),
+            forget: nobody.clone().recipient(),
+            authors: nobody.recipient(),
         }
     }
 }
@@ -117,8 +99,10 @@ impl Methods {
             ));
         }
         let search = Search { channel, words, limit: limit_of(params)?, before };
-        let messages = self.past.search.send(search).await.map_err(restarting)?.map_err(refused)?;
-        self.messages(&messages).await
+        let found = self.past.search.send(search).await.map_err(restarting)?.map_err(refused)?;
+        let mut answer = self.messages(&found.messages).await?;
+        answer["complete"] = found.is_complete.into();
+        Ok(answer)
     }
 
     async fn messages(&self, messages: &[StoredMessage]) -> Result<Value, Refusal> {
@@ -212,22 +196,32 @@ impl Methods {
         Ok(json!({"seq": self.last_of(client).await?}))
     }
 
-    /// Removes what was said in a channel that was left; it is what `channel_leave` answers with.
-    pub(super) async fn forget(&self, left: Value) -> Result<Value, Refusal> {
-        let id = left["id"].as_str().and_then(|id| id.parse().ok());
-        let Some(id) = id else { return Ok(left) };
-        match self.past.forget.send(ForgetChannel { id }).await {
-            Ok(Ok(())) => Ok(left),
-            Ok(Err(error)) => {
-                let text =
-                    format!("the channel was left, but what was said there is still kept: {error}");
-                Err(Refusal::now(text))
-            }
-            Err(_) => {
-                tracing::warn!("what was said in a channel that was left is still kept");
-                Ok(left)
-            }
+    /// Removes what was said in a channel that is about to be left: first, so that a crash leaves a
+    /// channel that can be left once more, and not what was said in one that nobody knows of.
+    pub(super) async fn close_and_forget(&self, params: &Value) -> Result<(), Refusal> {
+        let Summary { id, pair, is_open, .. } = self.joining.named(params).await?;
+        if pair.is_some() {
+            // The book refuses it in words.
+            return Ok(());
         }
+        let close = || self.joining.answer("channel_close", params);
+        if is_open && let Some(closed) = close().await {
+            closed?;
+        }
+        let forgotten = self.past.forget.send(ForgetChannel { id }).await;
+        let refusal = match forgotten {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(error)) => {
+                let why = "the channel was not left, as what was said there cannot be removed";
+                Refusal::now(format!("{why}: {error}"))
+            }
+            Err(error) => restarting(error),
+        };
+        if is_open {
+            // As it was; who repeats it closes it again.
+            let _ = self.joining.answer("channel_open", params).await;
+        }
+        Err(refusal)
     }
 
     /// The last event that a client has dealt with; 0: none.

@@ -1,15 +1,13 @@
 //! Channels of the profile: joined and left, opened and closed, shown and passed on.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use actix::{Addr, Recipient};
 use bitchat_actors::channel_book::{
-    ChannelBook, ChannelError, CloseChannel, ExportChannel, FindChannel, HasTickets, InvitePeer,
-    JoinChannel, KeepTickets, LeaveChannel, ListChannels, ListInfohashes, OpenChannel, Summary,
+    ChannelBook, ChannelError, CloseChannel, ExportChannel, FindChannel, HasTickets, JoinChannel,
+    KeepTickets, LeaveChannel, ListChannels, ListInfohashes, OpenChannel, Summary,
 };
 use bitchat_protocol::channel::{ChatFile, Invitation, OpenName, Policy, Right};
-use bitchat_protocol::id::{ChannelId, PeerId};
 use data_encoding::BASE64;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
@@ -42,7 +40,6 @@ pub(crate) struct Joining {
     infohashes: Recipient<ListInfohashes>,
     keep: Recipient<KeepTickets>,
     has: Recipient<HasTickets>,
-    invite: Recipient<InvitePeer>,
 }
 
 impl Joining {
@@ -60,7 +57,6 @@ impl Joining {
             infohashes: book.clone().recipient(),
             keep: book.clone().recipient(),
             has: book.clone().recipient(),
-            invite: book.clone().recipient(),
         }
     }
 
@@ -98,22 +94,16 @@ impl Joining {
         self.find.send(find).await.map_err(restarting)?.map_err(refused)
     }
 
-    async fn named(&self, params: &Value) -> Result<Summary, Refusal> {
+    pub(super) async fn named(&self, params: &Value) -> Result<Summary, Refusal> {
         self.find(rpc::string_of(params, "channel")?).await
     }
 
-    /// Issues a ticket for `peer`, with all that it needs beside it.
-    pub(super) async fn invite(
-        &self,
-        id: ChannelId,
-        peer: PeerId,
-        params: &Value,
-    ) -> Result<Value, Refusal> {
-        let right = right(rpc::flag_of(params, "may_invite")?, rpc::flag_of(params, "seeder")?);
-        let lifetime = rpc::number_of(params, "expires_s")?.map(Duration::from_secs);
-        let issued = self.invite.send(InvitePeer { id, peer, right, lifetime }).await;
-        let invitation = issued.map_err(restarting)?.map_err(refused)?;
-        Ok(json!({"link": invitation.to_link().as_str(), "peer": peer.to_string()}))
+    /// Stores a channel of our own making, and opens it.
+    pub(super) async fn store(&self, file: ChatFile) -> Result<Summary, Refusal> {
+        let stored = self.join.send(JoinChannel { file }).await.map_err(restarting)?;
+        let id = stored.map_err(refused)?.id;
+        self.open.send(OpenChannel { id }).await.map_err(restarting)?.map_err(refused)?;
+        self.find(&id.to_string()).await
     }
 
     /// Stores a channel, and opens it: whoever joins through a running node wants to be there.
@@ -233,11 +223,13 @@ pub(crate) fn to_json(summary: &Summary) -> Value {
         "founder": summary.founder.map(|founder| founder.to_string()),
         "kind": summary.kind.as_str(), "admission": summary.policy.map(Policy::as_str),
         "pair": summary.pair.map(|peer| peer.to_string()),
+        "moved_to": summary.moved_to.map(|successor| successor.to_string()),
+        "removed": summary.removed.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "open": summary.is_open,
     })
 }
 
-fn refused(error: ChannelError) -> Refusal {
+pub(super) fn refused(error: ChannelError) -> Refusal {
     Refusal::with(channels::exit_for(&error), error.to_string())
 }
 

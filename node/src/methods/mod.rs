@@ -7,7 +7,9 @@
 //! | `history` | `history`, `search`, `events`, `ack`, `acked` |
 //! | `contacts` | `contacts`, `contact_add`, `contact_show`, `contact_verify`, `contact_rename`, `contact_block`, `contact_remove` |
 //! | `joining` | `channel_join`, `channel_leave`, `channel_open`, `channel_close`, `channel_show`, `channel_export` |
-//! | here | `channels`, `invite` |
+//! | `inviting` | `invite`, `group`, `invitations`, `accept`, `decline` |
+//! | `membership` | `channel_members`, `channel_remove` |
+//! | here | `channels` |
 //! | `notices` | what a client is told unasked, and its numbers |
 //!
 //! Not here: what belongs to one connection (`subscribe`, `help`, `quit`). A method never waits for
@@ -15,7 +17,11 @@
 
 mod contacts;
 mod history;
+mod inviting;
 mod joining;
+mod membership;
+#[cfg(test)]
+pub(crate) mod nobody;
 pub(crate) mod notices;
 mod people;
 mod queries;
@@ -36,13 +42,15 @@ use notices::Wish;
 
 pub(crate) use contacts::{Contacts, trust_word};
 pub(crate) use history::Past;
+pub(crate) use inviting::{Inviting, delivery_words, find_people, new_group};
 pub(crate) use joining::{Joining, right, to_json as channel_json};
+pub(crate) use membership::{Membership, with_formers};
 pub(crate) use people::Person;
 pub(crate) use queries::{About, Queries};
 pub(crate) use saying::{Saying, key_of};
 
 /// The methods of this module itself.
-const METHODS: [&str; 2] = ["channels", "invite"];
+const METHODS: [&str; 1] = ["channels"];
 
 /// Whom the methods ask; all are started before whoever holds this.
 #[derive(Debug, Clone)]
@@ -51,13 +59,17 @@ pub(crate) struct Methods {
     pub(crate) saying: Saying,
     pub(crate) past: Past,
     pub(crate) joining: Joining,
+    pub(crate) inviting: Inviting,
     pub(crate) contacts: Contacts,
+    pub(crate) membership: Membership,
 }
 
 /// The names of all methods.
 pub(crate) fn names() -> impl Iterator<Item = &'static str> {
     let own = METHODS.into_iter().chain(saying::METHODS).chain(contacts::METHODS);
-    own.chain(history::METHODS).chain(joining::METHODS).chain(queries::METHODS)
+    let own = own.chain(history::METHODS).chain(inviting::METHODS);
+    let own = own.chain(joining::METHODS).chain(queries::METHODS);
+    own.chain(membership::METHODS)
 }
 
 impl Methods {
@@ -71,22 +83,25 @@ impl Methods {
         if !names().any(|known| known == method) {
             return Err(rpc::no_such_method(method, names()));
         }
+        if method == "channel_leave" {
+            self.close_and_forget(params).await?;
+        }
         if let Some(answer) = self.joining.answer(method, params).await {
-            return match (method, answer) {
-                ("channel_leave", Ok(left)) => self.forget(left).await,
-                (_, answer) => answer,
-            };
+            return answer;
         }
         let all = self.joining.list().await?;
         if method == "channels" {
             return self.list(&all, present, params);
         }
         let open = OpenChannels::of_all(&all, present);
-        if method == "invite" {
-            return self.invite(params, &open).await;
+        if let Some(asked) = self.ask_in(method, params, &open).await {
+            return asked;
         }
         if let Some(said) = self.say(method, params, &open).await {
             return said;
+        }
+        if let Some(answer) = self.membership(method, params, &open).await {
+            return answer;
         }
         if let Some(past) = self.look_back(method, params, &open).await {
             return past;
@@ -100,16 +115,6 @@ impl Methods {
         }
         let answer = self.queries.answer(method, params, &open).await;
         answer.unwrap_or_else(|| Err(rpc::no_such_method(method, names())))
-    }
-
-    /// Issues a ticket for one person.
-    async fn invite(&self, params: &Value, open: &OpenChannels) -> Result<Value, Refusal> {
-        let id = match rpc::optional_string(params, "channel")? {
-            Some(text) => self.joining.find(text).await?.id,
-            None => open.of(params)?.id,
-        };
-        let peer = self.contacts.invited(rpc::string_of(params, "contact")?).await?;
-        self.joining.invite(id, peer, params).await
     }
 
     /// Notes with each contact of a result whether it is linked now.
@@ -181,12 +186,12 @@ impl OpenChannels {
         self.all.get(at).ok_or_else(|| Refusal::not_found("no channel is open"))
     }
 
-    /// The only channel beside those with contacts, which come by themselves: what is meant for
-    /// one must not reach a contact because that one is closed.
+    /// The only channel beside those with contacts, which come by themselves, and those that went on as
+    /// others: what is meant for one must not reach a contact because that one is closed.
     fn only_joined(&self) -> Result<usize, Refusal> {
         let all = self.all.iter().enumerate();
         let joined: Vec<usize> =
-            all.filter(|(_, channel)| !channel.is_pair).map(|(at, _)| at).collect();
+            all.filter(|(_, it)| !it.is_pair && !it.is_former).map(|(at, _)| at).collect();
         match joined[..] {
             [at] => Ok(at),
             [] if self.all.is_empty() => Err(Refusal::not_found("no channel is open")),
@@ -257,6 +262,8 @@ mod tests {
             founder: None,
             trackers: Vec::new(),
             nodes: Vec::new(),
+            moved_to: None,
+            removed: Vec::new(),
             is_open: true,
         }
     }
@@ -277,6 +284,10 @@ mod tests {
         // Who has gone to one means it.
         assert_eq!(meant(&[&bob, &team], Some(BOB)), Ok(BOB));
         assert_eq!(meant(&[&team, &other], Some(OTHER)), Ok(OTHER));
+        // What went on as another one is not meant.
+        let former = Summary { moved_to: Some(TEAM), ..other.clone() };
+        assert_eq!(meant(&[&former, &team], None), Ok(TEAM));
+        assert_eq!(meant(&[&former, &team], Some(OTHER)), Ok(OTHER));
         let open = OpenChannels::of_all(&[bob], None);
         assert_eq!(open.of(&json!({"channel": "bob"})).unwrap().id, BOB);
     }

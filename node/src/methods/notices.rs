@@ -5,8 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bitchat_actors::chat_desk::Notice;
+use bitchat_actors::invitations::Offered;
 use bitchat_protocol::id::{ChannelId, PeerId};
+use serde::Deserialize as _;
 use serde_json::{Value, json};
+
+use crate::report::InvitationReport;
 
 /// Numbers the notices of one client from 1, before it is known whether they reach it: what does
 /// not leaves a gap. Clones go on with the same numbers.
@@ -48,6 +52,15 @@ impl Wish {
         Self(ids.map(|ids| ids.iter().filter_map(|id| id.as_str()?.parse().ok()).collect()))
     }
 
+    /// Whoever wishes for a channel wishes for what takes its place.
+    pub(crate) fn follow(&mut self, notice: &Notice) {
+        if let (Some(wanted), Notice::Moved { channel, successor, .. }) = (&mut self.0, notice)
+            && wanted.contains(channel)
+        {
+            wanted.insert(*successor);
+        }
+    }
+
     /// Whether a notice is wanted.
     pub(crate) fn covers(&self, notice: &Notice) -> bool {
         match (&self.0, channel_of(notice)) {
@@ -68,8 +81,12 @@ const fn channel_of(notice: &Notice) -> Option<&ChannelId> {
         Notice::MemberUp { channel, .. }
         | Notice::MemberDown { channel, .. }
         | Notice::SeederUp { channel, .. }
-        | Notice::SeederDown { channel, .. } => Some(channel),
-        Notice::Warning { .. } => None,
+        | Notice::SeederDown { channel, .. }
+        | Notice::InviteAnswered { channel, .. }
+        | Notice::TicketRenewed { channel, .. }
+        | Notice::Moved { channel, .. } => Some(channel),
+        // It is about none that is open.
+        Notice::Invited(_) | Notice::Warning { .. } => None,
     }
 }
 
@@ -98,6 +115,29 @@ pub(crate) fn notification(notice: &Notice, number: u64) -> String {
         Notice::MemberDown { channel, peer, name } => ("member_down", member(channel, peer, name)),
         Notice::SeederUp { channel, peer, name } => ("seeder_up", member(channel, peer, name)),
         Notice::SeederDown { channel, peer, name } => ("seeder_down", member(channel, peer, name)),
+        Notice::Invited(offered) => ("invited", invitation(offered)),
+        Notice::InviteAnswered { channel, label, peer, name, accepted } => {
+            let mut params = member(channel, peer, name);
+            (params["label"], params["accepted"]) = ((&**label).into(), (*accepted).into());
+            ("invite_answered", params)
+        }
+        Notice::TicketRenewed { channel, label, by, name } => {
+            let mut params = member(channel, by, name);
+            params["label"] = (&**label).into();
+            ("ticket_renewed", params)
+        }
+        Notice::Moved { channel, successor, label, by, name, removed } => {
+            let person = |(peer, name): &(PeerId, Arc<str>)| json!({"peer": peer.to_string(), "name": &**name});
+            let removed: Vec<Value> = removed.iter().map(person).collect();
+            (
+                "moved",
+                json!({
+                    "channel": channel.to_string(), "successor": successor.to_string(),
+                    "label": &**label, "by": by.to_string(), "name": &**name,
+                    "removed": removed,
+                }),
+            )
+        }
         Notice::Warning { text, code } => ("warning", json!({"text": text, "code": code})),
     };
     params["n"] = number.into();
@@ -106,6 +146,10 @@ pub(crate) fn notification(notice: &Notice, number: u64) -> String {
 
 fn member(channel: &ChannelId, peer: &PeerId, name: &str) -> Value {
     json!({"channel": channel.to_string(), "peer": peer.to_string(), "name": name})
+}
+
+fn invitation(offered: &Offered) -> Value {
+    serde_json::to_value(InvitationReport::from(offered)).unwrap_or_else(|_| json!({}))
 }
 
 /// Reads what [`notification`] wrote: the notice and its number; `None` for what is none, or of a
@@ -150,6 +194,34 @@ pub(crate) fn read_event(line: &Value) -> Option<Notice> {
         "member_down" => Notice::MemberDown { channel: channel()?, peer: peer()?, name: name()? },
         "seeder_up" => Notice::SeederUp { channel: channel()?, peer: peer()?, name: name()? },
         "seeder_down" => Notice::SeederDown { channel: channel()?, peer: peer()?, name: name()? },
+        "invited" => Notice::Invited(Box::new(InvitationReport::deserialize(params).ok()?.read()?)),
+        "invite_answered" => Notice::InviteAnswered {
+            channel: channel()?,
+            label: text("label")?.into(),
+            peer: peer()?,
+            name: name()?,
+            accepted: flag("accepted")?,
+        },
+        "ticket_renewed" => Notice::TicketRenewed {
+            channel: channel()?,
+            label: text("label")?.into(),
+            by: peer()?,
+            name: name()?,
+        },
+        "moved" => {
+            let person = |person: &Value| {
+                let peer = person["peer"].as_str()?.parse().ok()?;
+                Some((peer, Arc::from(person["name"].as_str()?)))
+            };
+            Notice::Moved {
+                channel: channel()?,
+                successor: text("successor")?.parse().ok()?,
+                label: Arc::from(text("label")?),
+                by: text("by")?.parse().ok()?,
+                name: name()?,
+                removed: params["removed"].as_array()?.iter().map(person).collect::<Option<_>>()?,
+            }
+        }
         "warning" => Notice::Warning {
             text: text("text")?.to_owned(),
             code: params["code"].as_u64().and_then(|code| u8::try_from(code).ok()),
@@ -161,11 +233,15 @@ pub(crate) fn read_event(line: &Value) -> Option<Notice> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use bitchat_protocol::channel::{Kind, Right};
     use bitchat_protocol::id::MessageId;
 
     use super::*;
 
     const TEAM: ChannelId = ChannelId([1; 32]);
+    const NEW_TEAM: ChannelId = ChannelId([4; 32]);
     const ALICE: PeerId = PeerId([2; 32]);
     const MESSAGE: MessageId = MessageId([3; 16]);
 
@@ -204,6 +280,34 @@ mod tests {
             Notice::MemberDown { channel: TEAM, peer: ALICE, name: name() },
             Notice::SeederUp { channel: TEAM, peer: ALICE, name: name() },
             Notice::SeederDown { channel: TEAM, peer: ALICE, name: name() },
+            Notice::Invited(Box::new(Offered {
+                number: 1,
+                from: ALICE,
+                name: name(),
+                is_contact: true,
+                channel: TEAM,
+                label: name(),
+                kind: Kind::Group,
+                founder: Some((ALICE, name())),
+                right: Right::MayInvite,
+                expires: Some(Duration::from_secs(9)),
+            })),
+            Notice::InviteAnswered {
+                channel: TEAM,
+                label: name(),
+                peer: ALICE,
+                name: name(),
+                accepted: false,
+            },
+            Notice::TicketRenewed { channel: TEAM, label: name(), by: ALICE, name: name() },
+            Notice::Moved {
+                channel: TEAM,
+                successor: NEW_TEAM,
+                label: name(),
+                by: ALICE,
+                name: name(),
+                removed: vec![(PeerId([5; 32]), name())],
+            },
             Notice::Warning { text: "look".into(), code: Some(4) },
             Notice::Warning { text: "look".into(), code: None },
         ]
@@ -237,6 +341,17 @@ mod tests {
         let only = |id| Wish(Some([id].into()));
         let counts = [Wish::default(), only(TEAM), only(ChannelId([9; 32]))]
             .map(|wish| all().iter().filter(|notice| wish.covers(notice)).count());
-        assert_eq!(counts, [10, 10, 4]);
+        assert_eq!(counts, [14, 14, 5]);
+    }
+
+    #[test]
+    fn who_wishes_for_a_channel_hears_of_what_takes_its_place() {
+        let up = Notice::MemberUp { channel: NEW_TEAM, peer: ALICE, name: Arc::from("alice") };
+        for (wished, expected) in [(TEAM, true), (ChannelId([9; 32]), false)] {
+            let mut wish = Wish(Some([wished].into()));
+            assert!(!wish.covers(&up));
+            all().iter().for_each(|notice| wish.follow(notice));
+            assert_eq!(wish.covers(&up), expected);
+        }
     }
 }

@@ -100,6 +100,7 @@ fn refusal(error: SayError) -> Refusal {
         | SayError::Refused(Unfit::Empty)
         | SayError::NotKept(_)
         | SayError::NoSuchChannel
+        | SayError::Moved { .. }
         | SayError::SeedOnly => (Exit::Failed, None),
     };
     Refusal { lacks, ..Refusal::with(exit, text) }

@@ -6,6 +6,8 @@
 
 mod contact;
 mod dht;
+mod invitation;
+mod members;
 mod peers;
 mod source;
 mod status;
@@ -13,6 +15,8 @@ mod words;
 
 pub(crate) use contact::ContactReport;
 pub(crate) use dht::DhtNodeReport;
+pub(crate) use invitation::InvitationReport;
+pub(crate) use members::{Known, MembersReport};
 pub(crate) use peers::PeersReport;
 pub(crate) use source::SourceReport;
 pub(crate) use status::RefusedReport;

@@ -46,7 +46,11 @@ fuzz_target!(|data: &[u8]| {
         3 => GENUINE.entry.outline().bytes.to_vec(),
         _ => Vec::new(),
     };
-    if bytes.is_empty() { bytes.extend_from_slice(script) } else { patch(&mut bytes, script) }
+    if bytes.is_empty() {
+        bytes.extend_from_slice(script)
+    } else {
+        patch(&mut bytes, script)
+    }
 
     if let Ok(certificate) = Certificate::decode(&bytes) {
         assert_eq!(certificate.encode()[..], bytes);

@@ -3,28 +3,46 @@
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
+use bitchat_protocol::channel::MOVE_BYTES_MAX;
 use bitchat_protocol::crypto::{Rng, Secret};
 use bitchat_protocol::id::{ChannelId, PeerId};
-use bitchat_protocol::limits::{
-    FRAME_BYTES_MAX, NAME_BYTES_MAX, REFUSAL_BYTES_MAX, TICKETS_MAX,
-};
+use bitchat_protocol::limits::{FRAME_BYTES_MAX, NAME_BYTES_MAX, REFUSAL_BYTES_MAX, TICKETS_MAX};
 use bitchat_protocol::machine::Machine as _;
-use bitchat_protocol::session::{Config, Decision, Door, Input, Output, OwnChannel, Role, Session, Turndown};
-use bitchat_protocol::wire;
+use bitchat_protocol::session::{
+    Config, Decision, Departure, Door, Input, Output, OwnChannel, Role, Session, Turndown,
+};
+use bitchat_protocol::wire::{self, Frame, MoveBytes};
 use bitchat_protocol_fuzz::{frames, patch, pieces};
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 
 const CHANNEL: ChannelId = ChannelId([5; 32]);
 
-static GENUINE: LazyLock<Vec<Vec<u8>>> =
-    LazyLock::new(|| {
+static GENUINE: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
     let both = [CHANNEL, CLOSED].map(frames::genuine).concat();
     both.iter().map(wire::encode).collect()
 });
 
-/// Beside the link's own, a channel that is closed.
+/// Beside the link's own, a channel that is closed, and goes on as another one.
 const CLOSED: ChannelId = ChannelId([6; 32]);
+
+fn door() -> Door {
+    let departure = Departure {
+        moved: MoveBytes(vec![1; 227].into()),
+        successor: ChannelId([7; 32]),
+        seed: Secret::new([7; 32]),
+        secret: Some(Secret::new([8; 32])),
+    };
+    Door { tickets: vec![], revision: 1, departure: Some(departure) }
+}
+
+/// What a session has said, and been told, so far.
+#[derive(Default)]
+struct Story {
+    greeting: Option<Vec<u8>>,
+    /// Whether the last verdict let the peer into the closed channel.
+    let_in: bool,
+}
 
 fn session(now: Instant, role: Role) -> Session {
     let (own, peer) = match role {
@@ -39,7 +57,8 @@ fn session(now: Instant, role: Role) -> Session {
         channel: CHANNEL,
         handshake_hash: [3; 64],
         peer: PeerId([peer; 32]),
-        channels: [(CHANNEL, None), (CLOSED, Some(Door { tickets: vec![], revision: 1 }))]
+        is_blocked: false,
+        channels: [(CHANNEL, None), (CLOSED, Some(door()))]
             .map(|(id, door)| OwnChannel {
                 id,
                 proof: Secret::new([4; 32]),
@@ -55,15 +74,17 @@ fn session(now: Instant, role: Role) -> Session {
 }
 
 /// Drains what a session wants; whether it is over.
-fn drain(session: &mut Session, now: Instant, greeting: &mut Option<Vec<u8>>) -> bool {
+fn drain(session: &mut Session, now: Instant, story: &mut Story) -> bool {
     let mut closed = false;
     while let Some(output) = session.poll_output() {
         assert!(!closed, "nothing follows the end");
         match output {
             Output::SendFrame(body) => {
                 assert!(body.len() <= FRAME_BYTES_MAX);
-                assert!(matches!(wire::decode(&body), Ok(Some(_))), "what we write reads back");
-                greeting.get_or_insert(body);
+                let frame = wire::decode(&body).expect("what we write reads back");
+                let is_key = matches!(frame.expect("and is known"), Frame::Moved(_));
+                assert!(!is_key || story.let_in, "who is not let in is handed no key");
+                story.greeting.get_or_insert(body);
             }
             Output::Deliver(frame) => frames::check_bounds(&frame),
             Output::AskContactBook { name, .. } | Output::Renamed(name) => {
@@ -73,14 +94,17 @@ fn drain(session: &mut Session, now: Instant, greeting: &mut Option<Vec<u8>>) ->
             Output::AskEntropy => {
                 session.handle_input(now, Input::Entropy(Secret::new([6; 32])));
             }
-            Output::AskAdmission { channel, tickets, .. } => {
+            Output::AskAdmission { channel, question, tickets, .. } => {
                 assert!(tickets.len() <= TICKETS_MAX);
                 let turndown = Turndown { code: 1, text: "no".to_owned() };
+                story.let_in = tickets.is_empty();
                 let verdict = if tickets.is_empty() { Ok(None) } else { Err(turndown) };
-                session.handle_input(now, Input::Admission { channel, verdict });
+                session.handle_input(now, Input::Admission { channel, question, verdict });
             }
             Output::TurnedDown { why, .. } => assert!(why.text.len() <= REFUSAL_BYTES_MAX),
+            Output::Moved { moved, .. } => assert!(moved.0.len() <= MOVE_BYTES_MAX),
             Output::Up(_)
+            | Output::LetIn(_)
             | Output::SharedChanged(_)
             | Output::Mix { .. }
             | Output::ForceKeyUpdate => {}
@@ -99,18 +123,19 @@ fuzz_target!(|data: &[u8]| {
         _ => (Role::Listener, Role::Dialler),
     };
     let mut ours = session(now, role);
-    let mut closed = drain(&mut ours, now, &mut None);
+    let mut story = Story::default();
+    let mut closed = drain(&mut ours, now, &mut story);
     assert!(!closed);
     let mut generation = 0;
     if mode & 2 != 0 {
-        let (mut theirs, mut hello) = (session(now, other), None);
-        drain(&mut theirs, now, &mut hello);
-        let body = Bytes::from(hello.expect("a hello comes first"));
+        let (mut theirs, mut told) = (session(now, other), Story::default());
+        drain(&mut theirs, now, &mut told);
+        let body = Bytes::from(told.greeting.expect("a hello comes first"));
         ours.handle_input(now, Input::FrameReceived { generation, body });
-        assert!(!drain(&mut ours, now, &mut None), "an honest hello is taken");
+        assert!(!drain(&mut ours, now, &mut story), "an honest hello is taken");
         if mode & 4 != 0 {
             ours.handle_input(now, Input::ContactDecision(Decision::Accept));
-            assert!(!drain(&mut ours, now, &mut None));
+            assert!(!drain(&mut ours, now, &mut story));
         }
     }
     for piece in pieces(rest) {
@@ -138,7 +163,7 @@ fuzz_target!(|data: &[u8]| {
                 ours.handle_input(now, Input::FrameReceived { generation, body });
             }
         }
-        let over = drain(&mut ours, now, &mut None);
+        let over = drain(&mut ours, now, &mut story);
         assert!(!(closed && over), "it ends once");
         closed |= over;
     }

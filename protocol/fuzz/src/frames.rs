@@ -1,20 +1,21 @@
 //! Frames to begin with, and what every frame that was read must keep to.
 
-use bitchat_protocol::channel::TICKET_BYTES;
+use bitchat_protocol::channel::{MOVE_BYTES_MAX, TICKET_BYTES};
 use bitchat_protocol::crypto::dh::KeyPair;
 use bitchat_protocol::crypto::kem::{KEM_CIPHERTEXT_BYTES, KEM_PUBLIC_BYTES, KemKeyPair};
 use bitchat_protocol::crypto::{Rng, Secret};
 use bitchat_protocol::id::{ChainId, ChannelId, DeviceId, MessageId, PeerId};
 use bitchat_protocol::limits::{
     CERTIFICATES_PER_FRAME_MAX, ENTRIES_PER_FRAME_MAX, HAVE_CHAINS_PER_FRAME_MAX,
-    MESSAGE_BYTES_MAX, NAME_BYTES_MAX, PEER_ADDRESSES_MAX, PEER_RECORDS_PER_FRAME_MAX, PROOFS_MAX,
-    RECEIPTS_PER_FRAME_MAX, REFUSAL_BYTES_MAX, TICKETS_MAX,
+    INVITE_FILE_BYTES_MAX, MESSAGE_BYTES_MAX, NAME_BYTES_MAX, PEER_ADDRESSES_MAX,
+    PEER_RECORDS_PER_FRAME_MAX, PROOFS_MAX, RECEIPTS_PER_FRAME_MAX, REFUSAL_BYTES_MAX, TICKETS_MAX,
 };
 use bitchat_protocol::log::{Certificate, ENTRY_BYTES_MAX};
 use bitchat_protocol::wire::{
-    ChainHave, ChannelProof, Delivered, Entries, EntryBytes, Fork, Frame, Have, Hello, LetIn,
-    PeerRecord, Peers, Refused, Rename, RenewAnswer, RenewConfirm, RenewOffer, SharedChannels,
-    TicketBytes, Tickets, Want, Whisper, WireAddress,
+    ChainHave, ChannelProof, Delivered, Entries, EntryBytes, FileBytes, Fork, Frame, Have, Hello,
+    Invite, InviteAnswer, LetIn, MoveBytes, Moved, MovedKey, PeerRecord, Peers, Refused, Rename,
+    RenewAnswer, RenewConfirm, RenewOffer, SharedChannels, TicketBytes, Tickets, Want, Whisper,
+    WireAddress,
 };
 
 /// One frame of each kind, all about `channel`.
@@ -74,6 +75,16 @@ pub fn genuine(channel: ChannelId) -> Vec<Frame> {
         Frame::Tickets(Tickets { channel, tickets: vec![TicketBytes([1; TICKET_BYTES]); 2] }),
         Frame::Refused(Refused { channel, code: 1, text: "ask".to_owned() }),
         Frame::LetIn(LetIn { channel }),
+        Frame::Invite(Invite {
+            file: FileBytes(vec![9; 300].into()),
+            tickets: vec![TicketBytes([1; TICKET_BYTES]); 2],
+        }),
+        Frame::InviteAnswer(InviteAnswer { channel, accepted: true }),
+        Frame::Moved(Moved {
+            channel,
+            moved: MoveBytes(vec![1; 227].into()),
+            key: MovedKey(Secret::new([2; 32])),
+        }),
     ]
 }
 
@@ -96,7 +107,11 @@ pub fn check_bounds(frame: &Frame) {
         Frame::Delivered(delivered) => assert!(delivered.ids.len() <= RECEIPTS_PER_FRAME_MAX),
         Frame::RenewOffer(offer) => assert_eq!(offer.kem.len(), KEM_PUBLIC_BYTES),
         Frame::RenewAnswer(answer) => assert_eq!(answer.kem.len(), KEM_CIPHERTEXT_BYTES),
-        Frame::RenewConfirm(_) | Frame::Want(_) | Frame::LetIn(_) => {}
+        Frame::RenewConfirm(_) | Frame::Want(_) | Frame::LetIn(_) | Frame::InviteAnswer(_) => {}
+        Frame::Invite(invite) => {
+            assert!(invite.file.0.len() <= INVITE_FILE_BYTES_MAX);
+            assert!(invite.tickets.len() <= TICKETS_MAX);
+        }
         Frame::Have(have) => assert!(have.chains.len() <= HAVE_CHAINS_PER_FRAME_MAX),
         Frame::Entries(Entries { chains, entries, .. }) => {
             assert!(chains.len() <= CERTIFICATES_PER_FRAME_MAX);
@@ -107,6 +122,7 @@ pub fn check_bounds(frame: &Frame) {
             assert!(fork.first.0.len().max(fork.second.0.len()) <= ENTRY_BYTES_MAX);
         }
         Frame::Tickets(shown) => assert!(shown.tickets.len() <= TICKETS_MAX),
+        Frame::Moved(moved) => assert!(moved.moved.0.len() <= MOVE_BYTES_MAX),
         Frame::Refused(refused) => assert!(refused.text.len() <= REFUSAL_BYTES_MAX),
     }
 }

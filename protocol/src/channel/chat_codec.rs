@@ -7,6 +7,7 @@
 //!                founder    32 bytes, an identity                      optional
 //!                kind       "open" | "closed" | "pair" | "group"
 //!                lineage    32 bytes                                   closed and group
+//!                move       a move, see `moves`                        optional, closed and group
 //!                public     32 bytes, the channel's public key         with seed
 //!                rotation   "fixed" | "daily"
 //!                secret     32 bytes S                                 member's file
@@ -28,6 +29,7 @@ use super::address::NodeAddress;
 use super::chat_file::{ChatFile, ChatFileError, Key, Kind, Policy};
 use super::epoch::Rotation;
 use super::keys::{ChannelPublicKey, ChannelSecret, SeedKey};
+use super::moves::{Move, MoveError};
 use super::ticket::Lineage;
 use crate::bencode::{self, OwnedValue, Value};
 use crate::crypto::{Secret, sign};
@@ -74,10 +76,12 @@ impl ChatFile {
             founder: channel.take_public_key("founder")?.map(PeerId),
             lineage: channel.take_array("lineage")?.map(Lineage),
             policy: channel.take_text("admission")?.map(policy_of).transpose()?,
+            origin: channel.take("move").map(move_of).transpose()?,
             unknown: root.rest(),
             unknown_in_channel: channel.rest(),
         };
         file.check_charter()?;
+        file.check_origin()?;
         file.check_addresses()?;
         file.check_infohash(infohash)?;
         Ok(file)
@@ -99,13 +103,14 @@ impl ChatFile {
         // Room for the largest, so that no copy of the secret is left behind by a move.
         let mut bytes = Zeroizing::new(Vec::with_capacity(CHAT_FILE_BYTES_MAX));
         let infohash = self.fixed_infohash();
-        self.root(infohash.as_ref()).encode_into(&mut bytes);
+        let origin = self.origin.as_ref().map(Move::encode);
+        self.root(infohash.as_ref(), origin.as_deref()).encode_into(&mut bytes);
         bytes
     }
 
-    fn root<'a>(&'a self, infohash: Option<&'a InfoHash>) -> Value<'a> {
+    fn root<'a>(&'a self, infohash: Option<&'a InfoHash>, origin: Option<&'a [u8]>) -> Value<'a> {
         let mut entries = borrowed(&self.unknown);
-        entries.push((b"channel", self.channel()));
+        entries.push((b"channel", self.channel(origin)));
         entries.push((b"name", self.name.as_str().into()));
         entries.extend(infohash.map(|hash| (b"infohash".as_slice(), hash.0.as_slice().into())));
         let announce = self.announce.as_deref();
@@ -123,7 +128,7 @@ impl ChatFile {
         Value::Dict(entries)
     }
 
-    fn channel(&self) -> Value<'_> {
+    fn channel<'a>(&'a self, origin: Option<&'a [u8]>) -> Value<'a> {
         let mut entries = borrowed(&self.unknown_in_channel);
         entries.push((b"kind", self.kind.as_str().into()));
         entries.push((b"rotation", self.rotation.as_str().into()));
@@ -142,6 +147,7 @@ impl ChatFile {
             entries.push((b"lineage", lineage.0.as_slice().into()));
         }
         entries.extend(self.policy.map(|policy| (b"admission".as_slice(), policy.as_str().into())));
+        entries.extend(origin.map(|origin| (b"move".as_slice(), origin.into())));
         Value::Dict(entries)
     }
 }
@@ -152,6 +158,15 @@ fn borrowed(unknown: &BTreeMap<Vec<u8>, OwnedValue>) -> Vec<(&[u8], Value<'_>)> 
 
 fn list<'a>(items: impl Iterator<Item = Value<'a>>) -> Value<'a> {
     Value::List(items.collect())
+}
+
+fn move_of(value: &Value<'_>) -> Result<Move, ChatFileError> {
+    let read = value.as_bytes().map(Move::decode);
+    match read {
+        Some(Ok(read)) => Ok(read),
+        Some(Err(MoveError::Newer)) => Err(ChatFileError::NewerValue("move")),
+        Some(Err(_)) | None => Err(wrong("move", "the founder's word, whole")),
+    }
 }
 
 fn policy_of(word: &str) -> Result<Policy, ChatFileError> {
@@ -255,7 +270,7 @@ mod tests {
     #[test]
     fn every_vector_is_read_and_written_back_byte_for_byte() {
         let vectors = vectors();
-        assert_eq!(vectors.len(), 5);
+        assert_eq!(vectors.len(), 6);
         for vector in &vectors {
             let file = ChatFile::from_bytes(&vector.file).expect(&vector.about);
             assert_eq!(*file.to_bytes(), vector.file, "{}", vector.about);
@@ -269,11 +284,11 @@ mod tests {
         let file = |at: usize| ChatFile::from_bytes(&vectors[at].file).unwrap();
         let keys =
             ChannelKeys::member(ChannelSecret(Secret::new(std::array::from_fn(|i| i as u8))));
-        for at in 0..5 {
+        for at in 0..6 {
             assert_eq!(file(at).keys().id(), keys.id());
         }
         let (least, full, seeder, future) = (file(0), file(1), file(2), file(3));
-        let closed = file(4);
+        let (closed, moved) = (file(4), file(5));
         assert!(least.tiers().is_empty() && least.nodes().is_empty() && least.founder().is_none());
         assert_eq!(least.rotation(), Rotation::Daily);
         assert_eq!(full.rotation(), Rotation::Fixed);
@@ -286,6 +301,9 @@ mod tests {
         let charter = closed.charter().unwrap();
         assert_eq!(charter.lineage, Lineage::begin(&charter.founder, &keys.id()));
         assert_eq!(charter.policy, Policy::Tickets);
+        let origin = moved.origin().unwrap();
+        assert!(origin.leads_to(&keys, &moved.charter().unwrap()));
+        assert_eq!(origin.removed, [PeerId([1; 32])].into());
         assert_eq!(future.tiers(), [["http://127.0.0.1:6969/announce"]]);
     }
 
@@ -443,7 +461,7 @@ mod tests {
 
         #[test]
         fn a_changed_byte_is_refused_or_makes_another_file_that_is_written_back(
-            vector in 0..5_usize, at in any::<prop::sample::Index>(), byte in any::<u8>(),
+            vector in 0..6_usize, at in any::<prop::sample::Index>(), byte in any::<u8>(),
         ) {
             let mut bytes = vectors()[vector].file.clone();
             let at = at.index(bytes.len());

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use super::address::{AddressError, NodeAddress};
 use super::epoch::{Epoch, Rotation};
 use super::keys::{ChannelKeys, ChannelPublicKey, ChannelSecret, SeedKey};
+use super::moves::Move;
 use super::ticket::Lineage;
 use crate::bencode::{DecodeError, OwnedValue};
 use crate::crypto::Rng;
@@ -163,6 +164,8 @@ pub struct ChatFile {
     /// Of a closed channel, and only of one.
     pub(super) lineage: Option<Lineage>,
     pub(super) policy: Option<Policy>,
+    /// Where the channel has taken the place of another.
+    pub(super) origin: Option<Move>,
     pub(super) unknown: BTreeMap<Vec<u8>, OwnedValue>,
     pub(super) unknown_in_channel: BTreeMap<Vec<u8>, OwnedValue>,
 }
@@ -218,6 +221,15 @@ impl ChatFile {
         }
     }
 
+    /// What says that this channel took the place of another must be the word of its founder.
+    pub(super) fn check_origin(&self) -> Result<(), ChatFileError> {
+        let Some(origin) = &self.origin else { return Ok(()) };
+        let expected = "the founder's word that this channel took the place of another";
+        let wrong = ChatFileError::Wrong { key: "move", expected };
+        let charter = self.charter().ok_or(wrong.clone())?;
+        origin.leads_to(&self.keys(), &charter).then_some(()).ok_or(wrong)
+    }
+
     /// Who says who may be in it, where it is closed.
     #[must_use]
     pub fn charter(&self) -> Option<Charter> {
@@ -246,6 +258,7 @@ impl ChatFile {
             founder: None,
             lineage: None,
             policy: None,
+            origin: None,
             unknown: BTreeMap::new(),
             unknown_in_channel: BTreeMap::new(),
         };
@@ -279,6 +292,33 @@ impl ChatFile {
             unknown_in_channel: BTreeMap::new(),
             ..self.clone()
         }
+    }
+
+    /// The file of the same channel with what a newer one, from anybody who holds its key, may change:
+    /// the trackers and nodes that it names, the founder's word on what it took the place of where that was
+    /// not there, and the channel secret where only the seed key was held.
+    /// `None`: it says that others decide who may be in it.
+    #[must_use]
+    pub fn updated_by(&self, newer: Self) -> Option<Self> {
+        if newer.kind != self.kind || newer.charter() != self.charter() {
+            return None;
+        }
+        let mut updated = self.clone();
+        if !newer.tiers().is_empty() {
+            (updated.announce, updated.announce_list) = (newer.announce, newer.announce_list);
+        }
+        if newer.nodes.is_some() {
+            updated.nodes = newer.nodes;
+        }
+        if updated.origin.is_none() {
+            updated.origin = newer.origin;
+        }
+        if !self.is_member() && matches!(newer.key, Key::Member(_)) {
+            updated.key = newer.key;
+            (updated.unknown, updated.unknown_in_channel) =
+                (newer.unknown, newer.unknown_in_channel);
+        }
+        Some(updated)
     }
 
     /// Names the founder.
@@ -430,6 +470,36 @@ mod tests {
             let wrong = ChatFile::new_closed(file, kind, founder, Policy::Tickets);
             assert!(matches!(wrong, Err(ChatFileError::Wrong { key: "lineage", .. })));
         }
+    }
+
+    #[test]
+    fn a_newer_file_changes_addresses_and_makes_a_member_and_nothing_else() {
+        let founder = PeerId([1; 32]);
+        let closed = |file: ChatFile, policy| {
+            ChatFile::new_closed(file, Kind::Closed, founder, policy).unwrap()
+        };
+        let first = closed(new(&[&["udp://a:1"]], vec![]).unwrap(), Policy::Tickets);
+        let node = NodeAddress::new("a", 1).unwrap();
+        let other = new(&[&["udp://b:1"]], vec![node.clone()]).unwrap();
+        for file in [
+            other.clone(),
+            closed(other.clone(), Policy::Contacts),
+            ChatFile { kind: Kind::Group, ..first.clone() },
+            ChatFile { founder: Some(PeerId([2; 32])), ..first.clone() },
+            ChatFile { lineage: Some(Lineage([2; 32])), ..first.clone() },
+        ] {
+            assert_eq!(first.updated_by(file.clone()), None);
+            assert_eq!(first.seed_only().updated_by(file), None);
+        }
+        let name = DisplayName::new("another").unwrap();
+        let other = ChatFile { name, rotation: Rotation::Fixed, ..closed(other, Policy::Tickets) };
+        let updated = first.updated_by(other.seed_only()).unwrap();
+        assert_eq!((updated.tiers(), updated.nodes()), (other.tiers(), other.nodes()));
+        assert_eq!((updated.name(), updated.rotation()), (first.name(), first.rotation()));
+        assert!(updated.is_member());
+        assert_eq!(first.seed_only().updated_by(first.clone()), Some(first.clone()));
+        let without = closed(new(&[], vec![]).unwrap(), Policy::Tickets);
+        assert_eq!(updated.updated_by(without), Some(updated), "it names no others");
     }
 
     #[test]

@@ -2,12 +2,13 @@
 //!
 //! ```text
 //! bitchat:channel?v=1&name=<name>&kind=<kind>&rotation=<rotation>&secret=<base32>
-//!                &founder=<peer id>&lineage=<base32>&admission=<policy>
+//!                &founder=<peer id>&lineage=<base32>&admission=<policy>&move=<base32>
 //!                &tr=<tier>...&node=<host:port>...&ticket=<base32>...
 //!
 //! secret   base32(S || checksum)             a member's link
 //! seed     base32(Ks || public || checksum)  a seeder's link, in place of secret
 //! lineage  base32(lineage || checksum)       of a closed channel, as admission
+//! move     base32(move || checksum)          of a closed channel that took the place of another
 //! ticket   base32(ticket || checksum)        of who is invited by this link, the founder's first
 //! tr       one tier of tracker URLs, separated by spaces; once per tier
 //! ```
@@ -21,6 +22,7 @@ use zeroize::Zeroizing;
 use super::chat_file::{ChatFile, ChatFileError, Key, Kind, Policy};
 use super::epoch::Rotation;
 use super::keys::{ChannelPublicKey, ChannelSecret, SeedKey};
+use super::moves::{MOVE_BYTES_MAX, Move, MoveError};
 use super::ticket::{Lineage, TICKET_BYTES, Ticket, TicketError};
 use crate::crypto::{Secret, hash, sign};
 use crate::id::{ParseIdError, PeerId};
@@ -51,6 +53,12 @@ pub enum ChannelLinkError {
     /// The lineage does not read or fails its checksum.
     #[error("channel link: the lineage is damaged; copy the link again")]
     Lineage,
+    /// The move does not read or fails its checksum.
+    #[error("channel link: the move is damaged; copy the link again")]
+    Move,
+    /// A move of another version.
+    #[error("channel link: the move: {0}")]
+    OtherMove(MoveError),
     /// A ticket does not read or fails its checksum, or there are too many.
     #[error("channel link: the ticket is damaged; copy the link again")]
     Ticket,
@@ -123,6 +131,7 @@ impl ChatFile {
             .map(|ticket| checked::<CHECKED_TICKET_BYTES>(&[&ticket.encode()]))
             .collect();
         let lineage = self.lineage.map(|lineage| checked::<LINEAGE_BYTES>(&[&lineage.0]));
+        let origin = self.origin.as_ref().map(checked_move);
         let (key, key_text) = match &self.key {
             Key::Member(secret) => ("secret", checked::<SECRET_BYTES>(&[secret.0.expose()])),
             Key::Seeder(seed, public) => {
@@ -142,6 +151,7 @@ impl ChatFile {
         parameters.extend(founder.as_deref().map(|founder| ("founder", founder)));
         parameters.extend(lineage.as_ref().map(|lineage| ("lineage", lineage.as_str())));
         parameters.extend(self.policy.map(|policy| ("admission", policy.as_str())));
+        parameters.extend(origin.as_deref().map(|origin| ("move", origin)));
         parameters.extend(tiers.iter().map(|tier| ("tr", tier.as_str())));
         parameters.extend(nodes.iter().map(|node| ("node", node.as_str())));
         parameters.extend(tickets.iter().map(|ticket| ("ticket", ticket.as_str())));
@@ -170,6 +180,7 @@ impl ChatFile {
         let founder = uri::take_optional(&mut parameters, "founder")?;
         let lineage = uri::take_optional(&mut parameters, "lineage")?;
         let policy = uri::take_optional(&mut parameters, "admission")?;
+        let origin = uri::take_optional(&mut parameters, "move")?;
         let tiers = uri::take_all(&mut parameters, "tr");
         let nodes = uri::take_all(&mut parameters, "node");
         uri::expect_empty(&parameters)?;
@@ -192,10 +203,36 @@ impl ChatFile {
         let policy = policy
             .map(|word| Policy::from_word(&word).ok_or(ChatFileError::NewerValue("admission")))
             .transpose()?;
-        let file = Self { kind, founder, lineage, policy, ..file };
+        let origin = origin.map(|text| unchecked_move(&text)).transpose()?;
+        let file = Self { kind, founder, lineage, policy, origin, ..file };
         file.check_charter()?;
+        file.check_origin()?;
         Ok(file)
     }
+}
+
+/// A move and its checksum, in base32.
+fn checked_move(origin: &Move) -> String {
+    let mut bytes = origin.encode();
+    bytes.extend_from_slice(&checksum_of(&bytes));
+    BASE32_NOPAD.encode(&bytes).to_ascii_lowercase()
+}
+
+fn unchecked_move(text: &str) -> Result<Move, ChannelLinkError> {
+    // The length first: it bounds what is decoded.
+    if text.len() > BASE32_NOPAD.encode_len(MOVE_BYTES_MAX + CHECKSUM_BYTES) {
+        return Err(ChannelLinkError::Move);
+    }
+    let decoded = BASE32_NOPAD.decode(text.to_ascii_uppercase().as_bytes());
+    let decoded = decoded.map_err(|_| ChannelLinkError::Move)?;
+    let (bytes, checksum) = decoded.split_last_chunk().ok_or(ChannelLinkError::Move)?;
+    if *checksum != checksum_of(bytes) {
+        return Err(ChannelLinkError::Move);
+    }
+    Move::decode(bytes).map_err(|error| match error {
+        MoveError::Newer => ChannelLinkError::OtherMove(error),
+        MoveError::Length { .. } | MoveError::Removed => ChannelLinkError::Move,
+    })
 }
 
 fn key_of(secret: Option<&String>, seed: Option<&String>) -> Result<Key, ChannelLinkError> {

@@ -6,6 +6,7 @@
 //! - `pair`: the channel of two contacts, made from their keys alone.
 //! - `standing`: what a peer proves to be on a link.
 //! - `ticket`: who is let into a closed channel.
+//! - `moves`: how a closed channel goes on without somebody.
 //! - `address`: where to ask for a channel.
 
 mod address;
@@ -14,6 +15,7 @@ mod chat_file;
 mod epoch;
 mod keys;
 mod link;
+mod moves;
 mod name;
 mod pair;
 mod standing;
@@ -26,6 +28,7 @@ pub use chat_file::{Charter, ChatFile, ChatFileError, Kind, Policy};
 pub use epoch::{EPOCH_MARGIN_MAX, EPOCH_OVERLAP, Epoch, Rotation};
 pub use keys::{ChannelKeys, ChannelPublicKey, ChannelSecret, GateKeys, SeedKey};
 pub use link::{ChannelLinkError, Invitation};
+pub use moves::{MOVE_BYTES_MAX, MisfitError, Move, MoveError};
 pub use name::{OpenName, OpenNameError};
 pub use pair::PairError;
 pub use standing::Standing;

@@ -8,9 +8,10 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use super::chat_file::{ChatFile, Kind, Policy};
-use super::{NodeAddress, Rotation};
+use super::{ChannelKeys, ChannelSecret, Move, NodeAddress, Rotation};
 use crate::bencode::OwnedValue;
 use crate::crypto::{Rng as Seeded, Secret};
+use crate::id::PeerId;
 use crate::identity::{DisplayName, Identity};
 
 const VECTORS: &str = include_str!("../../../docs/spec/vectors/chat-file.json");
@@ -30,6 +31,19 @@ pub(super) fn vectors() -> Vec<Vector> {
         link: case["link"].as_str().unwrap().to_owned(),
     };
     vectors["cases"].as_array().unwrap().iter().map(vector).collect()
+}
+
+/// What takes the place of a channel.
+fn moved(file: &ChatFile, founder: &Identity) -> ChatFile {
+    let new = ChannelKeys::member(ChannelSecret(Secret::new([9; 32])));
+    let key = match new.secret() {
+        Some(secret) if file.is_member() => secret.0.clone(),
+        Some(_) | None => new.seed_key().0.clone(),
+    };
+    let lineage = file.charter().unwrap().lineage;
+    let removed = [PeerId([1; 32])].into();
+    let origin = Move::sign(founder, lineage, file.keys().id(), &new, removed);
+    file.successor(origin, &key).unwrap()
 }
 
 pub(super) fn any_file() -> impl Strategy<Value = ChatFile> {
@@ -62,7 +76,8 @@ pub(super) fn any_file() -> impl Strategy<Value = ChatFile> {
             let kind = Kind::ALL[kind];
             let file = if kind.is_closed() {
                 let policy = if daily { Policy::Tickets } else { Policy::Contacts };
-                ChatFile::new_closed(file, kind, identity.peer_id(), policy).unwrap()
+                let file = ChatFile::new_closed(file, kind, identity.peer_id(), policy).unwrap();
+                if founder { file } else { moved(&file, &identity) }
             } else {
                 ChatFile { kind, ..file }
             };

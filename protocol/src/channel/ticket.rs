@@ -124,6 +124,25 @@ pub struct Grant {
     pub expires: Option<Duration>,
 }
 
+impl Grant {
+    /// Whether it gives more than another, or for longer, and in nothing less.
+    #[must_use]
+    pub fn is_better_than(&self, other: &Self) -> bool {
+        let of = |grant: &Self| {
+            let right = match grant.right {
+                Right::Seeder => 0,
+                Right::Member => 1,
+                Right::MayInvite => 2,
+            };
+            (right, grant.expires.unwrap_or(Duration::MAX))
+        };
+        let ((right, expires), (other_right, other_expires)) = (of(self), of(other));
+        (right, expires) != (other_right, other_expires)
+            && right >= other_right
+            && expires >= other_expires
+    }
+}
+
 impl Ticket {
     /// Issues a ticket.
     #[must_use]
@@ -135,6 +154,8 @@ impl Ticket {
         expires: Option<Duration>,
     ) -> Self {
         let signature = [0; sign::SIGNATURE_BYTES];
+        // As it is written.
+        let expires = expires.map(|at| Duration::from_secs(at.as_secs()));
         let unsigned =
             Self { lineage, invitee, issuer: issuer.peer_id(), right, expires, signature };
         Self { signature: issuer.sign(&unsigned.signed()), ..unsigned }
@@ -364,6 +385,26 @@ mod tests {
         check(&[good[0], old], 3, Err(Denial::Expired { issuer: id(2) }));
         let never_ends = ticket(1, 2, Right::Member, Some(u64::MAX));
         check(&[never_ends], 2, Ok(Right::Member));
+    }
+
+    #[test]
+    fn a_grant_is_better_that_gives_more_or_for_longer_and_nothing_less() {
+        let grant = |right, expires: Option<u64>| Grant {
+            right,
+            expires: expires.map(Duration::from_secs),
+        };
+        let member = grant(Right::Member, Some(10));
+        for better in [
+            grant(Right::Member, Some(11)),
+            grant(Right::Member, None),
+            grant(Right::MayInvite, Some(10)),
+        ] {
+            assert!(better.is_better_than(&member) && !member.is_better_than(&better));
+        }
+        for other in [member, grant(Right::MayInvite, Some(9)), grant(Right::Seeder, None)] {
+            assert!(!other.is_better_than(&member), "{other:?}");
+        }
+        assert!(!member.is_better_than(&grant(Right::MayInvite, Some(9))));
     }
 
     #[test]

@@ -100,7 +100,10 @@ impl Book {
         match known {
             Some(Trust::Blocked) => return Err(self.blocked(&peer)),
             Some(Trust::Known | Trust::Verified) if our_name.is_none() => {
-                return Ok(self.change(&peer, |contact| contact.their_name = Some(their_name)));
+                return Ok(self.change(&peer, |contact| {
+                    contact.their_name = Some(their_name.clone());
+                    contact.card_name = Some(their_name);
+                }));
             }
             Some(Trust::Known | Trust::Verified | Trust::Seen) | None => {}
         }
@@ -116,7 +119,8 @@ impl Book {
         self.contacts.entry(peer).or_insert_with(|| new_contact(peer, now_unix));
         Ok(self.change(&peer, |contact| {
             contact.name = shown.as_str().into();
-            contact.their_name = Some(their_name);
+            contact.their_name = Some(their_name.clone());
+            contact.card_name = Some(their_name);
             if contact.trust == Trust::Seen {
                 contact.trust = Trust::Known;
             }
@@ -240,7 +244,7 @@ impl Book {
     }
 
     /// The known or verified contact, other than `peer`, that somebody under this name would be
-    /// taken for: by the name we show, or by the one they gave themselves.
+    /// taken for: by the name we show, or by the one on their card.
     fn impersonated(&self, peer: &PeerId, key: &str) -> Option<&Contact> {
         self.others(peer).find(|contact| {
             matches!(contact.trust, Trust::Known | Trust::Verified) && goes_by(contact, key)
@@ -350,7 +354,7 @@ fn check_no_foreign_id(peer: &PeerId, name: &DisplayName) -> Result<(), ContactE
 
 fn goes_by(contact: &Contact, key: &str) -> bool {
     name::key(&contact.name) == key
-        || contact.their_name.as_ref().is_some_and(|theirs| name::key(theirs.as_str()) == key)
+        || contact.card_name.as_ref().is_some_and(|card| name::key(card.as_str()) == key)
 }
 
 fn new_contact(peer: PeerId, now_unix: u64) -> Contact {
@@ -358,6 +362,7 @@ fn new_contact(peer: PeerId, now_unix: u64) -> Contact {
         peer,
         name: peer.short().into(),
         their_name: None,
+        card_name: None,
         trust: Trust::Seen,
         added_unix: now_unix,
         last_seen_unix: None,

@@ -12,8 +12,9 @@
 //!
 //! - No two contacts are shown under names that are equal but for case and spaces.
 //! - The name of a contact that a person added (or blocked) changes only by that person's hand.
-//! - A stranger who claims the name of a known or verified contact is refused, loudly: either the
-//!   contact has a new key, or somebody wants to be taken for them. A person has to find out.
+//! - A stranger who claims the name of a known or verified contact, ours for it or that on its card, is
+//!   refused, loudly: either the contact has a new key, or somebody wants to be taken for them. A person
+//!   has to find out. What a contact merely calls itself reserves no name: it could be anybody's.
 //! - Strangers who claim the same name, or ours, are told apart by a part of their ids.
 //! - Who came under the name of a contact with another key is noted with the contact, until a person
 //!   compares the safety words or forgets it.
@@ -61,6 +62,9 @@ pub struct Contact {
     pub name: Arc<str>,
     /// The name they gave themselves, last we heard.
     pub their_name: Option<DisplayName>,
+    /// The name on the card by which a person added them: whoever else claims it, or the one
+    /// shown, would be taken for them.
+    pub card_name: Option<DisplayName>,
     /// How far the key is trusted.
     pub trust: Trust,
     /// When it came into the book, in seconds since 1970.

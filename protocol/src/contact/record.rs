@@ -8,6 +8,7 @@
 //!   trust           str: seen, known, verified, blocked
 //!   added_unix      u64, seconds since 1970
 //!   last_seen_unix  u64 or nil
+//!   card_name       str or nil; may be absent
 //!   alarm           nil or a map: peer, bin 32; unix, u64; may be absent
 //! ```
 
@@ -57,6 +58,8 @@ struct Record<'a> {
     trust: Trust,
     added_unix: u64,
     last_seen_unix: Option<u64>,
+    #[serde(default, borrow)]
+    card_name: Option<&'a str>,
     #[serde(default)]
     alarm: Option<Alarm>,
 }
@@ -106,6 +109,7 @@ impl<'a> Record<'a> {
             trust: contact.trust,
             added_unix: contact.added_unix,
             last_seen_unix: contact.last_seen_unix,
+            card_name: contact.card_name.as_ref().map(DisplayName::as_str),
             alarm: contact.alarm,
         }
     }
@@ -113,14 +117,13 @@ impl<'a> Record<'a> {
     fn contact(self) -> Option<Contact> {
         let can_be_shown = (1..=NAME_BYTES_MAX + MARKER_BYTES).contains(&self.name.len())
             && !self.name.contains(char::is_control);
-        let their_name = match self.their_name {
-            Some(name) => Some(DisplayName::new(name).ok()?),
-            None => None,
-        };
+        let read = |name: Option<&str>| name.map(DisplayName::new).transpose().ok();
+        let (their_name, card_name) = (read(self.their_name)?, read(self.card_name)?);
         can_be_shown.then(|| Contact {
             peer: self.peer,
             name: self.name.into(),
             their_name,
+            card_name,
             trust: self.trust,
             added_unix: self.added_unix,
             last_seen_unix: self.last_seen_unix,
@@ -153,12 +156,13 @@ mod tests {
         let read = Book::from_bytes(OWN, &book().to_bytes()).unwrap();
         assert!(read.contacts().eq(book().contacts()));
         assert_eq!(read.contacts().len(), 4);
-        assert!(read.get(&PeerId([1; 32])).unwrap().alarm.is_some());
+        let alice = read.get(&PeerId([1; 32])).unwrap();
+        assert!(alice.alarm.is_some() && alice.card_name.is_some());
         assert_eq!(Book::from_bytes(OWN, &Book::new(OWN).to_bytes()).unwrap().contacts().len(), 0);
     }
 
     #[test]
-    fn a_book_without_alarms_reads_as_one_in_which_nobody_came() {
+    fn a_book_without_cards_and_alarms_reads_as_one_in_which_nobody_came() {
         #[derive(Serialize)]
         struct Earlier {
             peer: PeerId,
@@ -174,6 +178,7 @@ mod tests {
         let map = BTreeMap::from([("contacts", vec![alice])]);
         let book = Book::from_bytes(OWN, &rmp_serde::to_vec_named(&map).unwrap()).unwrap();
         assert_eq!(book.get(&peer).unwrap().alarm, None);
+        assert_eq!(book.get(&peer).unwrap().card_name, None);
         assert_eq!(book.get(&peer).unwrap().last_seen_unix, Some(5));
     }
 
@@ -195,6 +200,7 @@ mod tests {
                 trust: Trust::Known,
                 added_unix: 0,
                 last_seen_unix: None,
+                card_name: None,
                 alarm: None,
             };
             let contacts = records.iter().map(record).collect();

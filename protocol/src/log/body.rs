@@ -14,7 +14,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::id::{ChainId, MessageId};
-use crate::limits::{ENTRY_AFTER_MAX, ENTRY_BODY_BYTES_MAX, MESSAGE_BYTES_MAX};
+use crate::limits::{ENTRY_AFTER_MAX, ENTRY_BODY_BYTES_MAX, ENTRY_NUMBER_MAX, MESSAGE_BYTES_MAX};
 use crate::wire::bounded::list;
 use crate::wire::{read_map, write_map};
 
@@ -54,7 +54,7 @@ pub struct Say {
 pub struct Tip {
     /// Its chain.
     pub chain: ChainId,
-    /// Its number there.
+    /// Its number there, 1 to [`ENTRY_NUMBER_MAX`].
     pub number: u64,
 }
 
@@ -67,9 +67,9 @@ impl Body {
         }
         match plain.split_first() {
             None => Self::Unreadable,
-            Some((&SAY, map)) => read_map::<Say>(map)
-                .filter(|say| (1..=MESSAGE_BYTES_MAX).contains(&say.text.len()))
-                .map_or(Self::Unreadable, Self::Say),
+            Some((&SAY, map)) => {
+                read_map::<Say>(map).filter(Say::is_in_bounds).map_or(Self::Unreadable, Self::Say)
+            }
             Some((&kind, _)) => Self::Unknown { kind },
         }
     }
@@ -85,6 +85,11 @@ impl Body {
 }
 
 impl Say {
+    fn is_in_bounds(&self) -> bool {
+        (1..=MESSAGE_BYTES_MAX).contains(&self.text.len())
+            && self.after.iter().all(|tip| (1..=ENTRY_NUMBER_MAX).contains(&tip.number))
+    }
+
     /// Writes the plaintext. The caller keeps text and list within their bounds.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {

@@ -15,6 +15,9 @@ use super::chain::Certificate;
 use super::entry::EntryHash;
 use crate::limits::CHAT_WINDOW_BYTES;
 
+/// Entries of a chain of ours whose tips are remembered, so that most receipts cost no reading.
+const TIPS_MAX: usize = 1024;
+
 /// The range of a chain that is held, and what the next entry must follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Mark {
@@ -54,6 +57,8 @@ pub(super) struct Chain {
     /// The newest entries of ours, so that pushing them costs no reading.
     recent: VecDeque<(u64, Bytes)>,
     recent_bytes: usize,
+    /// The first bytes of the hashes of the newest entries of ours.
+    tips: VecDeque<(u64, [u8; 8])>,
     /// Whether our entry is being read, to be compared with another of its number.
     pub(super) comparing: bool,
     /// The number up to which our last entry has named this chain as seen.
@@ -74,6 +79,7 @@ impl Chain {
             fork: None,
             recent: VecDeque::new(),
             recent_bytes: 0,
+            tips: VecDeque::new(),
             comparing: false,
             named: 0,
         }
@@ -116,6 +122,29 @@ impl Chain {
         self.recent.get(at).map(|(_, bytes)| bytes)
     }
 
+    /// Remembers the tip of an entry that was taken, where we are its author.
+    pub(super) fn remember_tip(&mut self, entry: &Accepted) {
+        if entry.own {
+            if entry.begins {
+                self.tips.clear();
+            }
+            self.tips.push_back((entry.number, entry.hash.tip()));
+            if self.tips.len() > TIPS_MAX {
+                self.tips.pop_front();
+            }
+        }
+    }
+
+    /// The tip of an entry of ours that is on disk, if it is remembered.
+    pub(super) fn tip_of(&self, number: u64) -> Option<[u8; 8]> {
+        if number == self.stored.head {
+            return Some(self.stored.hash.tip());
+        }
+        let first = self.tips.front()?.0;
+        let at = usize::try_from(number.checked_sub(first)?).ok()?;
+        self.tips.get(at).map(|(_, tip)| *tip)
+    }
+
     /// Goes back to what is on disk.
     pub(super) fn take_back(&mut self) {
         self.taken = self.stored;
@@ -126,6 +155,9 @@ impl Chain {
             && let Some((_, bytes)) = self.recent.pop_back()
         {
             self.recent_bytes -= bytes.len();
+        }
+        while self.tips.back().is_some_and(|(number, _)| *number > self.stored.head) {
+            self.tips.pop_back();
         }
     }
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::again::{Again, Progress};
 use super::api::{Accepted, Batch, ChannelState, ForkProof, Output, Receipt, Role, SayError};
 use super::body::{Body, Say, Tip};
 use super::chain::{Certificate, chain_id, chain_start};
@@ -13,6 +14,7 @@ use super::chain_state::{Chain, Mark};
 use super::entry::{Entry, Head, clock_max};
 use super::machine::Core;
 use super::peer::Peer;
+use super::search::Search;
 use crate::channel::ChannelKeys;
 use crate::id::{ChainId, ChannelId, DeviceId, MessageId, PeerId};
 use crate::limits::{
@@ -36,14 +38,23 @@ pub(super) enum Reading {
     Serve { chain: ChainId, peer: PeerId },
     /// To compare ours with another of its number.
     Compare { chain: ChainId, other: Entry },
+    /// To compare ours with what a peer says to have.
+    Receipt { chain: ChainId, peer: PeerId },
+    /// To find where we forked.
+    Search { chain: ChainId, other: Entry },
+    /// To say it again.
+    Again { chain: ChainId, from: u64 },
 }
 
 impl Reading {
     pub(super) const fn chain(&self) -> ChainId {
         match self {
-            Self::Push { chain, .. } | Self::Serve { chain, .. } | Self::Compare { chain, .. } => {
-                *chain
-            }
+            Self::Push { chain, .. }
+            | Self::Serve { chain, .. }
+            | Self::Compare { chain, .. }
+            | Self::Receipt { chain, .. }
+            | Self::Search { chain, .. }
+            | Self::Again { chain, .. } => *chain,
         }
     }
 }
@@ -57,6 +68,8 @@ struct Storing {
     receipts: Vec<((ChainId, PeerId), u64)>,
     forks: Vec<ChainId>,
     device: Option<DeviceId>,
+    /// How far what is said again has come with it.
+    again: Vec<Progress>,
 }
 
 /// What a peer has said to have of a chain of ours.
@@ -74,6 +87,14 @@ pub(super) struct Behind {
     pub(super) since: Instant,
     /// Since when nobody has what follows ours.
     pub(super) stuck: Option<Instant>,
+    /// When to look whom to ask; `None`: when something happens to the chain.
+    pub(super) due: Option<Instant>,
+}
+
+impl Behind {
+    pub(super) const fn new(now: Instant) -> Self {
+        Self { since: now, stuck: None, due: Some(now) }
+    }
 }
 
 /// One channel.
@@ -86,6 +107,8 @@ pub(super) struct Channel {
     device: DeviceId,
     /// Whether the archive knows [`Self::device`].
     device_stored: bool,
+    /// Whether a peer's word alone has made us go on in a new chain.
+    was_told_longer: bool,
     pub(super) chains: BTreeMap<ChainId, Chain>,
     /// The greatest clock of all entries taken.
     clock: u64,
@@ -98,12 +121,18 @@ pub(super) struct Channel {
     /// Ids of ours that are on their way to the disk.
     saying: BTreeSet<MessageId>,
     receipts: BTreeMap<(ChainId, PeerId), Acknowledged>,
-    receipts_at: Option<Instant>,
+    pub(super) receipts_at: Option<Instant>,
     /// Forks whose proof is not on disk, nor on its way there.
-    forks_due: BTreeSet<ChainId>,
+    pub(super) forks_due: BTreeSet<ChainId>,
+    /// Chains of ours that forked, of which something is to be said again.
+    pub(super) again: BTreeMap<ChainId, Again>,
+    /// Where one of them began to fork, as far as it is being looked for.
+    pub(super) search: Option<Search>,
     store_failures: u32,
     pub(super) retry_at: Option<Instant>,
     pub(super) behind: BTreeMap<ChainId, Behind>,
+    /// The chain that was wanted last, so that each has its turn.
+    pub(super) wanted_last: ChainId,
     /// Where a chain may begin anew: the entry before.
     pub(super) jumps: BTreeMap<ChainId, u64>,
     pub(super) pull_at: Option<Instant>,
@@ -120,10 +149,14 @@ impl Channel {
             .map(|chain| (chain.certificate.chain(&id), Chain::restored(chain)))
             .collect();
         let clock = chains.values().map(|chain| chain.stored.clock).max().unwrap_or(0);
-        let receipts = state
-            .receipts
+        let mut receipts: Vec<Receipt> = state.receipts;
+        receipts.sort_by_key(|receipt| std::cmp::Reverse(receipt.number));
+        receipts.truncate(LOG_RECEIPTS_MAX);
+        let receipts = receipts
             .into_iter()
             .map(|Receipt { chain, number, by, role }| {
+                // The proof of a fork may be newer than the receipt.
+                let number = number.min(chains.get(&chain).map_or(u64::MAX, Chain::limit));
                 ((chain, by), Acknowledged { role, said: number, sent: number })
             })
             .collect();
@@ -133,6 +166,7 @@ impl Channel {
             keys,
             device: state.device,
             device_stored: true,
+            was_told_longer: false,
             chains,
             clock,
             peers: BTreeMap::new(),
@@ -144,9 +178,12 @@ impl Channel {
             receipts,
             receipts_at: None,
             forks_due: BTreeSet::new(),
+            again: BTreeMap::new(),
+            search: None,
             store_failures: 0,
             retry_at: None,
             behind: BTreeMap::new(),
+            wanted_last: ChainId([0; 16]),
             jumps: BTreeMap::new(),
             pull_at: None,
             waiting: BTreeSet::new(),
@@ -206,6 +243,21 @@ impl Channel {
         if self.pending() + text.len() > LOG_PENDING_BYTES_MAX {
             return Err(SayError::Busy { bytes: self.pending() });
         }
+        let id = id.unwrap_or_else(|| MessageId(core.rng.array()));
+        self.chain_up(core, id, unix_ms, text)?;
+        self.saying.insert(id);
+        self.commit(core);
+        Ok(id)
+    }
+
+    /// Puts a message at the end of our chain.
+    pub(super) fn chain_up(
+        &mut self,
+        core: &mut Core,
+        id: MessageId,
+        unix_ms: u64,
+        text: String,
+    ) -> Result<(), SayError> {
         let certificate =
             Certificate::sign(&self.keys, core.me(), self.device).ok_or(SayError::Seeder)?;
         let own = self.chains.entry(self.own).or_insert_with(|| Chain::new(certificate));
@@ -213,7 +265,6 @@ impl Channel {
             return Err(SayError::StoreFailing);
         }
         let before = own.taken;
-        let id = id.unwrap_or_else(|| MessageId(core.rng.array()));
         let number = before.head + 1;
         let head = Head {
             chain: self.own,
@@ -228,9 +279,7 @@ impl Channel {
         if let Some(own) = self.chains.get_mut(&self.own) {
             own.remember(number, entry.bytes);
         }
-        self.saying.insert(id);
-        self.commit(core);
-        Ok(id)
+        Ok(())
     }
 
     /// The newest entries of other chains that are on disk and that we have not named yet.
@@ -261,6 +310,7 @@ impl Channel {
     pub(super) fn take(&mut self, id: ChainId, entry: Accepted) {
         if let Some(chain) = self.chains.get_mut(&id) {
             chain.taken = chain.taken.after(&entry);
+            chain.remember_tip(&entry);
             self.clock = self.clock.max(entry.clock);
             self.fresh.push(entry);
         }
@@ -302,6 +352,7 @@ impl Channel {
                 chain.batches += 1;
             }
         }
+        let again = if marks.contains_key(&self.own) { self.said_again() } else { Vec::new() };
         let receipts = self.receipts_due();
         let device = (!self.device_stored).then_some(self.device);
         self.receipts_at = None;
@@ -320,7 +371,7 @@ impl Channel {
                 .collect(),
         }));
         let receipts = receipts.iter().map(|it| ((it.chain, it.by), it.number)).collect();
-        self.storing.insert(batch, Storing { marks, own, bytes, receipts, forks, device });
+        self.storing.insert(batch, Storing { marks, own, bytes, receipts, forks, device, again });
     }
 
     fn receipts_due(&mut self) -> Vec<Receipt> {
@@ -340,9 +391,12 @@ impl Channel {
             self.device_stored = true;
         }
         for id in storing.own {
-            self.saying.remove(&id);
-            core.outputs.push_back(Output::Said { channel: self.id, id });
+            // What is only said again was told when it was said first.
+            if self.saying.remove(&id) {
+                core.outputs.push_back(Output::Said { channel: self.id, id });
+            }
         }
+        self.again_stored(&storing.again, true);
         for (&id, &mark) in &storing.marks {
             let Some(chain) = self.chains.get_mut(&id) else { continue };
             chain.batches -= 1;
@@ -361,6 +415,7 @@ impl Channel {
         for &id in storing.marks.keys() {
             self.tell_of(core, id);
             self.count_receipts(core, id);
+            self.wake(core.now, &id);
         }
         let peers: Vec<PeerId> = self.peers.keys().copied().collect();
         if storing.marks.contains_key(&self.own) {
@@ -368,21 +423,26 @@ impl Channel {
                 self.push(core, peer);
             }
         }
+        self.say_again(core);
+        self.pull(core);
     }
 
     pub(super) fn store_failed(&mut self, core: &mut Core, batch: u64) {
         let Some(storing) = self.storing.remove(&batch) else { return };
         self.storing_bytes -= storing.bytes;
         for id in storing.own {
-            self.saying.remove(&id);
-            core.outputs.push_back(Output::SayFailed { channel: self.id, id });
+            if self.saying.remove(&id) {
+                core.outputs.push_back(Output::SayFailed { channel: self.id, id });
+            }
         }
+        self.again_stored(&storing.again, false);
         for (key, _) in storing.receipts {
             if let Some(receipt) = self.receipts.get_mut(&key) {
                 receipt.sent = 0;
             }
         }
-        self.forks_due.extend(storing.forks);
+        let again = &self.again;
+        self.forks_due.extend(storing.forks.into_iter().filter(|id| !again.contains_key(id)));
         for &id in storing.marks.keys() {
             let Some(chain) = self.chains.get_mut(&id) else { continue };
             chain.batches -= 1;
@@ -425,24 +485,56 @@ impl Channel {
         }
     }
 
+    /// Counts what a peer says to have of a chain of ours, where it is what we have: its tip must be
+    /// that of our entry. What it has beyond ours counts when we have caught up.
     pub(super) fn count_receipt(&mut self, core: &mut Core, id: ChainId, by: PeerId) {
-        let Some(chain) = self.chains.get(&id).filter(|it| it.certificate.author == core.me())
-        else {
-            return;
-        };
-        let Some(peer) = self.peers.get(&by) else { return };
+        let own = self.chains.get(&id).filter(|it| it.certificate.author == core.me());
+        let (Some(chain), Some(peer)) = (own, self.peers.get_mut(&by)) else { return };
         let (Some(role), Some(held)) = (peer.role, peer.has.get(&id)) else { return };
-        let stored = chain.stored;
         // An author may hear of itself from another device of its own, which has other things: only
         // what a peer says itself to have is a receipt.
         let Some(tip) = held.tip else { return };
-        let other = held.head == stored.head && tip != stored.hash.tip();
-        let number = held.head.min(stored.head).min(chain.limit());
-        if other || number == 0 || by == core.me() {
+        let number = held.head.min(chain.limit());
+        let known = self.receipts.get(&(id, by)).map_or(0, |it| it.said);
+        if by == core.me() || held.head > chain.stored.head || number <= known {
             return;
         }
-        let room = self.receipts.len() < LOG_RECEIPTS_MAX;
-        if !room && !self.receipts.contains_key(&(id, by)) {
+        match chain.tip_of(held.head) {
+            Some(ours) if ours == tip => self.acknowledge(core, id, by, role, number),
+            Some(_) => {}
+            None if held.head > chain.stored.base && peer.checking.insert(id) => {
+                let reading = Reading::Receipt { chain: id, peer: by };
+                core.read(self.id, reading, held.head, 1);
+            }
+            None => {}
+        }
+    }
+
+    /// Our entry that a peer says to have last has been read, to be compared with what it says.
+    pub(super) fn check_receipt(
+        &mut self,
+        core: &mut Core,
+        id: ChainId,
+        by: PeerId,
+        entry: Option<&Entry>,
+    ) {
+        let Some(peer) = self.peers.get_mut(&by) else { return };
+        peer.checking.remove(&id);
+        let (Some(role), Some(&held), Some(entry)) = (peer.role, peer.has.get(&id), entry) else {
+            return;
+        };
+        if held.head != entry.head.number {
+            // It has said something else meanwhile.
+            return self.count_receipt(core, id, by);
+        }
+        let limit = self.chains.get(&id).map_or(0, Chain::limit);
+        if held.tip == Some(entry.hash.tip()) && limit > 0 {
+            self.acknowledge(core, id, by, role, held.head.min(limit));
+        }
+    }
+
+    fn acknowledge(&mut self, core: &Core, id: ChainId, by: PeerId, role: Role, number: u64) {
+        if !self.receipts.contains_key(&(id, by)) && !self.make_room_for_receipt() {
             return;
         }
         let receipt =
@@ -452,6 +544,29 @@ impl Channel {
             receipt.said = number;
             self.receipts_at.get_or_insert(core.now + RECEIPTS_GATHERED);
         }
+    }
+
+    /// Where there are too many receipts, forgets the least of those whose peers are not here.
+    fn make_room_for_receipt(&mut self) -> bool {
+        if self.receipts.len() < LOG_RECEIPTS_MAX {
+            return true;
+        }
+        let gone = |(_, by): &(ChainId, PeerId)| !self.peers.get(by).is_some_and(Peer::is_up);
+        let least = self.receipts.iter().filter(|(key, _)| gone(key));
+        let least = least.min_by_key(|(_, it)| it.said).map(|(key, _)| *key);
+        least.is_some_and(|key| self.receipts.remove(&key).is_some())
+    }
+
+    /// Takes back what peers were said to have of a chain of ours from a fork on: it may be the other
+    /// side of it.
+    fn drop_receipts(&mut self, id: ChainId, from: u64) {
+        self.receipts.retain(|(chain, _), it| {
+            if *chain == id {
+                it.said = it.said.min(from - 1);
+                it.sent = it.sent.min(from - 1);
+            }
+            it.said > 0
+        });
     }
 
     // --- chains ------------------------------------------------------------------------------
@@ -483,6 +598,7 @@ impl Channel {
             return;
         };
         let author = chain.certificate.author;
+        let before = chain.limit().saturating_add(1);
         let frame = super::take::fork_frame(self.id, chain.certificate, &proof);
         chain.fork = Some(proof);
         while chain.queue.back().is_some_and(|last| last.number >= number)
@@ -490,28 +606,50 @@ impl Channel {
         {
             self.queued_bytes -= last.bytes.len();
         }
-        self.forks_due.insert(id);
-        self.receipts_at.get_or_insert(core.now);
+        if author == core.me() {
+            self.drop_receipts(id, number);
+        } else {
+            self.forks_due.insert(id);
+            self.receipts_at.get_or_insert(core.now);
+        }
         core.outputs.push_back(Output::Forked { channel: self.id, author, chain: id, number });
         for (&peer, it) in &self.peers {
             if it.is_up() {
                 core.send(peer, frame.clone());
             }
         }
+        self.wake(core.now, &id);
         if id == self.own {
+            self.draw_device(core);
+        }
+        if author == core.me() {
+            self.begin_again(core, id, number, before);
+        }
+    }
+
+    /// A peer says to have more of our present chain than we: our disk was rolled back, or the
+    /// profile runs twice. Once in a run, and while few chains are ours, that is believed before
+    /// there is proof, so that nothing more is said in a chain that forks.
+    pub(super) fn told_longer(&mut self, core: &mut Core) {
+        let me = core.me();
+        let own = self.chains.values().filter(|chain| chain.certificate.author == me).count();
+        if !self.was_told_longer && own < CHAINS_PER_AUTHOR_MAX / 2 && self.keys.is_member() {
+            self.was_told_longer = true;
             self.draw_device(core);
         }
     }
 
     // --- time --------------------------------------------------------------------------------
 
-    pub(super) fn timeout(&mut self, core: &mut Core) {
+    /// Whether a wish was not answered in time.
+    pub(super) fn timeout(&mut self, core: &mut Core) -> bool {
         let now = core.now;
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         if due(self.retry_at) {
             self.retry_at = None;
             self.receipts_at.get_or_insert(now);
             self.look_for_more(core);
+            self.say_again(core);
         }
         if due(self.receipts_at) && self.retry_at.is_none() {
             self.receipts_at = None;
@@ -520,13 +658,15 @@ impl Channel {
                 self.store(core);
             }
         }
-        self.time_out_wishes(core);
+        let late = self.time_out_wishes(core);
+        self.time_out_search(core);
         self.tell_due(core);
         self.take_ready(core);
         self.commit(core);
         if due(self.pull_at) {
             self.pull(core);
         }
+        late
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
@@ -537,7 +677,7 @@ impl Channel {
             deadlines.chain(peer.tell_at).chain(peer.ask_at.map(|(at, _)| at))
         });
         let queues = self.waiting.iter().filter_map(|id| self.chains.get(id)?.queue_until);
-        let own = [self.retry_at, receipts, self.pull_at];
+        let own = [self.retry_at, receipts, self.pull_at, self.search_at()];
         own.into_iter().flatten().chain(peers).chain(queues).min()
     }
 }

@@ -109,6 +109,11 @@ fn every_value_is_the_one_computed_independently() {
             previous = entry.hash;
         }
     }
+    let unreadable = vectors["unreadable_bodies"].as_array().unwrap();
+    assert_eq!(unreadable.len(), 4);
+    for body in unreadable {
+        assert_eq!(Body::decode(&hex(body)), Body::Unreadable, "{body}");
+    }
 }
 
 #[test]
@@ -204,7 +209,7 @@ fn the_longest_body_is_taken_and_one_byte_more_is_not() {
 
 #[test]
 fn the_longest_message_with_all_that_may_come_with_it_fits_a_body() {
-    let after = vec![Tip { chain: ChainId([9; 16]), number: u64::MAX }; ENTRY_AFTER_MAX];
+    let after = vec![Tip { chain: ChainId([9; 16]), number: ENTRY_NUMBER_MAX }; ENTRY_AFTER_MAX];
     let text = "x".repeat(MESSAGE_BYTES_MAX);
     let longest = Say { id: MessageId([8; 16]), unix_ms: u64::MAX, text, after };
     assert!(longest.encode().len() <= ENTRY_BODY_BYTES_MAX);
@@ -310,6 +315,8 @@ fn a_body_out_of_bounds_is_unreadable_and_one_of_another_kind_is_unknown() {
         Say { text: String::new(), ..said.clone() },
         Say { text: "x".repeat(MESSAGE_BYTES_MAX + 1), ..said.clone() },
         Say { after: vec![said.after[0]; ENTRY_AFTER_MAX + 1], ..said.clone() },
+        Say { after: vec![Tip { number: 0, ..said.after[0] }], ..said.clone() },
+        Say { after: vec![Tip { number: u64::MAX, ..said.after[0] }], ..said.clone() },
     ];
     for said in refused {
         assert_eq!(Body::decode(&said.encode()), Body::Unreadable);

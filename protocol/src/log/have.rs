@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::api::Role;
-use super::channel::{Behind, Channel};
+use super::channel::Channel;
 use super::machine::Core;
 use super::peer::{Flow, Held, Peer};
 use crate::id::{ChainId, PeerId};
@@ -30,6 +30,7 @@ impl Channel {
         let peer = self.peers.entry(id).or_insert_with(Peer::new);
         peer.role = Some(role);
         peer.failures.clear();
+        peer.strange = None;
         peer.serving = 0;
         if !peer.known {
             peer.ask_at = Some((core.now + ASK_FIRST, ASK_FIRST));
@@ -59,7 +60,11 @@ impl Channel {
 
     pub(super) fn member_down(&mut self, core: &mut Core, id: PeerId) {
         self.drop_flow(core, id);
-        if self.peers.remove(&id).is_some() {
+        if let Some(peer) = self.peers.remove(&id) {
+            for chain in peer.has.keys() {
+                self.wake(core.now, chain);
+            }
+            self.time_out_search(core);
             self.pull(core);
         }
     }
@@ -69,7 +74,9 @@ impl Channel {
         self.drop_pushed(core, id);
         let Some(peer) = self.peers.get_mut(&id) else { return };
         core.link(id).wanted -= peer.wanted.len();
-        peer.wanted.clear();
+        for wanted in std::mem::take(&mut peer.wanted) {
+            self.wake(core.now, &wanted.chain);
+        }
     }
 
     pub(super) fn drop_pushed(&mut self, core: &mut Core, id: PeerId) {
@@ -184,10 +191,15 @@ impl Channel {
         }
         let peer = self.peers.entry(from).or_insert_with(Peer::new);
         if have.full {
-            peer.has.clear();
+            let old = std::mem::take(&mut peer.has);
             peer.known = true;
             peer.ask_at = None;
+            peer.failures.retain(|chain, _| self.chains.contains_key(chain));
+            for chain in old.keys() {
+                self.wake(core.now, chain);
+            }
         }
+        let Some(peer) = self.peers.get_mut(&from) else { return };
         if have.again {
             let at = peer.told_at.map_or(core.now, |told| core.now.max(told + TELL_EVERY));
             peer.full_due = peer.is_up();
@@ -245,19 +257,22 @@ impl Channel {
                 core.link(id).pushed -= bytes;
             }
         }
-        let (seen, limit, forked) = self
+        let (seen, limit) = self
             .chains
             .get(&chain)
-            .map_or((super::chain_state::Mark::NONE, u64::MAX, false), |it| {
-                (it.seen(), it.limit(), it.fork.is_some())
-            });
-        let odd =
-            !forked && held.head == seen.head && held.tip.is_some_and(|tip| tip != seen.hash.tip());
+            .map_or((super::chain_state::Mark::NONE, u64::MAX), |it| (it.seen(), it.limit()));
+        let odd = held.head == seen.head
+            && seen.head <= limit
+            && held.tip.is_some_and(|tip| tip != seen.hash.tip());
         if odd {
             peer.odd.insert(chain);
         }
+        let stored = self.chains.get(&chain).map_or(0, |it| it.stored.head);
+        if chain == self.own && held.tip.is_some() && held.head > stored {
+            self.told_longer(core);
+        }
         if odd || held.head.min(limit) > seen.head {
-            self.behind.entry(chain).or_insert(Behind { since: core.now, stuck: None });
+            self.fall_behind(core.now, chain);
         }
     }
 

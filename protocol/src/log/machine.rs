@@ -41,6 +41,8 @@ pub(super) struct Link {
     pub(super) pushed: usize,
     /// Wishes of ours that the peer has not answered.
     pub(super) wanted: usize,
+    /// It has sent what no honest node passes on: nothing more is taken from it over this link.
+    is_muted: bool,
 }
 
 impl Core {
@@ -59,6 +61,16 @@ impl Core {
 
     pub(super) fn wanted(&self, peer: &PeerId) -> usize {
         self.links.get(peer).map_or(0, |link| link.wanted)
+    }
+
+    pub(super) fn is_muted(&self, peer: &PeerId) -> bool {
+        self.links.get(peer).is_some_and(|link| link.is_muted)
+    }
+
+    /// Takes nothing more from a peer until it is linked anew: it has sent a signature or a mark that
+    /// is none, which whoever checks does not pass on, and each costs us a verification.
+    pub(super) fn mute(&mut self, peer: PeerId) {
+        self.link(peer).is_muted = true;
     }
 
     /// Room for what is pushed to a peer.
@@ -137,6 +149,12 @@ impl Log {
         self.core.dropped
     }
 
+    /// Chains of a channel of which we lack something.
+    #[cfg(test)]
+    pub(super) fn behind(&self, channel: &ChannelId) -> usize {
+        self.channels.get(channel).map_or(0, |channel| channel.behind.len())
+    }
+
     fn frame(&mut self, from: PeerId, frame: Frame) {
         let (core, channels) = (&mut self.core, &mut self.channels);
         match frame {
@@ -164,7 +182,7 @@ impl Log {
             }
             Frame::Fork(fork) => {
                 if let Some(channel) = channels.get_mut(&fork.channel) {
-                    channel.on_fork(core, &fork);
+                    channel.on_fork(core, from, &fork);
                 }
             }
             Frame::Hello(_)
@@ -178,7 +196,10 @@ impl Log {
             | Frame::RenewConfirm(_)
             | Frame::Tickets(_)
             | Frame::Refused(_)
-            | Frame::LetIn(_) => {}
+            | Frame::LetIn(_)
+            | Frame::Moved(_)
+            | Frame::Invite(_)
+            | Frame::InviteAnswer(_) => {}
         }
     }
 }
@@ -263,8 +284,15 @@ impl Machine for Log {
 
     fn handle_timeout(&mut self, now: Instant) {
         self.core.now = self.core.now.max(now);
+        let mut late = false;
         for channel in self.channels.values_mut() {
-            channel.timeout(&mut self.core);
+            late |= channel.timeout(&mut self.core);
+        }
+        if late {
+            // Another channel may ask whoever was asked in vain.
+            for channel in self.channels.values_mut() {
+                channel.pull(&mut self.core);
+            }
         }
     }
 

@@ -7,6 +7,7 @@
 //! - `machine`: the log of all channels; `channel`: one of them, and what it has stored;
 //!   `chain_state`, `peer`: what it knows of a chain and of a peer.
 //! - `have`, `push`, `pull`, `take`: who has what, what goes out, what is asked for, what comes in.
+//! - `search`, `again`: where a chain of ours began to fork, and what is said again after it.
 //!
 //! ```text
 //!   say --> chained, signed --.                            .--> pushed to peers that lack it
@@ -22,6 +23,7 @@
 //!
 //! Spec: `docs/spec/10-log.md`; what the words promise: `docs/delivery.md`.
 
+mod again;
 mod api;
 mod body;
 mod chain;
@@ -36,6 +38,7 @@ mod order;
 mod peer;
 mod pull;
 mod push;
+mod search;
 #[cfg(any(test, feature = "log-sim"))]
 pub mod sim;
 mod take;

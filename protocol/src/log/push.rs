@@ -106,13 +106,14 @@ impl Channel {
     }
 
     fn serve(&self, core: &mut Core, to: PeerId, chain: ChainId, entries: Vec<Bytes>) {
-        if entries.is_empty() {
-            let frame = Entries { channel: self.id, more: false, chains: vec![], entries: vec![] };
+        let certificate = self.chains.get(&chain).map(|chain| chain.certificate);
+        let Some(certificate) = certificate.filter(|_| !entries.is_empty()) else {
+            let chains = certificate.into_iter().collect();
+            let frame = Entries { channel: self.id, more: false, chains, entries: vec![] };
             return core.send(to, Frame::Entries(frame));
-        }
-        let Some(chain) = self.chains.get(&chain) else { return };
+        };
         for (entries, more) in frames(entries) {
-            let chains = vec![chain.certificate];
+            let chains = vec![certificate];
             core.send(to, Frame::Entries(Entries { channel: self.id, more, chains, entries }));
         }
     }
@@ -126,6 +127,13 @@ impl Channel {
                 self.serve(core, peer, chain, entries);
             }
             Reading::Compare { chain, other } => self.compared(core, chain, &other, entries),
+            Reading::Search { chain: _, other } => self.sought(core, &other, entries),
+            Reading::Again { chain, from } => self.said_before(core, chain, from, entries),
+            Reading::Receipt { chain, peer } => {
+                let ours = entries.into_iter().next();
+                let ours = ours.and_then(|it| super::Entry::decode(&self.id, it).ok());
+                self.check_receipt(core, chain, peer, ours.as_ref());
+            }
         }
     }
 }

@@ -23,7 +23,7 @@ use crate::crypto::{Rng, Secret};
 use crate::id::{ChainId, ChannelId, DeviceId, MessageId, PeerId};
 use crate::limits::CONTROL_QUEUE_BYTES_MAX;
 use crate::machine::Machine as _;
-use crate::wire::{EntryBytes, Frame};
+use crate::wire::{ChainHave, EntryBytes, Frame};
 
 /// What one run did; for people.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -173,8 +173,10 @@ struct Node {
     disk: Disk,
     jobs: VecDeque<Job>,
     snapshot: Option<Disk>,
-    /// Its archive has been rolled back: what it said may be lost with it.
+    /// Its archive has been rolled back: its chains may have forked.
     rolled_back: bool,
+    /// All that was ever on its disk.
+    had: BTreeSet<[u8; 32]>,
     /// Has a twin that says other things under the same name.
     evil: bool,
     /// Tells and sends what is not so.
@@ -200,6 +202,10 @@ struct World {
     sides: Vec<u64>,
     /// Acknowledged: who said it.
     said: BTreeMap<MessageId, usize>,
+    /// Acknowledged, and lost with an archive that was rolled back: nobody has to have it.
+    lost: BTreeSet<MessageId>,
+    /// What was said in each chain.
+    spoken: BTreeMap<ChainId, BTreeSet<MessageId>>,
     forks: BTreeSet<ChainId>,
     report: Report,
     healing: bool,
@@ -225,6 +231,8 @@ impl World {
             pairs: BTreeMap::new(),
             sides: Vec::new(),
             said: BTreeMap::new(),
+            lost: BTreeSet::new(),
+            spoken: BTreeMap::new(),
             forks: BTreeSet::new(),
             report: Report::default(),
             healing: false,
@@ -270,6 +278,7 @@ impl World {
             jobs: VecDeque::new(),
             snapshot: None,
             rolled_back: false,
+            had: BTreeSet::new(),
             evil: false,
             liar: false,
             full_until: self.now,
@@ -348,13 +357,13 @@ impl World {
     fn crash(&mut self, at: usize) -> Check {
         self.report.crashes += 1;
         // Some of what was on its way got to the disk, though nobody was told.
-        let node = &mut self.nodes[at];
-        let done = self.rng.below(node.jobs.len() as u64 + 1);
-        for job in
-            std::mem::take(&mut node.jobs).into_iter().take(usize::try_from(done).unwrap_or(0))
-        {
-            if let Job::Store(batch) = job {
-                node.disk.append(&self.channel, &batch);
+        let jobs = std::mem::take(&mut self.nodes[at].jobs);
+        let done = self.pick(jobs.len() + 1);
+        for job in jobs.into_iter().take(done) {
+            if let Job::Store(batch) = job
+                && self.nodes[at].disk.append(&self.channel, &batch)
+            {
+                self.note_stored(at, &batch);
             }
         }
         for other in 0..self.nodes.len() {
@@ -367,6 +376,9 @@ impl World {
             && let Some(disk) = self.nodes[at].snapshot.take()
         {
             self.report.rollbacks += 1;
+            let kept = messages(&disk);
+            let own = self.said.iter().filter(|(_, author)| **author == at).map(|(id, _)| *id);
+            self.lost.extend(own.filter(|id| !kept.contains(id)));
             self.nodes[at].rolled_back = true;
             self.nodes[at].disk = disk;
         }
@@ -511,6 +523,7 @@ impl World {
                 self.check_receipts(at, &batch)?;
                 let number = batch.batch;
                 if !full && self.nodes[at].disk.append(&self.channel, &batch) {
+                    self.note_stored(at, &batch);
                     Input::Stored { batch: number }
                 } else {
                     Input::StoreFailed { batch: number }
@@ -518,6 +531,15 @@ impl World {
             }
         };
         self.give(at, input)
+    }
+
+    fn note_stored(&mut self, at: usize, batch: &Batch) {
+        for entry in &batch.entries {
+            self.nodes[at].had.insert(entry.hash.0);
+            if let Some(say) = entry.body.as_ref().and_then(Body::as_say) {
+                self.spoken.entry(entry.chain).or_default().insert(say.id);
+            }
+        }
     }
 
     fn tick(&mut self) -> Check {
@@ -565,8 +587,7 @@ impl World {
 
     fn send(&mut self, from: usize, to: PeerId, frame: Frame) -> Check {
         self.check_sent(from, &frame)?;
-        let frame =
-            if self.nodes[from].liar && !self.healing { self.lie(frame) } else { Some(frame) };
+        let frame = if self.nodes[from].liar { self.lie(frame) } else { Some(frame) };
         let is_linked =
             |at: usize| self.nodes[at].id == to && self.pairs.contains_key(&pair(from, at));
         let to = (0..self.nodes.len()).find(|&at| is_linked(at));
@@ -598,7 +619,21 @@ impl World {
                 chain.base = chain.base.max(self.rng.below(2));
                 chain.tip[0] ^= u8::try_from(self.rng.below(2)).unwrap_or(0);
             }
+            if self.chance(1, 4) {
+                let (chain, tip) = (ChainId(self.rng.array()), self.rng.array());
+                let (base, head) = (self.rng.below(2), 2 + self.rng.below(9));
+                have.chains.push(ChainHave { chain, base, head, tip });
+            }
         } else if let Frame::Entries(entries) = &mut frame {
+            match self.rng.below(4) {
+                0 => entries.more = true,
+                1 => entries.entries.clear(),
+                2 => return None,
+                _ => {}
+            }
+            if self.chance(9, 10) {
+                return Some(frame);
+            }
             for EntryBytes(entry) in &mut entries.entries {
                 let mut bytes = entry.to_vec();
                 let at = usize::try_from(self.rng.below(bytes.len() as u64)).unwrap_or(0);
@@ -634,17 +669,15 @@ impl World {
         Ok(())
     }
 
-    /// A receipt names only what is on the other's disk.
+    /// A receipt names only what is on the other's disk, the very entry that we have.
     fn check_receipts(&self, at: usize, batch: &Batch) -> Check {
         for receipt in &batch.receipts {
-            let has = |node: &&Node| {
-                node.liar
-                    || node.rolled_back
-                    || node.disk.chains.get(&receipt.chain).map_or(0, Stored::head)
-                        >= receipt.number
+            let chain = self.nodes[at].disk.chains.get(&receipt.chain);
+            let Some(ours) = chain.and_then(|chain| chain.entries.get(&receipt.number)) else {
+                return Err(format!("node {at} has a receipt for what it lacks itself"));
             };
             let mut named = self.nodes.iter().filter(|node| node.id == receipt.by);
-            if !named.any(|node| has(&node)) {
+            if !named.any(|node| node.liar || node.had.contains(&ours.hash.0)) {
                 return Err(format!("node {at} has a receipt for what {:?} lacks", receipt.by));
             }
         }
@@ -678,7 +711,7 @@ impl World {
             if self.work()? {
                 self.now += Duration::from_millis(1);
             } else {
-                if self.check_equal().is_ok() {
+                if self.check_equal().is_ok() && self.check_said().is_ok() {
                     break;
                 }
                 let next = self.nodes.iter().filter_map(|node| node.log.poll_timeout()).min();
@@ -708,9 +741,10 @@ impl World {
         entries.collect()
     }
 
-    /// Who must keep what is promised; a twin may not even be linked.
+    /// Who must keep what is promised; a twin may not even be linked, and a liar lies to the end.
     fn honest(&self) -> Vec<usize> {
-        (0..self.nodes.len()).filter(|&at| !self.nodes[at].evil).collect()
+        let honest = |node: &Node| !node.evil && !node.liar;
+        (0..self.nodes.len()).filter(|&at| honest(&self.nodes[at])).collect()
     }
 
     /// All have the same, and the same forks.
@@ -742,6 +776,8 @@ impl World {
 
     /// What was acknowledged is at everybody, once.
     fn check_said(&self) -> Check {
+        let forked = self.forks.iter().filter_map(|chain| self.spoken.get(chain));
+        let forked: BTreeSet<MessageId> = forked.flatten().copied().collect();
         for at in self.honest() {
             let node = &self.nodes[at];
             let entries = node.disk.chains.values().flat_map(|chain| chain.entries.values());
@@ -757,9 +793,12 @@ impl World {
                     body.as_say().map(|say| say.id)
                 })
                 .collect();
-            let once: BTreeSet<MessageId> = ids.iter().copied().collect();
-            if once.len() != ids.len() {
-                return Err(format!("node {at} has a message twice"));
+            let mut once: BTreeSet<MessageId> = BTreeSet::new();
+            for id in &ids {
+                // What was said in a chain that forked is said again under its id, and shown once.
+                if !once.insert(*id) && !forked.contains(id) {
+                    return Err(format!("node {at} has a message twice"));
+                }
             }
             if (node.role == Role::Seeder)
                 != node
@@ -773,7 +812,7 @@ impl World {
             }
             for (id, &author) in &self.said {
                 let author = &self.nodes[author];
-                if !author.evil && !author.rolled_back && !once.contains(id) {
+                if !author.evil && !author.liar && !self.lost.contains(id) && !once.contains(id) {
                     return Err(format!("{id} was acknowledged, and node {at} lacks it"));
                 }
             }
@@ -788,11 +827,16 @@ impl World {
         let all = || honest.clone().flat_map(|chain| chain.entries.values());
         let positions: BTreeMap<(ChainId, u64), Position> =
             all().map(|entry| ((entry.chain, entry.number), entry.position())).collect();
-        for entry in all() {
+        // What a liar has seen of a chain that forked, or what a rollback has lost, others may never
+        // hear of.
+        let liars: Vec<PeerId> = self.nodes.iter().filter(|it| it.liar).map(|it| it.id).collect();
+        for entry in all().filter(|entry| !liars.contains(&entry.author)) {
             for tip in entry.body.as_ref().and_then(Body::as_say).map_or(&[][..], |say| &say.after)
             {
                 let before = positions.get(&(tip.chain, tip.number));
-                if before.is_some_and(|before| *before >= entry.position()) {
+                let lost =
+                    |it: &Position| self.nodes.iter().any(|n| n.rolled_back && n.id == it.author);
+                if before.is_some_and(|it| *it >= entry.position() && !lost(it)) {
                     let at = entry.position();
                     return Err(format!("{at:?} stands before {tip:?} at {before:?}"));
                 }
@@ -800,6 +844,13 @@ impl World {
         }
         Ok(())
     }
+}
+
+/// All that was said and is on a disk.
+fn messages(disk: &Disk) -> BTreeSet<MessageId> {
+    let entries = disk.chains.values().flat_map(|chain| chain.entries.values());
+    let said = entries.filter_map(|entry| entry.body.as_ref()?.as_say());
+    said.map(|say| say.id).collect()
 }
 
 fn pair(a: usize, b: usize) -> (usize, usize) {

@@ -13,6 +13,7 @@ use super::channel::{Channel, Reading, accepted};
 use super::entry::{Entry, Outline};
 use super::machine::Core;
 use super::peer::Held;
+use super::pull::Came;
 use crate::id::{ChainId, ChannelId, PeerId};
 use crate::limits::{LOG_PENDING_BYTES_MAX, LOG_WAITING_ENTRIES_MAX, LOG_WAITING_MAX};
 use crate::wire::{Entries, EntryBytes, Fork, Frame};
@@ -28,57 +29,107 @@ pub(super) fn fork_frame(channel: ChannelId, chain: Certificate, proof: &ForkPro
 
 impl Channel {
     pub(super) fn on_entries(&mut self, core: &mut Core, from: PeerId, frame: Entries) {
-        let mut offered = BTreeMap::new();
-        for certificate in frame.chains {
-            let id = certificate.chain(&self.id);
-            if self.chains.contains_key(&id) || offered.contains_key(&id) {
-                continue;
-            }
-            if !self.room_for(&certificate.author) {
-                core.dropped.chains += 1;
-            } else if certificate.verify(&self.keys) {
-                offered.insert(id, certificate);
-            } else {
-                core.dropped.unmarked += 1;
-            }
+        if core.is_muted(&from) {
+            return;
         }
-        let mut chains = Vec::new();
-        let nothing = frame.entries.is_empty();
+        let offered = frame.chains.into_iter().map(|it| (it.chain(&self.id), Offered::from(it)));
+        let mut offered: BTreeMap<ChainId, Offered> = offered.collect();
+        if frame.entries.is_empty() {
+            let chain = offered.keys().next().copied();
+            self.answered(core, from, chain, frame.more, Came::Nothing);
+        }
+        let mut chains = BTreeMap::new();
         for EntryBytes(bytes) in frame.entries {
             let Ok(entry) = Entry::decode(&self.id, bytes) else {
                 core.dropped.malformed += 1;
                 continue;
             };
-            if chains.last() != Some(&entry.head.chain) {
-                chains.push(entry.head.chain);
+            if self.found(core, from, &entry) {
+                continue;
             }
-            self.on_entry(core, from, &offered, &entry);
+            let chain = entry.head.chain;
+            let before = (self.head_seen(&chain), core.dropped.busy);
+            chains.entry(chain).or_insert(before);
+            self.on_entry(core, from, &mut offered, &entry);
+            if core.is_muted(&from) {
+                break;
+            }
         }
         self.take_ready(core);
-        if nothing {
-            self.answered(core, from, None, frame.more);
-        }
-        for chain in chains {
-            self.answered(core, from, Some(chain), frame.more);
+        for (chain, (head, busy)) in chains {
+            let came = if self.head_seen(&chain) > head {
+                Came::Something
+            } else if core.dropped.busy > busy {
+                Came::TooEarly
+            } else {
+                Came::Nothing
+            };
+            self.answered(core, from, Some(chain), frame.more, came);
             self.compare(core, from, chain);
         }
+    }
+
+    /// The last entry of a chain that was checked, on disk or not.
+    fn head_seen(&self, chain: &ChainId) -> u64 {
+        self.chains.get(chain).map_or(0, |chain| chain.seen().head)
+    }
+
+    /// Whether an offered chain may be begun: once there is room for it, its mark is looked at.
+    fn let_in(
+        &self,
+        core: &mut Core,
+        from: PeerId,
+        id: &ChainId,
+        offered: &mut BTreeMap<ChainId, Offered>,
+    ) -> Option<Certificate> {
+        let Some(offered) = offered.get_mut(id) else {
+            core.dropped.unmarked += 1;
+            return None;
+        };
+        if !self.room_for(&offered.certificate.author) {
+            core.dropped.chains += 1;
+            return None;
+        }
+        if !offered.is_verified {
+            if !offered.certificate.verify(&self.keys) {
+                core.dropped.unmarked += 1;
+                core.mute(from);
+                return None;
+            }
+            offered.is_verified = true;
+        }
+        Some(offered.certificate)
+    }
+
+    /// Whether there is room for an entry. What was not asked for has half of it, so that nobody who
+    /// floods keeps us from what we want of others.
+    fn has_room(&mut self, from: PeerId, entry: &Entry) -> bool {
+        let len = entry.bytes.len();
+        let pending = self.pending() + self.fresh_bytes() + len;
+        let wanted = self.peers.get_mut(&from).and_then(|peer| {
+            peer.wanted.iter_mut().find(|it| it.chain == entry.head.chain && it.room >= len)
+        });
+        if let Some(wanted) = wanted {
+            wanted.room -= len;
+            return pending <= LOG_PENDING_BYTES_MAX;
+        }
+        pending <= LOG_PENDING_BYTES_MAX / 2
     }
 
     fn on_entry(
         &mut self,
         core: &mut Core,
         from: PeerId,
-        offered: &BTreeMap<ChainId, Certificate>,
+        offered: &mut BTreeMap<ChainId, Offered>,
         entry: &Entry,
     ) {
         let (id, number) = (entry.head.chain, entry.head.number);
-        let chain = self.chains.get(&id);
-        let Some(certificate) =
-            chain.map(|chain| chain.certificate).or_else(|| offered.get(&id).copied())
-        else {
-            core.dropped.unmarked += 1;
+        let known = self.chains.get(&id).map(|chain| chain.certificate);
+        let Some(certificate) = known.or_else(|| self.let_in(core, from, &id, offered)) else {
             return;
         };
+        let has_room = self.has_room(from, entry);
+        let chain = self.chains.get(&id);
         let author = certificate.author;
         let (seen, limit) = chain.map_or((Mark::NONE, u64::MAX), |it| (it.seen(), it.limit()));
         if number > limit {
@@ -88,14 +139,18 @@ impl Channel {
         let busy = self.retry_at.is_some()
             || chain.is_some_and(|chain| chain.failed)
             || id == self.own && chain.is_some_and(|chain| chain.batches > 0)
-            || self.pending() + self.fresh_bytes() + entry.bytes.len() > LOG_PENDING_BYTES_MAX;
+            || !has_room;
         if busy {
             core.dropped.busy += 1;
             return;
         }
         if number <= seen.head {
-            if number == seen.head && entry.hash != seen.hash && entry.verify(&author) {
-                self.compare_with_ours(core, entry);
+            if number == seen.head && entry.hash != seen.hash {
+                if entry.verify(&author) {
+                    self.compare_with_ours(core, entry);
+                } else {
+                    Self::forged(core, from);
+                }
             }
             return;
         }
@@ -113,9 +168,9 @@ impl Channel {
             }
         } else if entry.head.previous != seen.hash {
             core.dropped.gap += 1;
-            if entry.verify(&author)
-                && let Some(peer) = self.peers.get_mut(&from)
-            {
+            if !entry.verify(&author) {
+                Self::forged(core, from);
+            } else if let Some(peer) = self.peers.get_mut(&from) {
                 peer.odd.insert(id);
                 self.compare(core, from, id);
             }
@@ -126,8 +181,7 @@ impl Channel {
             return;
         }
         if !entry.verify(&author) {
-            core.dropped.signature += 1;
-            return;
+            return Self::forged(core, from);
         }
         if id == self.own {
             // We said it and do not have it: the disk was rolled back.
@@ -144,6 +198,11 @@ impl Channel {
         let chain = self.chains.entry(id).or_insert_with(|| Chain::new(certificate));
         chain.queue.push_back(accepted);
         self.waiting.insert(id);
+    }
+
+    fn forged(core: &mut Core, from: PeerId) {
+        core.dropped.signature += 1;
+        core.mute(from);
     }
 
     fn fresh_bytes(&self) -> usize {
@@ -200,14 +259,12 @@ impl Channel {
             .and_then(Body::as_say)
             .map_or(&[][..], |say| &say.after)
             .iter()
-            .filter(|tip| tip.chain != id && self.lacks(&tip.chain, tip.number))
+            .filter(|tip| tip.chain != id && self.lacks(core, &tip.chain, tip.number))
             .map(|tip| tip.chain)
             .collect();
         if !(missing.is_empty() || crowded || late || impatient) {
             for missing in missing {
-                let since = core.now;
-                let behind = super::channel::Behind { since, stuck: None };
-                self.behind.entry(missing).or_insert(behind);
+                self.fall_behind(now, missing);
             }
             self.chains.get_mut(&id)?.queue_until.get_or_insert(now + LOG_WAITING_MAX);
             return None;
@@ -220,9 +277,9 @@ impl Channel {
         chain.queue.pop_front()
     }
 
-    fn lacks(&self, id: &ChainId, number: u64) -> bool {
+    fn lacks(&self, core: &Core, id: &ChainId, number: u64) -> bool {
         let taken = self.chains.get(id).map_or(0, |chain| chain.taken.head);
-        taken < number && self.is_to_be_had(id, number)
+        taken < number && self.is_to_be_had(core, id, number)
     }
 
     fn waiting_entries(&self) -> usize {
@@ -262,7 +319,10 @@ impl Channel {
         }
     }
 
-    pub(super) fn on_fork(&mut self, core: &mut Core, fork: &Fork) {
+    pub(super) fn on_fork(&mut self, core: &mut Core, from: PeerId, fork: &Fork) {
+        if core.is_muted(&from) {
+            return;
+        }
         let read = |bytes: &EntryBytes| Outline::decode(&self.id, &bytes.0).ok();
         let (Some(first), Some(second)) = (read(&fork.first), read(&fork.second)) else {
             core.dropped.malformed += 1;
@@ -282,17 +342,31 @@ impl Channel {
             core.dropped.chains += 1;
         } else if fork.chain.chain(&self.id) != id || new && !fork.chain.verify(&self.keys) {
             core.dropped.unmarked += 1;
+            core.mute(from);
         } else if same && first.verify(&author) && second.verify(&author) {
             // Whoever has nothing of the chain yet must not take one side of it unwarned.
             self.chains.entry(id).or_insert_with(|| Chain::new(fork.chain));
             self.set_fork(core, proof(&first, &second));
         } else {
-            core.dropped.signature += 1;
+            Self::forged(core, from);
         }
     }
 }
 
-fn proof(first: &Outline, second: &Outline) -> ForkProof {
+/// A chain that came with entries and that we do not hold.
+struct Offered {
+    certificate: Certificate,
+    /// Whether its mark is good; looked at when an entry of it comes.
+    is_verified: bool,
+}
+
+impl From<Certificate> for Offered {
+    fn from(certificate: Certificate) -> Self {
+        Self { certificate, is_verified: false }
+    }
+}
+
+pub(super) fn proof(first: &Outline, second: &Outline) -> ForkProof {
     ForkProof {
         chain: first.head.chain,
         number: first.head.number,

@@ -9,7 +9,7 @@ use super::*;
 use crate::channel::{ChannelKeys, ChannelSecret};
 use crate::crypto::sign::SigningKey;
 use crate::crypto::{Rng, Secret};
-use crate::id::{ChannelId, DeviceId, MessageId, PeerId};
+use crate::id::{ChainId, ChannelId, DeviceId, MessageId, PeerId};
 use crate::machine::Machine as _;
 use crate::wire::{ChainHave, Entries, EntryBytes, Frame, Have};
 
@@ -50,6 +50,24 @@ impl Bench {
         bench
     }
 
+    /// A log whose disk has entries of our own chain.
+    fn continued(own: &[Accepted]) -> Self {
+        let last = own.last().unwrap();
+        let mut bench = Self::new();
+        let chains = vec![ChainState {
+            certificate: Certificate::sign(&keys(), peer(1), last.device).unwrap(),
+            base: 0,
+            head: last.number,
+            head_hash: last.hash,
+            head_clock: last.clock,
+            forked: None,
+        }];
+        let state = ChannelState { device: last.device, chains, receipts: vec![] };
+        let keys = Arc::new(keys());
+        bench.give(Input::Opened { channel: channel(), keys, state });
+        bench
+    }
+
     fn give(&mut self, input: Input) -> Vec<Output> {
         self.log.handle_input(self.now, input);
         self.drain()
@@ -83,6 +101,14 @@ impl Bench {
 
 fn batch(outputs: &[Output]) -> Option<Batch> {
     outputs.iter().find_map(|it| if let Output::Store(it) = it { Some(it.clone()) } else { None })
+}
+
+/// The request of a reading from a number on.
+fn loading(outputs: &[Output], number: u64) -> Option<u64> {
+    outputs.iter().find_map(|it| match it {
+        Output::Load { request, from, .. } if *from == number => Some(*request),
+        _ => None,
+    })
 }
 
 fn sent(outputs: &[Output]) -> Vec<(PeerId, &Frame)> {
@@ -211,18 +237,26 @@ fn what_is_not_marked_not_next_or_not_signed_is_dropped_by_cause() {
     *forged.last_mut().unwrap() ^= 1;
     let mut mark = certificate(2);
     mark.mark[0] ^= 1;
-    for frame in [
-        frame(vec![], &said[0].bytes),
-        frame(vec![mark], &said[0].bytes),
-        frame(marked.clone(), &said[1].bytes),
-        frame(marked.clone(), &forged),
-        frame(marked.clone(), &said[0].bytes[..200]),
+    bench.up(4);
+    bench.up(5);
+    for (from, frame) in [
+        (3, frame(vec![], &said[0].bytes)),
+        (3, frame(marked.clone(), &said[1].bytes)),
+        (3, frame(marked.clone(), &said[0].bytes[..200])),
+        (4, frame(vec![mark], &said[0].bytes)),
+        (5, frame(marked.clone(), &forged)),
     ] {
-        assert_eq!(batch(&bench.receive(3, frame)), None);
+        assert_eq!(batch(&bench.receive(from, frame)), None);
     }
     let dropped = bench.log.dropped();
-    assert_eq!((dropped.unmarked, dropped.gap, dropped.signature, dropped.malformed), (3, 1, 1, 1));
-    assert!(batch(&bench.receive(3, frame(marked, &said[0].bytes))).is_some());
+    assert_eq!((dropped.unmarked, dropped.gap, dropped.signature, dropped.malformed), (2, 1, 1, 1));
+    // Whoever sends a mark or a signature that is none is heard no more over this link.
+    for from in [4, 5] {
+        assert_eq!(batch(&bench.receive(from, frame(marked.clone(), &said[0].bytes))), None);
+    }
+    bench.give(Input::PeerDown(peer(5)));
+    bench.up(5);
+    assert!(batch(&bench.receive(5, frame(marked, &said[0].bytes))).is_some());
 }
 
 #[test]
@@ -312,4 +346,271 @@ fn a_seeder_takes_without_reading_and_never_says() {
     assert_eq!(taken.entries[0].body, None);
     let refused = bench.log.say(channel(), None, 7, "hello".to_owned());
     assert_eq!(refused, Err(SayError::Seeder));
+}
+
+/// The last batch of a node that has said `count` messages, all stored.
+fn speak(bench: &mut Bench, count: usize) -> Vec<Accepted> {
+    let mut said = Vec::new();
+    for at in 0..count {
+        let (_, batch) = bench.say(&at.to_string());
+        bench.give(Input::Stored { batch: batch.batch });
+        said.extend(batch.entries);
+    }
+    said
+}
+
+fn receipts(outputs: &[Output]) -> Vec<u64> {
+    batch(outputs).map_or(vec![], |it| it.receipts.iter().map(|it| it.number).collect())
+}
+
+#[test]
+fn a_receipt_is_for_the_entries_that_we_have_and_no_others() {
+    let mut bench = Bench::new();
+    bench.up(2);
+    bench.receive(2, have(true, vec![]));
+    let said = speak(&mut bench, 3);
+    let has = |number: u64, tip| ChainHave { chain: said[0].chain, base: 0, head: number, tip };
+    let other = [9; 8];
+    for lie in [has(2, other), has(3, other), has(4, other)] {
+        bench.receive(2, have(true, vec![lie]));
+        let receipts = receipts(&bench.wait(Duration::from_millis(50)));
+        assert_eq!(receipts, Vec::<u64>::new(), "{lie:?}");
+    }
+    bench.receive(2, have(true, vec![has(2, said[1].hash.tip())]));
+    assert_eq!(receipts(&bench.wait(Duration::from_millis(50))), [2]);
+}
+
+#[test]
+fn a_receipt_for_an_entry_of_an_earlier_run_is_compared_with_what_is_on_disk() {
+    let said = speak(&mut Bench::new(), 3);
+    let chain = said[0].chain;
+    for (tip, counted) in [(said[0].hash.tip(), vec![1]), ([9; 8], vec![])] {
+        let mut bench = Bench::continued(&said);
+        bench.up(2);
+        let asked = bench.receive(2, have(true, vec![ChainHave { chain, base: 0, head: 1, tip }]));
+        let Some(request) = loading(&asked, 1) else { panic!("ours is read: {asked:?}") };
+        bench.give(Input::Loaded { request, entries: vec![said[0].bytes.clone()] });
+        assert_eq!(receipts(&bench.wait(Duration::from_millis(50))), counted);
+    }
+}
+
+/// Another entry of our chain in the place of the last of `own`.
+fn other_than_last(own: &[Accepted]) -> Entry {
+    let [.., before, last] = own else { panic!("two are needed") };
+    let head =
+        Head { chain: last.chain, number: last.number, clock: last.clock, previous: before.hash };
+    let body = Say { id: MessageId([9; 16]), unix_ms: 0, text: "other".into(), after: vec![] };
+    Entry::write(&keys(), &key(1), &mut Rng::from_seed([9; 32]), head, &body.encode()).unwrap()
+}
+
+fn own_entries(said: &[Accepted], bytes: &Entry) -> Frame {
+    let chains = vec![Certificate::sign(&keys(), peer(1), said[0].device).unwrap()];
+    let entries = vec![EntryBytes(bytes.bytes.clone())];
+    Frame::Entries(Entries { channel: channel(), more: false, chains, entries })
+}
+
+#[test]
+fn what_we_said_on_one_side_of_a_fork_is_said_again_in_the_new_chain() {
+    let mut bench = Bench::new();
+    let said = speak(&mut bench, 3);
+    bench.up(2);
+    let forked = bench.receive(2, own_entries(&said, &other_than_last(&said)));
+    let request = loading(&forked, 3).expect("what we said is read");
+    let again = bench.give(Input::Loaded { request, entries: vec![said[2].bytes.clone()] });
+    let again = batch(&again).unwrap();
+    let [entry] = &again.entries[..] else { panic!("one is said again: {again:?}") };
+    assert_ne!(entry.chain, said[2].chain);
+    let (old, new) = (said[2].body.as_ref().unwrap(), entry.body.as_ref().unwrap());
+    let (old, new) = (old.as_say().unwrap(), new.as_say().unwrap());
+    assert_eq!((old.id, &old.text, old.unix_ms), (new.id, &new.text, new.unix_ms));
+    assert_eq!(again.forks, [], "whoever is killed now says it again");
+    let stored = bench.give(Input::Stored { batch: again.batch });
+    assert!(!stored.iter().any(|it| matches!(it, Output::Said { .. })), "{stored:?}");
+    assert_eq!(batch(&bench.wait(Duration::from_millis(50))).unwrap().forks.len(), 1);
+}
+
+#[test]
+fn what_could_not_be_said_again_is_said_again_later() {
+    let mut bench = Bench::new();
+    let said = speak(&mut bench, 3);
+    bench.up(2);
+    let forked = bench.receive(2, own_entries(&said, &other_than_last(&said)));
+    let request = loading(&forked, 3).unwrap();
+    let entries = vec![said[2].bytes.clone()];
+    let again = batch(&bench.give(Input::Loaded { request, entries: entries.clone() })).unwrap();
+    bench.give(Input::StoreFailed { batch: again.batch });
+    let later = bench.wait(Duration::from_secs(1));
+    let request = loading(&later, 3).expect("it is read once more");
+    let again = batch(&bench.give(Input::Loaded { request, entries })).unwrap();
+    assert_eq!(again.entries.len(), 1);
+}
+
+#[test]
+fn a_fork_takes_back_the_receipts_for_what_follows_it() {
+    let mut bench = Bench::new();
+    bench.up(2);
+    bench.receive(2, have(true, vec![]));
+    let said = speak(&mut bench, 3);
+    let chain = said[0].chain;
+    let tip = said[2].hash.tip();
+    bench.receive(2, have(false, vec![ChainHave { chain, base: 0, head: 3, tip }]));
+    assert_eq!(receipts(&bench.wait(Duration::from_millis(50))), [3]);
+    bench.receive(2, own_entries(&said, &other_than_last(&said)));
+    // The same once more, as from a peer that had it before it heard of the fork.
+    bench.receive(2, have(false, vec![ChainHave { chain, base: 0, head: 3, tip }]));
+    assert_eq!(receipts(&bench.wait(Duration::from_millis(50))), Vec::<u64>::new());
+}
+
+#[test]
+fn nothing_is_said_in_a_chain_that_a_peer_has_longer() {
+    let said = speak(&mut Bench::new(), 3);
+    let mut bench = Bench::continued(&said[..1]);
+    bench.up(2);
+    let (chain, tip) = (said[0].chain, said[2].hash.tip());
+    bench.receive(2, have(true, vec![ChainHave { chain, base: 0, head: 3, tip }]));
+    let next = speak(&mut bench, 1).remove(0);
+    assert_ne!(next.chain, chain);
+    // That is believed once: another word of that kind needs proof.
+    let lie = ChainHave { chain: next.chain, base: 0, head: 9, tip };
+    bench.receive(2, have(false, vec![lie]));
+    assert_eq!(speak(&mut bench, 1)[0].chain, next.chain);
+}
+
+fn wants(outputs: &[Output]) -> Vec<(PeerId, u64)> {
+    let wants = sent(outputs).into_iter().filter_map(|(to, frame)| match frame {
+        Frame::Want(want) => Some((to, want.from)),
+        _ => None,
+    });
+    wants.collect()
+}
+
+/// What is wanted from now on, within so many seconds.
+fn wanted_within(bench: &mut Bench, seconds: u64) -> Vec<(PeerId, u64)> {
+    let outputs: Vec<Vec<Output>> =
+        (0..10 * seconds).map(|_| bench.wait(Duration::from_millis(100))).collect();
+    outputs.iter().flat_map(|outputs| wants(outputs)).collect()
+}
+
+#[test]
+fn a_peer_that_says_more_and_gives_nothing_does_not_keep_us_from_asking_another() {
+    let mut bench = Bench::new();
+    let said = chain_of(4, &["a"]);
+    let has = ChainHave { chain: said[0].head.chain, base: 0, head: 1, tip: said[0].hash.tip() };
+    bench.up(2);
+    bench.receive(2, have(true, vec![has]));
+    assert_eq!(wanted_within(&mut bench, 2), [(peer(2), 1)]);
+    bench.up(3);
+    bench.receive(3, have(true, vec![has]));
+    let more = Frame::Entries(Entries {
+        channel: channel(),
+        more: true,
+        chains: vec![certificate(4)],
+        entries: vec![],
+    });
+    let mut asked = Vec::new();
+    for _ in 0..12 {
+        asked.extend(wanted_within(&mut bench, 1));
+        bench.receive(2, more.clone());
+    }
+    assert_eq!(asked, [(peer(3), 1)]);
+}
+
+#[test]
+fn an_answer_that_drips_ends_after_a_minute() {
+    let mut bench = Bench::new();
+    let texts: Vec<String> = (0..20).map(|at| at.to_string()).collect();
+    let said = chain_of(4, &texts.iter().map(String::as_str).collect::<Vec<_>>());
+    let (chain, tip) = (said[0].head.chain, said[19].hash.tip());
+    bench.up(2);
+    bench.receive(2, have(true, vec![ChainHave { chain, base: 0, head: 20, tip }]));
+    assert_eq!(wanted_within(&mut bench, 2), [(peer(2), 1)]);
+    let mut asked = Vec::new();
+    for entry in said.iter().take(9) {
+        let Frame::Entries(frame) = entries(4, std::slice::from_ref(entry)) else { unreachable!() };
+        let outputs = bench.receive(2, Frame::Entries(Entries { more: true, ..frame }));
+        if let Some(batch) = batch(&outputs) {
+            bench.give(Input::Stored { batch: batch.batch });
+        }
+        asked.extend(wanted_within(&mut bench, 8));
+    }
+    assert_eq!(asked.len(), 1, "{asked:?}");
+}
+
+#[test]
+fn the_lowest_base_counts_for_nothing_where_its_holder_gives_nothing() {
+    let mut bench = Bench::new();
+    let (chain, tip) = (chain_of(4, &["a"])[0].head.chain, [7; 8]);
+    for (n, base) in [(2, 4), (3, 9), (5, 2)] {
+        bench.up(n);
+        // Peer 5 says to have had it, and has nothing of it any more.
+        let head = if n == 5 { base } else { 20 };
+        bench.receive(n, have(true, vec![ChainHave { chain, base, head, tip }]));
+    }
+    // Peer 2 never answers: after three times it is the turn of the one with the next base.
+    let asked = wanted_within(&mut bench, 80);
+    assert_eq!(asked[..3], [(peer(2), 5); 3]);
+    assert_eq!(asked[3], (peer(3), 10), "{asked:?}");
+}
+
+#[test]
+fn invented_chains_do_not_keep_a_real_one_waiting() {
+    let mut bench = Bench::new();
+    let said = chain_of(4, &["a", "b"]);
+    let chain = said[0].head.chain;
+    let taken = batch(&{
+        bench.up(3);
+        bench.receive(3, entries(4, &said[..1]))
+    });
+    bench.give(Input::Stored { batch: taken.unwrap().batch });
+    let invented = |n: u8| -> Vec<ChainHave> {
+        let one = |at: u8| ChainHave {
+            chain: ChainId([at, n, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
+            base: 0,
+            head: 9,
+            tip: [1; 8],
+        };
+        (0..200).map(one).collect()
+    };
+    for n in 5..15 {
+        bench.up(n);
+        bench.receive(n, have(true, invented(n)));
+    }
+    bench.wait(Duration::from_secs(1));
+    let tip = said[1].hash.tip();
+    let real = bench.receive(3, have(true, vec![ChainHave { chain, base: 0, head: 2, tip }]));
+    assert_eq!(wants(&real), [(peer(3), 2)]);
+    // And each of those who invent is asked less and less.
+    let asked = wanted_within(&mut bench, 600).len();
+    assert!(asked < 10 * 20, "{asked}");
+}
+
+#[test]
+fn what_nobody_says_to_have_any_more_is_forgotten() {
+    let mut bench = Bench::new();
+    bench.up(2);
+    for round in 0..200u8 {
+        let chain = |at: u8| ChainHave {
+            chain: ChainId([at, round, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
+            base: 0,
+            head: 9,
+            tip: [1; 8],
+        };
+        bench.receive(2, have(true, (0..200).map(chain).collect()));
+    }
+    assert_eq!(bench.log.behind(&channel()), 200);
+}
+
+#[test]
+fn an_entry_that_comes_late_counts_for_its_sender() {
+    let mut bench = Bench::new();
+    let said = chain_of(4, &["a", "b"]);
+    let chain = said[0].head.chain;
+    bench.up(2);
+    bench.receive(
+        2,
+        have(true, vec![ChainHave { chain, base: 0, head: 2, tip: said[1].hash.tip() }]),
+    );
+    // It is asked five times, ever later, and now for a while no more.
+    assert_eq!(wanted_within(&mut bench, 70).len(), 5);
+    assert_eq!(wants(&bench.receive(2, entries(4, &said[..1]))), [(peer(2), 2)]);
 }

@@ -36,6 +36,8 @@ pub enum DialFailure {
     Failed,
     /// The address is our own.
     Ourselves,
+    /// Somebody answered whom a person has blocked.
+    Blocked,
 }
 
 /// Why a link ended.
@@ -85,7 +87,8 @@ pub enum Input {
         /// The channels both are in, and as what the peer is.
         channels: Vec<(ChannelId, Standing)>,
     },
-    /// The channels shared on a link, or what the peer is in them, changed; all of them.
+    /// The channels shared on a link, or what the peer is in them, changed; all of them. Of a link
+    /// without any its session decides how long it stays.
     SharedChanged {
         /// Which link.
         link: u64,

@@ -158,6 +158,12 @@ impl Mesh {
         met
     }
 
+    /// Whether no link with `peer` is wanted.
+    #[must_use]
+    pub fn is_blocked(&self, peer: &PeerId) -> bool {
+        self.blocked.contains(peer)
+    }
+
     fn is_own(&self, address: &SocketAddr) -> bool {
         self.own_addresses.contains(&without_interface(*address))
     }
@@ -266,6 +272,8 @@ impl Mesh {
     fn on_shared(&mut self, key: u64, channels: Vec<(ChannelId, Standing)>) {
         let Some(link) = self.links.get_mut(key) else { return };
         let peer = link.peer;
+        // Whose session ends it, when the peer has read why.
+        let is_bare = channels.is_empty();
         let known = channels.into_iter().filter(|(id, _)| self.channels.contains_key(id));
         let roomy = known.filter(|(id, _)| self.channels[id].has_room_for(&peer)).collect();
         let before = ids(&std::mem::replace(&mut link.channels, roomy));
@@ -279,7 +287,7 @@ impl Mesh {
                 channel.candidates.met(self.now, address, peer, &self.links);
             }
         }
-        if channels.is_empty() {
+        if channels.is_empty() && !is_bare {
             self.close(key, CloseReason::Left);
         }
         self.refresh_peer(peer, &before.union(&channels).copied().collect());
@@ -311,7 +319,9 @@ impl Mesh {
             DialFailure::Failed => {
                 channel.candidates.failed(self.now, &pick.address, &mut self.rng);
             }
-            DialFailure::Ourselves => channel.candidates.was_ourselves(self.now, &pick.address),
+            DialFailure::Ourselves | DialFailure::Blocked => {
+                channel.candidates.was_unwanted(self.now, &pick.address);
+            }
         }
     }
 

@@ -39,7 +39,7 @@ use crate::channel::GateKeys;
 use crate::crypto::sign::SigningKey;
 use crate::crypto::{Rng, Secret, hash};
 use crate::id::{ChannelId, PeerId};
-use crate::limits::{HALF_OPEN_LINKS_MAX, LINKS_MAX};
+use crate::limits::{HALF_OPEN_LINKS_MAX, LINKS_FOR_DIALS, LINKS_MAX};
 use crate::session::Role;
 
 /// The version in our long headers. Not a standard one: a QUIC server that gets our packet by
@@ -356,7 +356,7 @@ impl Endpoint {
             self.engine.ignore(incoming);
             return None;
         };
-        let full = self.engine.open_connections() >= LINKS_MAX
+        let full = self.engine.open_connections() >= LINKS_MAX - LINKS_FOR_DIALS
             || self.half_open.len() >= HALF_OPEN_LINKS_MAX;
         if full {
             self.counters.no_room += 1;

@@ -31,6 +31,7 @@ impl Talker {
             channel: channel(1).0,
             handshake_hash: established.handshake_hash,
             peer: established.peer,
+            is_blocked: false,
             channels: vec![OwnChannel::from(&keys)],
             observed: side.link().remote(),
             renewal_interval,
@@ -72,6 +73,8 @@ impl Talker {
                 | Output::SharedChanged(_)
                 | Output::AskAdmission { .. }
                 | Output::TurnedDown { .. }
+                | Output::LetIn(_)
+                | Output::Moved { .. }
                 | Output::Renamed(_) => {}
                 Output::Close(why) => panic!("closed: {why}"),
             }

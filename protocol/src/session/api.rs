@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::channel::{ChannelKeys, Standing};
 use crate::crypto::Secret;
 use crate::id::{ChannelId, PeerId};
-use crate::wire::{Frame, TicketBytes};
+use crate::wire::{Frame, MoveBytes, TicketBytes};
 
 /// Who opened the link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -58,6 +58,22 @@ pub struct Door {
     pub tickets: Vec<TicketBytes>,
     /// Another number: who may be in it may be others now.
     pub revision: u64,
+    /// Where the channel goes on as another one, without those who may be in neither. Whoever judges
+    /// by this revision knows who they are.
+    pub departure: Option<Departure>,
+}
+
+/// What is handed on to who is in a channel that goes on as another one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Departure {
+    /// The founder's word.
+    pub moved: MoveBytes,
+    /// The channel that it goes on as.
+    pub successor: ChannelId,
+    /// The key of that for seeders.
+    pub seed: Secret<32>,
+    /// That for members; `None` where we are a seeder.
+    pub secret: Option<Secret<32>>,
 }
 
 impl From<&ChannelKeys> for OwnChannel {
@@ -89,6 +105,8 @@ pub struct Config {
     pub handshake_hash: [u8; 64],
     /// The peer, as the handshake has proven.
     pub peer: PeerId,
+    /// Whether a person wants no link with it: it is told nothing of us then.
+    pub is_blocked: bool,
     /// The channels we are in.
     pub channels: Vec<OwnChannel>,
     /// Where we see the peer; told to it.
@@ -130,9 +148,13 @@ pub enum Input {
     Admission {
         /// The channel.
         channel: ChannelId,
+        /// As it was asked.
+        question: u64,
         /// `Ok`: the peer may be in it, for so long, or for ever.
         verdict: Result<Option<Duration>, Turndown>,
     },
+    /// A person wants no link with the peer any more.
+    PeerBlocked,
     /// Our display name changed.
     Renamed(String),
     /// The link moved on to this generation of keys. Optional: frames tell it too.
@@ -214,6 +236,8 @@ pub enum Output {
     AskAdmission {
         /// The channel.
         channel: ChannelId,
+        /// Names the question on this link.
+        question: u64,
         /// What it has proven to be.
         standing: Standing,
         /// What it shows.
@@ -223,8 +247,19 @@ pub enum Output {
     TurnedDown {
         /// The channel.
         channel: ChannelId,
-        /// Why; the text is not escaped.
+        /// Why; the text is not escaped, and empty where we do not let the peer in either.
         why: Turndown,
+    },
+    /// The peer lets us into a closed channel.
+    LetIn(ChannelId),
+    /// The peer, with whom a closed channel is shared, says that it goes on as another one.
+    Moved {
+        /// The channel.
+        channel: ChannelId,
+        /// The founder's word, as the peer says.
+        moved: MoveBytes,
+        /// A key of the other one.
+        key: Secret<32>,
     },
     /// Answer with [`Input::Entropy`]: fresh keys are about to be made.
     AskEntropy,

@@ -8,7 +8,7 @@
 //!                                 |        show tickets of closed channels     v   |
 //!                                 |                                    [Knocking]  |
 //!                                 |               none lets in / is let in |   |   |
-//!                    10 s, self dial,                 [Parting] <----------'   |   |
+//!           10 s, self dial, blocked,                 [Parting] <----------'   |   |
 //!                    violation    |                       | ^         one does |   |
 //!                                 |                   3 s | | none any more    v   |
 //!                                 |                       | '---------------- [Up]-+- frames, renewals,
@@ -27,9 +27,12 @@
 //! Spec: `docs/spec/05-session.md`.
 
 mod api;
+mod changes;
 #[cfg(test)]
 mod door_tests;
 mod doors;
+#[cfg(test)]
+mod move_tests;
 mod proofs;
 mod renames;
 mod renewal;
@@ -41,8 +44,9 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 pub use self::api::{
-    Close, Config, Decision, Door, Input, Output, OwnChannel, PeerInfo, Role, Turndown,
+    Close, Config, Decision, Departure, Door, Input, Output, OwnChannel, PeerInfo, Role, Turndown,
 };
+use self::changes::Changes;
 use self::doors::{Doors, Todo};
 use self::proofs::Channels;
 use self::renames::Renames;
@@ -53,7 +57,7 @@ use crate::id::{ChannelId, PeerId};
 use crate::limits::{FRAMES_HELD_BYTES_MAX, FRAMES_HELD_MAX};
 use crate::machine::Machine;
 use crate::wire::{
-    self, ChannelProof, Entries, Fork, Frame, Have, Hello, LetIn, Peers, Refused, Rename,
+    self, ChannelProof, Entries, Fork, Frame, Have, Hello, LetIn, Moved, Peers, Refused, Rename,
     SharedChannels, Tickets, Want, WireAddress,
 };
 
@@ -68,7 +72,6 @@ const PARTING: Duration = Duration::from_secs(3);
 /// The session of one link; see the module.
 #[derive(Debug)]
 pub struct Session {
-    own_peer: PeerId,
     peer: PeerId,
     link_channel: ChannelId,
     handshake_hash: [u8; 64],
@@ -79,6 +82,7 @@ pub struct Session {
     generation: u64,
     renewal: Renewal,
     renames: Renames,
+    changes: Changes,
     state: State,
     now: Instant,
     rng: Rng,
@@ -93,11 +97,29 @@ enum Renewal {
 
 #[derive(Debug)]
 enum State {
-    Greeting { deadline: Instant },
-    Asking { deadline: Instant, hello: Hello, held: Vec<Frame>, held_bytes: usize },
-    Knocking { deadline: Instant, hello: Hello, held: Vec<Frame>, held_bytes: usize },
-    Up { proofs: Vec<ChannelProof> },
-    Parting { deadline: Instant },
+    Greeting {
+        deadline: Instant,
+    },
+    Asking {
+        deadline: Instant,
+        hello: Hello,
+        held: Vec<Frame>,
+        held_bytes: usize,
+    },
+    Knocking {
+        deadline: Instant,
+        hello: Hello,
+        held: Vec<Frame>,
+        held_bytes: usize,
+    },
+    /// `bare`: when it ends, if nothing is shared until then.
+    Up {
+        proofs: Vec<ChannelProof>,
+        bare: Option<Instant>,
+    },
+    Parting {
+        deadline: Instant,
+    },
     Closed,
 }
 
@@ -114,7 +136,6 @@ impl Session {
             Role::Listener => Renewal::Answering(Answering::default()),
         };
         let mut session = Self {
-            own_peer: config.own_peer,
             peer: config.peer,
             link_channel: config.channel,
             handshake_hash: config.handshake_hash,
@@ -124,19 +145,23 @@ impl Session {
             generation,
             renewal,
             renames: Renames::new(now),
+            changes: Changes::new(now),
             state: State::Greeting { deadline: now + HELLO_DEADLINE },
             now,
             rng,
             outputs: VecDeque::new(),
         };
-        session.greet(config.name, config.incarnation, config.observed);
+        if config.peer == config.own_peer {
+            session.close(Close::SelfDial);
+        } else if config.is_blocked {
+            session.close(Close::Refused);
+        } else {
+            session.greet(config.name, config.incarnation, config.observed);
+        }
         session
     }
 
     fn greet(&mut self, name: String, incarnation: [u8; 8], observed: SocketAddr) {
-        if self.peer == self.own_peer {
-            return self.close(Close::SelfDial);
-        }
         let proofs = self.channels.proofs(&mut self.rng);
         self.send(&Frame::Hello(Hello {
             version: VERSION,
@@ -150,17 +175,36 @@ impl Session {
 
     fn on_frame(&mut self, body: &[u8]) -> Result<(), Close> {
         match wire::decode(body) {
-            Ok(Some(frame)) => self.route_frame(frame, body.len()),
+            Ok(Some(frame)) => self.take_frame(frame, body.len()),
             Ok(None) => Ok(()),
             Err(_) => Err(Close::Violation),
         }
     }
 
+    /// Takes a frame in, at once unless it must wait behind a change of the peer's channels.
+    fn take_frame(&mut self, frame: Frame, bytes: usize) -> Result<(), Close> {
+        if !matches!(self.state, State::Knocking { .. } | State::Up { .. }) {
+            return self.route_frame(frame, bytes);
+        }
+        match self.changes.take(self.now, frame, bytes)? {
+            Some(frame) => self.route_frame(frame, bytes),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes in what has waited for long enough.
+    fn take_due(&mut self) -> Result<(), Close> {
+        while let Some(frame) = self.changes.due(self.now) {
+            self.route_frame(frame, 0)?;
+        }
+        Ok(())
+    }
+
     fn route_frame(&mut self, frame: Frame, bytes: usize) -> Result<(), Close> {
         match (&mut self.state, frame) {
             (State::Closed, _) => Ok(()),
-            // All that still matters is whether the peer has nothing more to read.
-            (State::Parting { .. }, Frame::Refused(_)) => Err(Close::NotLetIn),
+            // All that still matters is what a person reads; the peer has to read it as well.
+            (State::Parting { .. }, Frame::Refused(refused)) => self.on_refused(refused),
             (State::Parting { .. }, _) => Ok(()),
             (State::Greeting { deadline }, Frame::Hello(hello)) => {
                 let deadline = *deadline;
@@ -169,7 +213,10 @@ impl Session {
             (State::Greeting { .. }, _) | (_, Frame::Hello(_)) => Err(Close::Violation),
             (State::Knocking { .. }, Frame::Tickets(shown)) => self.on_tickets(shown),
             (State::Knocking { .. }, Frame::Refused(refused)) => self.on_refused(refused),
-            (State::Knocking { .. }, Frame::LetIn(let_in)) => self.on_let_in(let_in),
+            (State::Knocking { .. }, Frame::LetIn(let_in)) => self.on_said(let_in.channel, Ok(())),
+            (State::Knocking { .. }, Frame::SharedChannels(shared)) => {
+                self.on_proofs(shared.proofs)
+            }
             (
                 State::Asking { held, held_bytes, .. } | State::Knocking { held, held_bytes, .. },
                 frame,
@@ -214,13 +261,15 @@ impl Session {
         else {
             return Ok(());
         };
+        // In their order: a door may be one of a channel that is proven only then.
         let is_about_doors = |frame: &Frame| {
-            matches!(frame, Frame::Tickets(_) | Frame::Refused(_) | Frame::LetIn(_))
+            use Frame::{LetIn, Refused, SharedChannels, Tickets};
+            matches!(frame, Tickets(_) | Refused(_) | LetIn(_) | SharedChannels(_))
         };
         let (first, held): (Vec<_>, Vec<_>) = held.into_iter().partition(is_about_doors);
         self.state = State::Knocking { deadline, hello, held, held_bytes };
         self.set_doors();
-        first.into_iter().try_for_each(|frame| self.route_frame(frame, 0))?;
+        first.into_iter().try_for_each(|frame| self.take_frame(frame, 0))?;
         self.settle()
     }
 
@@ -235,9 +284,9 @@ impl Session {
             Todo::Show(channel, tickets) => {
                 self.send(&Frame::Tickets(Tickets { channel, tickets }))
             }
-            Todo::Ask(channel, tickets) => {
+            Todo::Ask(channel, question, tickets) => {
                 if let Some(standing) = self.channels.standing_in(&channel) {
-                    let ask = Output::AskAdmission { channel, standing, tickets };
+                    let ask = Output::AskAdmission { channel, question, standing, tickets };
                     self.outputs.push_back(ask);
                 }
             }
@@ -256,49 +305,100 @@ impl Session {
 
     fn on_refused(&mut self, refused: Refused) -> Result<(), Close> {
         let Refused { channel, code, text } = refused;
-        if self.doors.on_said(&channel, false) {
-            self.outputs.push_back(Output::TurnedDown { channel, why: Turndown { code, text } });
-            return self.settle();
-        }
-        if self.channels.was_proven(&channel) { Ok(()) } else { Err(Close::Violation) }
+        self.on_said(channel, Err(Turndown { code, text }))
     }
 
-    fn on_let_in(&mut self, LetIn { channel }: LetIn) -> Result<(), Close> {
-        if self.doors.on_said(&channel, true) {
-            return self.settle();
+    fn on_said(&mut self, id: ChannelId, lets_in: Result<(), Turndown>) -> Result<(), Close> {
+        let is_in = lets_in.is_ok();
+        match self.doors.on_said(&id, lets_in) {
+            Some(is_new) => {
+                if is_new? {
+                    self.outputs.extend(is_in.then_some(Output::LetIn(id)));
+                    return self.settle();
+                }
+                Ok(())
+            }
+            None if self.channels.was_proven(&id) => Ok(()),
+            None => Err(Close::Violation),
         }
-        if self.channels.was_proven(&channel) { Ok(()) } else { Err(Close::Violation) }
+    }
+
+    /// A channel that is shared goes on as another one. Of one that is not, or is not closed to us, it
+    /// means nothing.
+    fn on_moved(&mut self, moved: Moved) -> Result<(), Close> {
+        let channel = moved.channel;
+        match self.doors.on_moved(moved) {
+            Some(taken) => {
+                taken?;
+                self.tell_moves();
+                Ok(())
+            }
+            None if self.channels.was_proven(&channel) => Ok(()),
+            None => Err(Close::Violation),
+        }
+    }
+
+    fn tell_moves(&mut self) {
+        let moves = self.doors.take_moves().into_iter();
+        self.outputs.extend(moves.map(|Moved { channel, moved, key }| Output::Moved {
+            channel,
+            moved,
+            key: key.0,
+        }));
+    }
+
+    fn tell_turndowns(&mut self, end: bool) {
+        let turndowns = self.doors.take_turndowns(end).into_iter();
+        self.outputs.extend(turndowns.map(|(channel, why)| Output::TurnedDown { channel, why }));
+    }
+
+    /// Tells the peer where channels go on that it is let into by the rules of now.
+    fn hand_on(&mut self) {
+        for moved in self.doors.hand_on() {
+            self.send(&Frame::Moved(moved));
+        }
     }
 
     fn on_admission(
         &mut self,
         channel: ChannelId,
+        question: u64,
         verdict: Result<Option<Duration>, Turndown>,
     ) -> Result<(), Close> {
         let outcome = verdict.as_ref().map(|limit| *limit).map_err(|_| ());
-        match self.doors.on_verdict(self.now, channel, outcome) {
-            Ok(()) => {}
+        match self.doors.on_verdict(self.now, channel, question, outcome) {
+            // The peer knows.
+            Ok(false) => {}
+            Ok(true) => self.send(&match verdict {
+                Ok(_) => Frame::LetIn(LetIn { channel }),
+                Err(Turndown { code, text }) => Frame::Refused(Refused { channel, code, text }),
+            }),
             Err(todo) => {
                 todo.into_iter().for_each(|todo| self.attend(todo));
                 return Ok(());
             }
         }
-        match verdict {
-            Ok(_) => self.send(&Frame::LetIn(LetIn { channel })),
-            Err(Turndown { code, text }) => {
-                self.send(&Frame::Refused(Refused { channel, code, text }));
-            }
-        }
         self.settle()
     }
 
-    /// Tells of what is shared now, and ends the link where no door will open any more.
+    /// After a change of what is shared, or by which rules.
     fn settle(&mut self) -> Result<(), Close> {
+        self.tell_turndowns(matches!(self.state, State::Parting { .. }));
+        self.tell_shared()?;
+        if matches!(self.state, State::Up { .. }) {
+            self.tell_moves();
+            self.hand_on();
+        }
+        Ok(())
+    }
+
+    /// Tells of what is shared now, and ends the link where no door will open any more.
+    fn tell_shared(&mut self) -> Result<(), Close> {
         let proven = self.channels.proven().iter();
         let shared: Vec<_> = proven.filter(|(id, _)| self.doors.is_open(id)).copied().collect();
-        let is_over = shared.is_empty() && self.doors.any_shut() && !self.doors.any_pending();
+        let is_bare = shared.is_empty();
         match &mut self.state {
-            State::Knocking { hello, held, .. } if !shared.is_empty() => {
+            State::Knocking { hello, held, .. } if !is_bare => {
                 let held = std::mem::take(held);
                 let info = PeerInfo {
                     peer: self.peer,
@@ -307,7 +407,7 @@ impl Session {
                     observed_us_at: hello.observed.map(|address| address.0),
                     shared: shared.clone(),
                 };
-                self.state = State::Up { proofs: std::mem::take(&mut hello.proofs) };
+                self.state = State::Up { proofs: std::mem::take(&mut hello.proofs), bare: None };
                 self.shared = shared;
                 self.outputs.push_back(Output::Up(info));
                 for frame in held {
@@ -315,26 +415,38 @@ impl Session {
                 }
                 return Ok(());
             }
-            State::Up { .. } if shared != self.shared => {
-                self.shared.clone_from(&shared);
-                self.outputs.push_back(Output::SharedChanged(shared));
+            State::Up { bare, .. } => {
+                *bare = is_bare.then_some(bare.unwrap_or(self.now + HELLO_DEADLINE));
+                if shared != self.shared {
+                    self.shared.clone_from(&shared);
+                    self.outputs.push_back(Output::SharedChanged(shared));
+                }
             }
-            State::Knocking { .. }
-            | State::Up { .. }
-            | State::Greeting { .. }
+            State::Knocking { .. } => {}
+            State::Greeting { .. }
             | State::Asking { .. }
             | State::Parting { .. }
-            | State::Closed => {}
+            | State::Closed => return Ok(()),
         }
-        if is_over && matches!(self.state, State::Knocking { .. } | State::Up { .. }) {
-            if self.doors.any_refused() {
-                return Err(Close::NotLetIn);
-            }
+        if !is_bare || self.doors.any_pending() {
+            return Ok(());
+        }
+        if self.doors.any_refused_by_us() {
             // The peer ends it when it has read why.
             self.state = State::Parting { deadline: self.now + PARTING };
             return Ok(());
         }
-        Ok(())
+        match &self.state {
+            _ if self.doors.any_shut() => Err(Close::NotLetIn),
+            // The peer has left them all.
+            State::Up { .. } => Err(Close::ChannelLeft),
+            // It may still come to be in one.
+            State::Knocking { .. }
+            | State::Greeting { .. }
+            | State::Asking { .. }
+            | State::Parting { .. }
+            | State::Closed => Ok(()),
+        }
     }
 
     fn on_rename_decision(&mut self, decision: Decision) -> Result<(), Close> {
@@ -356,14 +468,15 @@ impl Session {
         match frame {
             Frame::Tickets(shown) => self.on_tickets(shown)?,
             Frame::Refused(refused) => self.on_refused(refused)?,
-            Frame::LetIn(let_in) => self.on_let_in(let_in)?,
+            Frame::LetIn(let_in) => self.on_said(let_in.channel, Ok(()))?,
+            Frame::Moved(moved) => self.on_moved(moved)?,
             Frame::Hello(_) => return Err(Close::Violation),
             Frame::SharedChannels(shared) => self.on_proofs(shared.proofs)?,
             Frame::Rename(rename) => {
                 self.renames.on_name(rename.name);
                 self.judge_name();
             }
-            Frame::Whisper(_) | Frame::Delivered(_) => {
+            Frame::Whisper(_) | Frame::Delivered(_) | Frame::Invite(_) | Frame::InviteAnswer(_) => {
                 self.outputs.push_back(Output::Deliver(frame));
             }
             Frame::Peers(Peers { channel, .. })
@@ -412,22 +525,28 @@ impl Session {
     }
 
     fn on_proofs(&mut self, new: Vec<ChannelProof>) -> Result<(), Close> {
-        if let State::Up { proofs } = &mut self.state {
-            *proofs = new;
+        match &mut self.state {
+            State::Up { proofs, .. } => *proofs = new,
+            State::Knocking { hello, .. } => hello.proofs = new,
+            State::Greeting { .. }
+            | State::Asking { .. }
+            | State::Parting { .. }
+            | State::Closed => {}
         }
         self.match_proofs()
     }
 
     fn on_channels(&mut self, ours: Vec<OwnChannel>) -> Result<(), Close> {
-        self.channels.set_ours(ours);
-        let proofs = self.channels.proofs(&mut self.rng);
-        self.send(&Frame::SharedChannels(SharedChannels { proofs }));
+        if self.channels.set_ours(ours) {
+            let proofs = self.channels.proofs(&mut self.rng);
+            self.send(&Frame::SharedChannels(SharedChannels { proofs }));
+        }
         self.match_proofs()
     }
 
     fn match_proofs(&mut self) -> Result<(), Close> {
         match &self.state {
-            State::Up { proofs } => self.channels.match_proofs(proofs),
+            State::Up { proofs, .. } => self.channels.match_proofs(proofs),
             State::Knocking { hello, .. } => self.channels.match_proofs(&hello.proofs),
             State::Asking { hello, .. } => {
                 self.channels.match_proofs(&hello.proofs);
@@ -489,6 +608,7 @@ impl Session {
     }
 
     fn close(&mut self, why: Close) {
+        self.tell_turndowns(true);
         self.state = State::Closed;
         self.outputs.push_back(Output::Close(why));
     }
@@ -509,9 +629,12 @@ impl Machine for Session {
                 self.on_frame(&body)
             }
             Input::ContactDecision(decision) => self.on_decision(decision),
+            Input::PeerBlocked => Err(Close::Refused),
             Input::RenameDecision(decision) => self.on_rename_decision(decision),
             Input::ChannelsChanged(ours) => self.on_channels(ours),
-            Input::Admission { channel, verdict } => self.on_admission(channel, verdict),
+            Input::Admission { channel, question, verdict } => {
+                self.on_admission(channel, question, verdict)
+            }
             Input::Renamed(name) => {
                 self.send(&Frame::Rename(Rename { name }));
                 Ok(())
@@ -534,9 +657,15 @@ impl Machine for Session {
         match &self.state {
             State::Greeting { deadline }
             | State::Asking { deadline, .. }
-            | State::Knocking { deadline, .. } => {
-                if self.now >= *deadline {
-                    self.close(Close::HelloTimeout);
+            | State::Knocking { deadline, .. }
+                if self.now >= *deadline =>
+            {
+                self.close(Close::HelloTimeout);
+            }
+            State::Greeting { .. } | State::Asking { .. } => {}
+            State::Knocking { .. } => {
+                if let Err(why) = self.take_due() {
+                    self.close(why);
                 }
             }
             State::Parting { deadline } => {
@@ -544,7 +673,13 @@ impl Machine for Session {
                     self.close(Close::NotLetIn);
                 }
             }
+            State::Up { bare: Some(deadline), .. } if self.now >= *deadline => {
+                self.close(Close::HelloTimeout);
+            }
             State::Up { .. } => {
+                if let Err(why) = self.take_due() {
+                    return self.close(why);
+                }
                 let todo = self.doors.recheck(self.now);
                 todo.into_iter().for_each(|todo| self.attend(todo));
                 self.judge_name();
@@ -571,10 +706,18 @@ impl Machine for Session {
         match &self.state {
             State::Greeting { deadline }
             | State::Asking { deadline, .. }
-            | State::Knocking { deadline, .. }
             | State::Parting { deadline } => Some(*deadline),
-            State::Up { .. } => {
-                let timers = [renewal, self.renames.poll_timeout(), self.doors.poll_timeout()];
+            State::Knocking { deadline, .. } => {
+                [Some(*deadline), self.changes.poll_timeout()].into_iter().flatten().min()
+            }
+            State::Up { bare, .. } => {
+                let timers = [
+                    *bare,
+                    renewal,
+                    self.renames.poll_timeout(),
+                    self.doors.poll_timeout(),
+                    self.changes.poll_timeout(),
+                ];
                 timers.into_iter().flatten().min()
             }
             State::Closed => None,

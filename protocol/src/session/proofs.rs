@@ -13,9 +13,11 @@ use super::{Door, OwnChannel, Role};
 use crate::channel::Standing;
 use crate::crypto::{Rng, Secret, hash};
 use crate::id::{ChannelId, PeerId};
-use crate::limits::CHANNELS_MAX;
+use crate::limits::{CHANNELS_MAX, PROOFS_MAX};
 use crate::wire::ChannelProof;
 
+/// How many we show at the least.
+const PROOFS_MIN: usize = 8;
 const PROOF_LABEL: &str = "bitchat v1 channel proof";
 
 /// The channels we are in on one link, and what the peer has proven.
@@ -29,6 +31,8 @@ pub(super) struct Channels {
     /// violation.
     ever: HashSet<ChannelId>,
     proven: Vec<(ChannelId, Standing)>,
+    /// What we show beside our proofs.
+    pads: Vec<ChannelProof>,
 }
 
 impl Channels {
@@ -45,25 +49,40 @@ impl Channels {
             ours: Vec::new(),
             ever: HashSet::new(),
             proven: Vec::new(),
+            pads: Vec::new(),
         };
         channels.set_ours(ours);
         channels
     }
 
-    /// Takes the channels we are in; [`Channels::match_proofs`] must follow.
-    pub(super) fn set_ours(&mut self, mut ours: Vec<OwnChannel>) {
+    /// Takes the channels we are in; [`Channels::match_proofs`] must follow. Whether our proofs are
+    /// others now.
+    pub(super) fn set_ours(&mut self, mut ours: Vec<OwnChannel>) -> bool {
         ours.truncate(CHANNELS_MAX);
+        let proven_by = |channel: &OwnChannel| {
+            (channel.id, channel.proof.clone(), channel.member_proof.clone())
+        };
+        let is_other = !ours.iter().map(proven_by).eq(self.ours.iter().map(proven_by));
         self.ours = ours;
+        is_other
     }
 
-    /// Our proofs, in random order: nobody can tell which of them belong together.
-    pub(super) fn proofs(&self, rng: &mut Rng) -> Vec<ChannelProof> {
+    /// Our proofs, in random order: nobody can tell which of them belong together. With some that prove
+    /// nothing, the same ones on one link: else their number told everybody how many channels and
+    /// contacts we have.
+    pub(super) fn proofs(&mut self, rng: &mut Rng) -> Vec<ChannelProof> {
         let mut proofs: Vec<_> = self
             .ours
             .iter()
             .flat_map(|channel| std::iter::once(&channel.proof).chain(&channel.member_proof))
             .map(|key| self.proof(key, self.role))
             .collect();
+        let padded = proofs.len().next_power_of_two().clamp(PROOFS_MIN, PROOFS_MAX);
+        let pads = padded.saturating_sub(proofs.len());
+        while self.pads.len() < pads {
+            self.pads.push(ChannelProof(rng.array()));
+        }
+        proofs.extend(&self.pads[..pads]);
         for at in (1..proofs.len()).rev() {
             let other = rng.below(at as u64 + 1);
             proofs.swap(at, usize::try_from(other).unwrap_or(at));
@@ -106,10 +125,11 @@ impl Channels {
     }
 
     /// The closed ones of them.
-    pub(super) fn doors(&self) -> Vec<(ChannelId, Door)> {
-        let is_proven = |channel: &&OwnChannel| self.standing_in(&channel.id).is_some();
-        let ours = self.ours.iter().filter(is_proven);
-        ours.filter_map(|channel| Some((channel.id, channel.door.clone()?))).collect()
+    pub(super) fn doors(&self) -> Vec<(ChannelId, Standing, Door)> {
+        let door = |channel: &OwnChannel| {
+            Some((channel.id, self.standing_in(&channel.id)?, channel.door.clone()?))
+        };
+        self.ours.iter().filter_map(door).collect()
     }
 
     /// What the peer has proven in `id` now.
@@ -148,9 +168,37 @@ mod tests {
                 only: None,
                 door: None,
             }];
-            let channels = Channels::new(hash, role, PeerId([2; 32]), ours);
-            let proof = channels.proofs(&mut Rng::from_seed([0; 32]))[0];
-            assert_eq!(HEXLOWER.encode(&proof.0), vectors["proof"][name].as_str().unwrap());
+            let mut channels = Channels::new(hash, role, PeerId([2; 32]), ours);
+            let proofs = channels.proofs(&mut Rng::from_seed([0; 32]));
+            let proofs: Vec<_> = proofs.iter().map(|proof| HEXLOWER.encode(&proof.0)).collect();
+            let expected = vectors["proof"][name].as_str().unwrap();
+            assert!(proofs.iter().any(|proof| proof == expected), "{proofs:?}");
+        }
+    }
+
+    #[test]
+    fn how_many_channels_there_are_is_told_to_a_power_of_two_and_pads_stay_the_same() {
+        let ours = |count: usize| {
+            let own = |at: usize| {
+                let at = u8::try_from(at).unwrap();
+                let (id, proof) = (ChannelId([at; 32]), Secret::new([at; 32]));
+                let member_proof =
+                    Some(Secret::new(std::array::from_fn(|byte| if byte == 0 { !at } else { at })));
+                OwnChannel { id, proof, member_proof, only: None, door: None }
+            };
+            (0..count).map(own).collect::<Vec<_>>()
+        };
+        let mut rng = Rng::from_seed([0; 32]);
+        let mut channels = Channels::new([9; 64], Role::Dialler, PeerId([2; 32]), ours(0));
+        for (count, shown) in [(0, 8), (1, 8), (4, 8), (5, 16), (60, 128), (CHANNELS_MAX, 512)] {
+            channels.set_ours(ours(count));
+            let [first, second] = [(); 2].map(|()| {
+                let mut proofs = channels.proofs(&mut rng);
+                proofs.sort_unstable_by_key(|proof| proof.0);
+                proofs.dedup();
+                proofs
+            });
+            assert!(first.len() == shown && first == second, "{count}: {}", first.len());
         }
     }
 }

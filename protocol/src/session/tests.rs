@@ -7,7 +7,7 @@ use crate::channel::Standing;
 use crate::crypto::kem::KEM_PUBLIC_BYTES;
 use crate::crypto::{Rng, hash};
 use crate::id::{ChainId, DeviceId, MessageId};
-use crate::limits::RENAME_INTERVAL_MIN;
+use crate::limits::{CHANNEL_CHANGES_AT_ONCE_MAX, CHANNEL_CHANGES_EVERY, RENAME_INTERVAL_MIN};
 use crate::log::Certificate;
 use crate::wire::{EntryBytes, Peers, RenewConfirm, RenewOffer, Whisper};
 
@@ -52,6 +52,7 @@ pub(super) fn config(role: Role, channels: &[ChannelId]) -> Config {
         channel: RED,
         handshake_hash: [9; 64],
         peer: PeerId([peer; 32]),
+        is_blocked: false,
         channels: keys(channels),
         observed: format!("198.51.100.{peer}:6881").parse().unwrap(),
         renewal_interval: HOUR,
@@ -125,11 +126,16 @@ impl Side {
                     let fresh = Input::Entropy(Secret::new(self.entropy));
                     self.session.handle_input(self.now, fresh);
                 }
+                // Only its number must be right, which tests do not count.
+                Output::AskAdmission { channel, standing, tickets, .. } => {
+                    self.out.push(Output::AskAdmission { channel, question: 0, standing, tickets });
+                }
                 Output::AskContactBook { .. }
                 | Output::Up(_)
                 | Output::SharedChanged(_)
-                | Output::AskAdmission { .. }
                 | Output::TurnedDown { .. }
+                | Output::LetIn(_)
+                | Output::Moved { .. }
                 | Output::Renamed(_)
                 | Output::Deliver(_)
                 | Output::Close(_) => self.out.push(output),
@@ -147,6 +153,8 @@ impl Side {
             | Output::SharedChanged(_)
             | Output::AskAdmission { .. }
             | Output::TurnedDown { .. }
+            | Output::LetIn(_)
+            | Output::Moved { .. }
             | Output::Renamed(_)
             | Output::Deliver(_)
             | Output::AskEntropy
@@ -304,6 +312,18 @@ fn a_link_with_ourselves_is_closed_without_a_word() {
 }
 
 #[test]
+fn a_peer_that_is_blocked_is_told_nothing_and_one_that_is_blocked_later_nothing_more() {
+    let blocked = Config { is_blocked: true, ..config(Role::Dialler, &[RED]) };
+    let mut pair = Pair::from_configs(blocked, config(Role::Listener, &[RED]));
+    assert_eq!(pair.dialler.take_output(), [Output::Close(Close::Refused)]);
+
+    let mut pair = Pair::new(&[RED], &[RED]);
+    pair.dialler.perform();
+    pair.dialler.input(pair.now, Input::PeerBlocked);
+    assert_eq!(pair.dialler.take_output(), [Output::Close(Close::Refused)], "before its hello");
+}
+
+#[test]
 fn a_peer_that_says_no_hello_is_let_go_after_ten_seconds() {
     let mut pair = Pair::new(&[RED], &[RED]);
     pair.dialler.perform();
@@ -449,6 +469,60 @@ fn a_channel_that_both_join_later_is_shared_from_then_on() {
     pair.exchange();
     assert_eq!(pair.dialler.out, [Output::SharedChanged(members(&[RED, BLUE]))]);
     assert_eq!(pair.listener.out, [Output::SharedChanged(members(&[RED, BLUE]))]);
+}
+
+#[test]
+fn what_does_not_change_our_proofs_is_not_told() {
+    let mut pair = Pair::up(&[RED]);
+    pair.dialler.input(pair.now, Input::ChannelsChanged(keys(&[RED])));
+    assert_eq!(pair.dialler.take_output(), []);
+}
+
+#[test]
+fn channels_that_change_without_end_are_compared_seldom_and_what_follows_keeps_its_place() {
+    let mut pair = Pair::up(&[RED, GREEN]);
+    let change = |side: &mut Side, now, channels: &[ChannelId]| {
+        side.input(now, Input::ChannelsChanged(keys(channels)));
+        side.perform()
+    };
+    let frames: Vec<_> = (0..100)
+        .flat_map(|_| [&[RED][..], &[RED, GREEN]])
+        .flat_map(|channels| change(&mut pair.dialler, pair.now, channels))
+        .collect();
+    assert_eq!(frames.len(), 200);
+    carry(pair.now, frames, &mut pair.listener);
+    pair.listener.receive(pair.now, &have(GREEN));
+    pair.listener.receive(pair.now, &whisper());
+    pair.listener.perform();
+    let at_once = CHANNEL_CHANGES_AT_ONCE_MAX;
+    assert_eq!(pair.listener.out.len(), usize::try_from(at_once).unwrap());
+
+    pair.listener.out.clear();
+    for _ in 0..200 - at_once {
+        let due = pair.listener.session.poll_timeout().unwrap();
+        assert_eq!(due - pair.now, CHANNEL_CHANGES_EVERY);
+        pair.now = due;
+        pair.listener.session.handle_timeout(pair.now);
+    }
+    pair.listener.perform();
+    let expected = [
+        Output::SharedChanged(members(&[RED, GREEN])),
+        Output::Deliver(have(GREEN)),
+        Output::Deliver(whisper()),
+    ];
+    assert_eq!(pair.listener.out[199 - 32..], expected);
+    // Who says more than can wait is let go.
+    for _ in 0..=CHANNEL_CHANGES_AT_ONCE_MAX {
+        let changed = change(&mut pair.dialler, pair.now, &[RED, GREEN]);
+        carry(pair.now, changed, &mut pair.listener);
+        let changed = change(&mut pair.dialler, pair.now, &[RED]);
+        carry(pair.now, changed, &mut pair.listener);
+    }
+    for _ in 0..FRAMES_HELD_MAX {
+        pair.listener.receive(pair.now, &whisper());
+    }
+    pair.listener.perform();
+    assert_eq!(pair.listener.closed(), Some(Close::Overloaded));
 }
 
 #[test]

@@ -8,6 +8,9 @@
 //!        2 SharedChannels  6 Delivered   10 Have           20 Tickets
 //!        3 Rename          7 RenewOffer  11 Want           21 Refused
 //!        4 Peers           8 RenewAnswer 12 Entries        22 LetIn
+//!                                                       23 Moved
+//!                                                       24 Invite
+//!                                                       25 InviteAnswer
 //! ```
 //!
 //! A field that is missing, doubled, of the wrong type or out of bounds makes the whole frame
@@ -40,6 +43,9 @@ const FORK: u8 = 13;
 const TICKETS: u8 = 20;
 const REFUSED: u8 = 21;
 const LET_IN: u8 = 22;
+const MOVED: u8 = 23;
+const INVITE: u8 = 24;
+const INVITE_ANSWER: u8 = 25;
 
 /// Why a body is not a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -81,6 +87,9 @@ pub fn encode(frame: &Frame) -> Vec<u8> {
         Frame::Tickets(tickets) => write_map(TICKETS, tickets),
         Frame::Refused(refused) => write_map(REFUSED, refused),
         Frame::LetIn(let_in) => write_map(LET_IN, let_in),
+        Frame::Moved(moved) => write_map(MOVED, moved),
+        Frame::Invite(invite) => write_map(INVITE, invite),
+        Frame::InviteAnswer(answer) => write_map(INVITE_ANSWER, answer),
     }
 }
 
@@ -119,6 +128,9 @@ pub fn decode(body: &[u8]) -> Result<Option<Frame>, DecodeError> {
         TICKETS => read_map(rest).map(Frame::Tickets),
         REFUSED => read_map(rest).map(Frame::Refused),
         LET_IN => read_map(rest).map(Frame::LetIn),
+        MOVED => read_map(rest).map(Frame::Moved),
+        INVITE => read_map(rest).map(Frame::Invite),
+        INVITE_ANSWER => read_map(rest).map(Frame::InviteAnswer),
         _ => return Ok(None),
     };
     frame.filter(in_bounds).map(Some).ok_or(DecodeError::Malformed { kind })
@@ -146,6 +158,9 @@ fn in_bounds(frame: &Frame) -> bool {
         Frame::SharedChannels(_)
         | Frame::Tickets(_)
         | Frame::LetIn(_)
+        | Frame::Invite(_)
+        | Frame::InviteAnswer(_)
+        | Frame::Moved(_)
         | Frame::Peers(_)
         | Frame::Delivered(_)
         | Frame::RenewConfirm(_)

@@ -13,7 +13,9 @@ mod admission;
 pub(crate) mod bounded;
 mod codec;
 mod hello;
+mod invite;
 mod log;
+mod moved;
 mod peers;
 mod renewal;
 mod whisper;
@@ -23,7 +25,9 @@ pub use admission::{LetIn, Refused, TicketBytes, Tickets};
 pub use codec::{DecodeError, decode, encode};
 pub(crate) use codec::{read_map, write_map};
 pub use hello::{ChannelProof, Hello, Rename, SharedChannels};
+pub use invite::{FileBytes, Invite, InviteAnswer};
 pub use log::{ChainHave, Entries, EntryBytes, Fork, Have, Want};
+pub use moved::{MoveBytes, Moved, MovedKey};
 pub use peers::{PeerRecord, Peers, WireAddress};
 pub use renewal::{RenewAnswer, RenewConfirm, RenewOffer};
 pub use whisper::{Delivered, Whisper};
@@ -63,4 +67,10 @@ pub enum Frame {
     Refused(Refused),
     /// The receiver is let into a closed channel.
     LetIn(LetIn),
+    /// A closed channel goes on as another one.
+    Moved(Moved),
+    /// The receiver is invited to a closed channel.
+    Invite(Invite),
+    /// What the sender says to an invitation.
+    InviteAnswer(InviteAnswer),
 }

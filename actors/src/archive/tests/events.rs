@@ -34,12 +34,14 @@ fn events_have_numbers_without_gaps_across_restarts_and_failures() {
     assert_eq!(seqs(&told), (1..=told.len() as u64).collect::<Vec<_>>());
     let mut store = must_open(dir.path());
     must_open_channel(&mut store);
-    assert_eq!(store.list_events(0, 1000).unwrap(), told);
+    assert_eq!(events(&store, 0, 1000), told);
     for since in 0..told.len() {
-        let page = store.list_events(since as u64, 3).unwrap();
+        let page = events(&store, since as u64, 3);
         assert_eq!(page, told[since..(since + 3).min(told.len())]);
     }
-    assert_eq!(store.list_events(u64::MAX, 10).unwrap(), []);
+    assert_eq!(events(&store, told.len() as u64, 10), []);
+    let beyond = store.list_events(told.len() as u64 + 1, 10, |_| false).unwrap_err().to_string();
+    assert!(beyond.contains("begin with since"), "{beyond}");
 }
 
 #[test]
@@ -102,21 +104,59 @@ fn clients_are_bounded() {
 }
 
 #[test]
-fn no_more_events_are_kept_than_there_may_be() {
+fn no_more_events_of_a_kind_are_kept_than_there_may_be_and_none_pushes_out_another() {
     let dir = tempfile::tempdir().unwrap();
     let mut store = must_open(dir.path());
     must_open_channel(&mut store);
     assert_eq!(store.event_span().unwrap(), EventSpan { oldest: 1, last: 0 });
-    let mut alice = Author::new(1, 1);
-    let entries = alice.say_many(10);
-    must_append(&mut store, alice.batch(entries));
-    // As after many events that were not messages.
-    store.last_event += 100_000 - 5;
-    let entry = alice.say("the newest");
-    must_append(&mut store, alice.batch(vec![entry]));
-    let kept = seqs(&store.list_events(0, 1000).unwrap());
-    assert_eq!(kept, [7, 8, 9, 10, 100_006]);
-    assert_eq!(store.event_span().unwrap(), EventSpan { oldest: 7, last: 100_006 });
+    let mut we = Author::ours(1, 9);
+    let entries = we.say_many(5);
+    must_append(&mut store, we.batch(entries));
+    // As after very many receipts.
+    let fill = "WITH RECURSIVE n(seq) AS (SELECT 6 UNION ALL SELECT seq + 1 FROM n LIMIT 99999)
+         INSERT INTO events SELECT seq, 2, 1, 1, 0 FROM n";
+    store.db.execute_batch(fill).unwrap();
+    store.db.execute_batch("UPDATE counters SET value = 100004 WHERE name = 2").unwrap();
+    drop(store);
+    let mut store = must_open(dir.path());
+    must_open_channel(&mut store);
+    must_append(&mut store, receipts(&we, vec![receipt(&we, 3, 70)]));
+    let kept = |store: &Store| {
+        let count = "SELECT count(*), min(seq), max(seq) FROM events WHERE kind = 2";
+        let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+        store.db.query_row(count, [], row).unwrap()
+    };
+    assert_eq!(kept(&store), (100_000_i64, 8_i64, 100_007_i64));
+    assert_eq!(seqs(&events(&store, 0, 6)), [1, 2, 3, 4, 5, 8]);
+    assert_eq!(store.event_span().unwrap(), EventSpan { oldest: 1, last: 100_007 });
+    // It goes on from there in the next run.
+    drop(store);
+    let mut store = must_open(dir.path());
+    must_open_channel(&mut store);
+    must_append(&mut store, receipts(&we, vec![receipt(&we, 4, 70)]));
+    assert_eq!(kept(&store), (100_000, 9, 100_008));
+}
+
+#[test]
+fn who_comes_new_is_told_to_have_the_newest_of_all_that_was_ever_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = must_open(dir.path());
+    must_open_channel(&mut store);
+    let mut we = Author::ours(1, 9);
+    let entries = we.say_many(3000);
+    must_append(&mut store, we.batch(entries));
+    let mut deliver = |number, by| {
+        let told = must_append(&mut store, receipts(&we, vec![receipt(&we, number, by)]));
+        let number_of = |event: &Event| {
+            let EventKind::Delivered { id, .. } = &event.kind else { panic!("{event:?}") };
+            u64::from_be_bytes(id.0[8..].try_into().unwrap())
+        };
+        told.iter().map(number_of).collect::<Vec<_>>()
+    };
+    assert_eq!(deliver(2500, 70), (1..=2500).collect::<Vec<_>>(), "nobody had them");
+    assert_eq!(deliver(2400, 71), (1401..=2400).collect::<Vec<_>>());
+    let newest = (2101..=3000).collect::<Vec<_>>();
+    assert_eq!(deliver(3000, 72)[..], [&(2001..=2100).collect::<Vec<_>>()[..], &newest].concat());
 }
 
 #[test]
@@ -129,8 +169,7 @@ fn an_event_of_what_is_gone_or_closed_says_so() {
     let entries = alice.say_many(2);
     must_append(&mut store, alice.batch(entries));
     let kinds = |store: &Store| {
-        let events = store.list_events(0, 10).unwrap();
-        events.into_iter().map(|event| event.kind).collect::<Vec<_>>()
+        events(store, 0, 10).into_iter().map(|event| event.kind).collect::<Vec<_>>()
     };
     let [EventKind::Gone, EventKind::Message(message)] = &kinds(&store)[..] else {
         panic!("{:?}", kinds(&store))

@@ -103,7 +103,7 @@ fn a_transaction_that_a_crash_cut_off_has_left_nothing() {
         };
         assert_eq!(texts(store), ["kept"]);
         assert_eq!(store.opened(&channel()).unwrap().chains[&alice.chain()].state.head, 1);
-        assert_eq!(store.list_events(0, 10).unwrap().len(), 1);
+        assert_eq!(events(store, 0, 10).len(), 1);
     }
 }
 
@@ -206,7 +206,57 @@ fn a_proof_that_an_author_forked_is_kept_and_told_once() {
     assert_eq!(must_open_channel(&mut store).chains[0].forked, Some(proof));
     let (author, chain) = (mallory.certificate.author, mallory.chain());
     let forked = EventKind::Forked { channel: channel(), author, chain, number: 2 };
-    assert_eq!(store.list_events(1, 9).unwrap(), [Event { seq: 2, kind: forked }]);
+    assert_eq!(events(&store, 1, 9), [Event { seq: 2, kind: forked }]);
+}
+
+#[test]
+fn of_several_proofs_of_a_fork_the_lowest_is_kept_and_each_lower_one_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = must_open(dir.path());
+    must_open_channel(&mut store);
+    let alice = Author::new(1, 1);
+    let (mut one, mut other) = (alice.clone(), alice.clone());
+    let sides = [one.say_many(3), { (1..=3).map(|_| other.say("otherwise")).collect() }];
+    let mut prove = |number: usize| {
+        let [first, second] = [0, 1].map(|side: usize| sides[side][number - 1].bytes.clone());
+        let number = number as u64;
+        let fork = ForkProof { chain: alice.chain(), number, first, second };
+        let told = must_append(&mut store, Batch { forks: vec![fork], ..alice.batch(vec![]) });
+        let state = must_open_channel(&mut store);
+        let kept = state.chains[0].forked.as_ref().map(|fork| fork.number);
+        (told.len(), kept)
+    };
+    assert_eq!(prove(2), (1, Some(2)));
+    assert_eq!(prove(2), (0, Some(2)));
+    assert_eq!(prove(3), (0, Some(2)));
+    assert_eq!(prove(1), (1, Some(1)));
+    drop(store);
+    let state = must_open_channel(&mut must_open(dir.path()));
+    assert_eq!(state.chains[0].forked.as_ref().map(|fork| fork.number), Some(1));
+}
+
+#[test]
+fn a_disk_that_refuses_to_be_read_closes_no_channel() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = must_open(dir.path());
+    must_open_channel(&mut store);
+    let mut alice = Author::new(1, 1);
+    let entry = alice.say("before");
+    must_append(&mut store, alice.batch(vec![entry]));
+    let rename = |store: &Store, from: &str, to: &str| {
+        store.db.execute_batch(&format!("ALTER TABLE {from} RENAME TO {to}")).unwrap();
+    };
+    let refused = store.write(|_| Err::<(), _>(rusqlite::Error::InvalidQuery));
+    assert!(refused.is_err());
+    for table in ["peers", "chains", "clients"] {
+        rename(&store, table, "elsewhere");
+        assert!(store.refresh().is_err(), "{table}");
+        rename(&store, "elsewhere", table);
+    }
+    assert_eq!(store.refresh(), Ok(()));
+    assert_eq!(texts(&store), ["before"]);
+    let entry = alice.say("after");
+    assert_eq!(must_append(&mut store, alice.batch(vec![entry])).len(), 1);
 }
 
 #[test]
@@ -265,7 +315,9 @@ fn a_message_of_ours_is_found_by_its_id_after_a_restart() {
     drop(store);
     let mut store = must_open(dir.path());
     must_open_channel(&mut store);
-    let find = |id: MessageId| store.find_said(&channel(), &id).unwrap().map(|found| found.text);
+    let find = |id: MessageId| {
+        store.find_said(&channel(), &we.peer(), &id).unwrap().map(|found| found.text)
+    };
     assert_eq!(find(we.id(2)).as_deref(), Some("message 2"));
     assert_eq!(find(we.id(3)), None);
     assert_eq!(find(alice.id(1)), None, "not said by us");
@@ -308,15 +360,210 @@ fn a_forgotten_channel_is_gone_from_the_file_and_others_stay() {
     let (alice, bob) = (Author::new(1, 1), Author::new(2, 2));
     must_append(&mut store, alice.batch(alice.clone().say_many(3)));
     must_append(&mut store, bob.batch(bob.clone().say_many(3)));
-    store.forget_channel(&channel()).unwrap();
+    forget(&mut store, &channel());
     drop(store);
     let mut store = must_open(dir.path());
     assert_eq!(must_open_channel(&mut store).chains, []);
     assert_eq!(texts(&store), [] as [&str; 0]);
     assert_eq!(store.open_channel(member(2), Retention::default()).unwrap().chains[0].head, 3);
-    let events = store.list_events(0, 10).unwrap();
-    let gone = events.iter().filter(|event| event.kind == EventKind::Gone).count();
-    assert_eq!((events.len(), gone), (6, 3), "numbers of events are not given again");
+    let told = events(&store, 0, 10);
+    let seqs: Vec<_> = told.iter().map(|event| event.seq).collect();
+    assert_eq!(seqs, [4, 5, 6], "numbers of events are not given again");
+}
+
+fn forget(store: &mut Store, id: &ChannelId) {
+    store.forget_channel(id).unwrap();
+    while store.forget_step().unwrap() {}
+}
+
+#[test]
+fn what_is_forgotten_is_gone_from_the_files_before_they_are_closed() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = must_open(dir.path());
+    must_open_channel(&mut store);
+    store.open_channel(member(2), Retention::default()).unwrap();
+    let (mut we, mut bob) = (Author::ours(1, 1), Author::new(2, 2));
+    let entries = we.say_many(3000);
+    must_append(&mut store, we.batch(entries));
+    let entry = bob.say("stays");
+    must_append(&mut store, bob.batch(vec![entry]));
+    must_append(&mut store, receipts(&we, vec![receipt(&we, 10, 70)]));
+    let rows = |store: &Store| -> Vec<Vec<u8>> {
+        let query = "SELECT sealed FROM entries UNION ALL SELECT sealed FROM peers
+             UNION ALL SELECT certificate FROM chains UNION ALL SELECT sealed FROM channels";
+        let mut query = store.db.prepare(query).unwrap();
+        let rows = query.query_map([], |row| row.get(0)).unwrap();
+        rows.collect::<rusqlite::Result<_>>().unwrap()
+    };
+    let before = rows(&store);
+    forget(&mut store, &channel());
+    let left = rows(&store);
+    assert_eq!(left.len(), 3, "an entry, a chain and a channel");
+    let files: Vec<Vec<u8>> = std::fs::read_dir(dir.path())
+        .unwrap()
+        .map(|entry| std::fs::read(entry.unwrap().path()).unwrap())
+        .collect();
+    let holds = |row: &[u8]| {
+        let part = &row[..24];
+        files.iter().any(|file| file.windows(24).any(|window| window == part))
+    };
+    let gone: Vec<_> = before.iter().filter(|row| !left.contains(row)).step_by(50).collect();
+    assert!(gone.len() > 50);
+    assert_eq!(gone.iter().filter(|row| holds(row)).count(), 0);
+    assert!(left.iter().all(|row| holds(row)), "the others are found by this");
+    // Who comes after them is not taken for one of them.
+    must_open_channel(&mut store);
+    let mut carol = Author::ours(1, 3);
+    let entries = carol.say_many(2);
+    must_append(&mut store, carol.batch(entries));
+    assert_eq!(must_open_channel(&mut store).receipts, []);
+}
+
+#[test]
+fn a_channel_that_was_half_forgotten_is_gone_and_the_rest_of_it_goes() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = must_open(dir.path());
+    must_open_channel(&mut store);
+    let (mut alice, mut bob) = (Author::new(1, 1), Author::new(1, 2));
+    for author in [&mut alice, &mut bob] {
+        let entries = author.say_many(2500);
+        must_append(&mut store, author.batch(entries));
+    }
+    store.forget_channel(&channel()).unwrap();
+    assert!(store.forget_step().unwrap());
+    drop(store);
+    let mut store = must_open(dir.path());
+    assert_eq!(must_open_channel(&mut store).chains, []);
+    let mut carol = Author::new(1, 3);
+    let entry = carol.say("new here");
+    must_append(&mut store, carol.batch(vec![entry]));
+    while store.forget_step().unwrap() {}
+    assert_eq!(texts(&store), ["new here"]);
+    let count: i64 =
+        store.db.query_row("SELECT count(*) FROM entries", [], |row| row.get(0)).unwrap();
+    assert_eq!(count, 1);
+}
+
+#[test]
+fn a_seeder_that_becomes_a_member_reads_what_it_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = must_open(dir.path());
+    store.open_channel(seeder(1), Retention::default()).unwrap();
+    let mut alice = Author::new(1, 1);
+    let mut entries = alice.say_many(1200);
+    alice.number += 1;
+    alice.clock += 1;
+    entries.push(alice.write(&[77, 0x80], Body::Unknown { kind: 77 }));
+    entries.push(alice.say("the last one"));
+    let blind = |entry: Accepted| Accepted { body: None, ..entry };
+    let batch = alice.batch(entries.into_iter().map(blind).collect());
+    assert_eq!(must_append(&mut store, batch), []);
+    let read = |store: &mut Store| {
+        let read = store.fulfil(&[Wish::ReadKept(channel())], NOW).pop().unwrap().unwrap();
+        read.events.len()
+    };
+    assert_eq!(read(&mut store), 0, "it cannot read");
+    store.close_channel(&channel()).unwrap();
+    must_open_channel(&mut store);
+    let steps: Vec<usize> = (0..4).map(|_| read(&mut store)).collect();
+    assert_eq!(steps, [500, 500, 201, 0]);
+    assert_eq!(newest(&store, 1)[0].text, "the last one");
+    assert_eq!(events(&store, 0, 1000).len(), 1000);
+    assert!(store.find_said(&channel(), &alice.peer(), &alice.id(7)).unwrap().is_some());
+    while store.index_step().unwrap() {}
+    let query = super::super::index::Query::parse("1200").unwrap();
+    let found = store.search(&channel(), &query, None, 10).unwrap().unwrap();
+    assert_eq!(found.messages.len(), 1);
+    drop(store);
+    let mut store = must_open(dir.path());
+    must_open_channel(&mut store);
+    assert_eq!(read(&mut store), 0);
+}
+
+#[test]
+fn a_member_that_becomes_a_seeder_is_not_called_damaged() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = must_open(dir.path());
+    must_open_channel(&mut store);
+    let mut alice = Author::new(1, 1);
+    let entries = alice.say_many(3);
+    must_append(&mut store, alice.batch(entries));
+    drop(store);
+    let mut store = must_open(dir.path());
+    store.open_channel(seeder(1), Retention::default()).unwrap();
+    assert_eq!(texts(&store), [] as [&str; 0]);
+    let told = events(&store, 0, 10);
+    assert!(told.iter().all(|event| event.kind == EventKind::NotOpen(channel())), "{told:?}");
+    assert!(!Paths::new(dir.path()).suspect().exists());
+}
+
+/// The same message as `other` has said under a number, said again.
+fn say_again(author: &mut Author, other: &Author, number: u64, clock: u64) -> Accepted {
+    author.number += 1;
+    author.clock = clock;
+    let say = Say {
+        id: other.id(number),
+        unix_ms: 1000,
+        text: format!("message {number}"),
+        after: Vec::new(),
+    };
+    author.write(&say.encode(), Body::Say(say))
+}
+
+#[test]
+fn a_message_that_was_said_again_in_another_chain_is_shown_and_told_once() {
+    for is_early in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = must_open(dir.path());
+        must_open_channel(&mut store);
+        let mut we = Author::ours(1, 9);
+        let first: Vec<_> = (1..=3).map(|n| we.say_at(100 + n, &format!("message {n}"))).collect();
+        let mut again = Author::ours(1, 9);
+        again.certificate = Certificate::sign(&again.keys, we.peer(), DeviceId([8; 8])).unwrap();
+        again.previous = chain_start(&again.chain());
+        let clock = if is_early { 50 } else { 200 };
+        let entry = say_again(&mut again, &we, 2, clock);
+        let told = must_append(&mut store, we.batch(first));
+        assert_eq!(told.len(), 3);
+        assert_eq!(must_append(&mut store, again.batch(vec![entry])), []);
+        let expected = if is_early {
+            ["message 2", "message 1", "message 3"]
+        } else {
+            ["message 1", "message 2", "message 3"]
+        };
+        assert_eq!(texts(&store), expected);
+        while store.index_step().unwrap() {}
+        let query = super::super::index::Query::parse("2").unwrap();
+        let found = store.search(&channel(), &query, None, 10).unwrap().unwrap();
+        assert_eq!(found.messages.len(), 1);
+        // Whoever has the second one has the message.
+        let had = receipts(&we, vec![receipt(&again, 1, 70)]);
+        let told = must_append(&mut store, had);
+        let [Event { kind: EventKind::Delivered { id, .. }, .. }] = &told[..] else {
+            panic!("{told:?}")
+        };
+        assert_eq!(*id, we.id(2));
+        // Somebody else may use the same id.
+        let mut alice = Author::new(1, 1);
+        let entry = say_again(&mut alice, &we, 2, 300);
+        assert_eq!(must_append(&mut store, alice.batch(vec![entry])).len(), 1);
+    }
+}
+
+#[test]
+fn another_entry_under_the_number_of_the_last_one_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = must_open(dir.path());
+    must_open_channel(&mut store);
+    let mut we = Author::ours(1, 9);
+    let mut other = we.clone();
+    let entry = we.say("this one");
+    must_append(&mut store, we.batch(vec![entry.clone()]));
+    must_append(&mut store, we.batch(vec![entry]));
+    let entry = other.say("not this one");
+    let refused = append_at(&mut store, other.batch(vec![entry]), NOW).unwrap_err();
+    assert_eq!(refused, ArchiveError::OtherEntry { chain: we.chain(), number: 1 });
+    assert_eq!(texts(&store), ["this one"]);
 }
 
 #[test]

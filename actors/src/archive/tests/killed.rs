@@ -57,17 +57,17 @@ fn check(dir: &Path, kept: u64) -> u64 {
             next += 1;
         }
     }
-    let mut events = 0;
+    let mut listed = 0;
     loop {
-        let page = store.list_events(events, 1000).unwrap();
+        let page = events(&store, listed, 1000);
         let Some(last) = page.last() else { break };
-        for (event, seq) in page.iter().zip(events + 1..) {
+        for (event, seq) in page.iter().zip(listed + 1..) {
             let EventKind::Message(message) = &event.kind else { panic!("{event:?}") };
             assert_eq!((event.seq, message.position.number), (seq, seq));
         }
-        events = last.seq;
+        listed = last.seq;
     }
-    assert_eq!(events, chain.head);
+    assert_eq!(listed, chain.head);
     let said: String = store.db.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
     assert_eq!(said, "ok");
     chain.head

@@ -88,6 +88,10 @@ impl Author {
         self.certificate.chain(&self.keys.id())
     }
 
+    fn peer(&self) -> PeerId {
+        self.certificate.author
+    }
+
     /// What the message of a number is named.
     fn id(&self, number: u64) -> MessageId {
         let mut id = [self.certificate.device.0[0]; 16];
@@ -148,6 +152,12 @@ fn must_append(store: &mut Store, batch: Batch) -> Vec<Event> {
 #[track_caller]
 fn newest(store: &Store, limit: usize) -> Vec<StoredMessage> {
     store.read_page(&channel(), From::Newest, limit).expect("a page")
+}
+
+#[track_caller]
+fn events(store: &Store, since: u64, limit: usize) -> Vec<Event> {
+    let events = store.list_events(since, limit, |_| false).expect("events");
+    events.expect("nothing is waited for")
 }
 
 #[track_caller]

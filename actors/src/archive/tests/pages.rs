@@ -55,7 +55,7 @@ fn an_answer_is_bounded_in_messages_and_in_bytes() {
     must_append(&mut store, alice.batch(entries));
     let bytes: usize = newest(&store, 1000).iter().map(|message| message.text.len()).sum();
     assert_eq!(bytes, 4 * 1024 * 1024);
-    assert_eq!(store.list_events(0, usize::MAX).unwrap().len(), 128);
+    assert_eq!(events(&store, 0, usize::MAX).len(), 128);
     let bob = Author::new(1, 2);
     must_append(&mut store, bob.batch(bob.clone().say_many(1100)));
     assert_eq!(store.read_page(&channel(), From::Newest, usize::MAX).unwrap().len(), 1000);
@@ -69,7 +69,7 @@ fn search(
 ) -> Option<Vec<Position>> {
     let query = Query::parse(words).expect("words");
     let found = store.search(&channel(), &query, before, limit).unwrap();
-    found.map(|found| found.iter().map(|message| message.position).collect())
+    found.map(|found| found.messages.iter().map(|message| message.position).collect())
 }
 
 fn index_all(store: &mut Store) {

@@ -130,10 +130,14 @@ async fn a_child_that_blocks_its_arbiter_is_abandoned() {
     let tree = Supervisor::new("tree", Strategy::OneForOne).child(log.child("near")).child(child);
     let (stopper, ended) = tree.spawn();
     said.expect("+near +far").await;
+    let (begin, begun) = tokio::sync::oneshot::channel();
     arbiter.spawn_fn(move || {
+        let _ = begin.send(());
         // Until the test lets go of the other end.
         let _ = blocked.recv();
     });
+    // Else the child may hear of the stop before.
+    begun.await.unwrap();
     stopper.stop();
     said.expect("-near").await;
     assert_eq!(ended.await, Exit::Shutdown);

@@ -120,6 +120,21 @@ fn a_known_contact_keeps_our_name_whatever_it_calls_itself() {
 }
 
 #[test]
+fn what_a_contact_calls_itself_locks_nobody_out_and_nobodys_card() {
+    let mut book = book();
+    assert_eq!(book.admit(ALICE, "Bob", 2_000), accepted("Alice"));
+    assert_eq!(book.admit(BOB, "Bob", 2_000), accepted("Bob"), "whom we have not added");
+    assert_eq!(book.get(&ALICE).unwrap().alarm, None);
+    assert_eq!(book.admit(ALICE, "Carol", 2_000), accepted("Alice"));
+    assert_eq!(&*book.add(card(MALLORY, "Carol"), None, 3_000).unwrap().name, "Carol");
+    // A name that a person has seen on a card stays that contact's.
+    book.rename(&ALICE, &name("My sister")).unwrap();
+    assert_eq!(book.admit(BOB, "Alice", 4_000), conflict("My sister", ALICE));
+    book.add(card(ALICE, "Alicia"), None, 5_000).unwrap();
+    assert_eq!(book.admit(BOB, "Alicia", 6_000), conflict("My sister", ALICE));
+}
+
+#[test]
 fn a_blocked_peer_is_refused_under_any_name_until_it_is_removed() {
     let mut book = book();
     book.block(ALICE, 2_000).unwrap();

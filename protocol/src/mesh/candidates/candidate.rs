@@ -11,8 +11,9 @@ use crate::id::PeerId;
 const BACK_OFF_FIRST: Duration = Duration::from_secs(1);
 /// Longest wait between two dials of one address.
 const BACK_OFF_MAX: Duration = Duration::from_secs(300);
-/// An address that was ourselves is not tried again for this long; NATs reassign ports.
-const OURSELVES_FOR: Duration = Duration::from_secs(3600);
+/// An address that was ourselves, or of somebody blocked, is not tried again for this long; NATs
+/// reassign ports.
+const UNWANTED_FOR: Duration = Duration::from_secs(3600);
 /// Somebody who said goodbye is not called back at once.
 const AFTER_GOODBYE: Duration = Duration::from_secs(5);
 /// A link that lasted this long was a success: its address starts afresh.
@@ -76,9 +77,9 @@ impl Candidate {
         self.met.is_none() && self.failures == 0 && !self.dialling
     }
 
-    /// Rests: we ourselves were there.
-    pub(super) fn was_ourselves(&mut self, now: Instant) {
-        self.not_before = now + OURSELVES_FOR;
+    /// Rests: we ourselves, or somebody who is blocked, were there.
+    pub(super) fn was_unwanted(&mut self, now: Instant) {
+        self.not_before = now + UNWANTED_FOR;
     }
 
     /// Waits after a link, as the way in which it ended asks for.

@@ -192,10 +192,10 @@ impl Candidates {
         }
     }
 
-    /// Notes that we ourselves were at `address`.
-    pub(super) fn was_ourselves(&mut self, now: Instant, address: &SocketAddr) {
+    /// Notes that we ourselves, or somebody who is blocked, were at `address`.
+    pub(super) fn was_unwanted(&mut self, now: Instant, address: &SocketAddr) {
         if let Some(entry) = self.entries.get_mut(address) {
-            entry.was_ourselves(now);
+            entry.was_unwanted(now);
         }
     }
 

@@ -363,6 +363,17 @@ fn an_address_that_turned_out_to_be_ourselves_is_left_alone_for_an_hour() {
 }
 
 #[test]
+fn an_address_at_which_somebody_blocked_answered_is_left_alone_for_an_hour() {
+    let mut bench = Bench::new();
+    bench.input(Input::PeerBlocked(peer(60)));
+    let attempt = dialled(&bench.tell(&["8.8.8.8:1"], Source::Tracker(0)))[0].0;
+    bench.input(Input::DialFailed { attempt, why: DialFailure::Blocked });
+    bench.tell(&["8.8.8.8:1"], Source::Tracker(0));
+    assert_eq!(dialled(&bench.wait(secs(3599))), []);
+    assert_eq!(dialled(&bench.wait(secs(1))).len(), 1, "it may be somebody else's now");
+}
+
+#[test]
 fn a_peer_cannot_make_us_dial_nearer_than_it_is_itself() {
     let mut bench = Bench::new();
     bench.up_in(1, 60, None, "8.8.8.8:1".parse().unwrap(), &[RED]);
@@ -583,6 +594,20 @@ fn one_link_serves_several_channels_and_ends_with_the_last_of_them() {
     assert_eq!(closed(&outputs), []);
     let outputs = bench.input(Input::LeaveChannel(GREEN));
     assert_eq!(closed(&outputs), [(1, CloseReason::Left)]);
+}
+
+#[test]
+fn a_link_in_which_nothing_is_shared_counts_for_nothing_and_is_left_to_its_session() {
+    let mut bench = Bench::new();
+    bench.up(1, 60, None);
+    let outputs = bench.input(Input::SharedChanged { link: 1, channels: vec![] });
+    let (channel, standing) = (RED, Standing::Member);
+    let down = Output::Event(Event::MemberDown { channel, peer: peer(60), standing });
+    assert!(outputs.contains(&down));
+    assert_eq!((closed(&outputs), bench.mesh.members(&RED)), (vec![], vec![]));
+    let up = Output::Event(Event::MemberUp { channel, peer: peer(60), standing });
+    let outputs = bench.input(Input::SharedChanged { link: 1, channels: members(&[RED]) });
+    assert!(outputs.contains(&up), "it was let in again");
 }
 
 #[test]

@@ -6,16 +6,19 @@ use data_encoding::HEXLOWER;
 use proptest::prelude::*;
 
 use super::super::{
-    ChainHave, ChannelProof, Delivered, Entries, EntryBytes, Fork, Have, Hello, LetIn, PeerRecord,
-    Peers, Refused, Rename, RenewAnswer, RenewConfirm, RenewOffer, SharedChannels, TicketBytes,
-    Tickets, Want, Whisper, WireAddress,
+    ChainHave, ChannelProof, Delivered, Entries, EntryBytes, FileBytes, Fork, Have, Hello, Invite,
+    InviteAnswer, LetIn, MoveBytes, Moved, MovedKey, PeerRecord, Peers, Refused, Rename,
+    RenewAnswer, RenewConfirm, RenewOffer, SharedChannels, TicketBytes, Tickets, Want, Whisper,
+    WireAddress,
 };
 use super::*;
+use crate::channel::MOVE_BYTES_MAX;
+
 use crate::id::{ChainId, ChannelId, DeviceId, MessageId, PeerId};
 use crate::limits::{
     CERTIFICATES_PER_FRAME_MAX, ENTRIES_PER_FRAME_MAX, HAVE_CHAINS_PER_FRAME_MAX,
-    PEER_ADDRESSES_MAX, PEER_RECORDS_PER_FRAME_MAX, PROOFS_MAX, RECEIPTS_PER_FRAME_MAX,
-    TICKETS_MAX,
+    INVITE_FILE_BYTES_MAX, PEER_ADDRESSES_MAX, PEER_RECORDS_PER_FRAME_MAX, PROOFS_MAX,
+    RECEIPTS_PER_FRAME_MAX, TICKETS_MAX,
 };
 use crate::log::{Certificate, ENTRY_BYTES_MAX};
 
@@ -65,6 +68,16 @@ fn tickets(count: usize) -> Tickets {
 
 fn refused(text: String) -> Refused {
     Refused { channel: ChannelId([5; 32]), code: 3, text }
+}
+
+fn invite(bytes: usize, tickets: usize) -> Invite {
+    let tickets = vec![TicketBytes([14; crate::channel::TICKET_BYTES]); tickets];
+    Invite { file: FileBytes(vec![23; bytes].into()), tickets }
+}
+
+fn moved(len: usize) -> Moved {
+    let key = MovedKey(crate::crypto::Secret::new([24; 32]));
+    Moved { channel: ChannelId([5; 32]), moved: MoveBytes(vec![23; len].into()), key }
 }
 
 fn quiet_hello() -> Hello {
@@ -121,6 +134,9 @@ fn examples() -> Vec<Frame> {
         Frame::Tickets(tickets(1)),
         Frame::Refused(refused("ask alice".into())),
         Frame::LetIn(LetIn { channel: ChannelId([5; 32]) }),
+        Frame::Moved(moved(227)),
+        Frame::Invite(invite(300, 2)),
+        Frame::InviteAnswer(InviteAnswer { channel: ChannelId([5; 32]), accepted: true }),
     ]
 }
 
@@ -157,6 +173,33 @@ fn tickets_and_words_of_refusal_are_bounded() {
     check_refused(&Frame::Tickets(tickets(TICKETS_MAX + 1)));
     check_read(&Frame::Refused(refused("x".repeat(REFUSAL_BYTES_MAX))));
     check_refused(&Frame::Refused(refused("x".repeat(REFUSAL_BYTES_MAX + 1))));
+}
+
+#[test]
+fn the_largest_file_of_an_invitation_is_read_and_one_byte_or_ticket_more_is_not() {
+    let largest = Frame::Invite(invite(INVITE_FILE_BYTES_MAX, TICKETS_MAX));
+    assert!(encode(&largest).len() <= FRAME_BYTES_MAX);
+    check_read(&largest);
+    check_read(&Frame::Invite(invite(0, 0)));
+    check_refused(&Frame::Invite(invite(INVITE_FILE_BYTES_MAX + 1, 0)));
+    check_refused(&Frame::Invite(invite(1, TICKETS_MAX + 1)));
+    let shown = format!("{largest:?}");
+    assert!(shown.contains("FileBytes(_)"), "{shown}");
+}
+
+#[test]
+fn a_move_is_bounded_and_its_key_has_one_length() {
+    check_read(&Frame::Moved(moved(MOVE_BYTES_MAX)));
+    check_refused(&Frame::Moved(moved(MOVE_BYTES_MAX + 1)));
+    let body = encode(&Frame::Moved(moved(227)));
+    let at = body.windows(3).position(|it| it == [0xc4, 32, 24]).unwrap();
+    for len in [31, 33] {
+        let mut wrong = body[..=at].to_vec();
+        wrong.push(len);
+        wrong.extend(vec![24; usize::from(len)]);
+        assert_eq!(decode(&wrong), Err(DecodeError::Malformed { kind: 23 }), "{len}");
+    }
+    assert!(!format!("{:?}", moved(0)).contains("24"), "{:?}", moved(0));
 }
 
 #[test]
@@ -342,14 +385,14 @@ fn a_body_longer_than_any_frame_is_refused_unread() {
 
 proptest! {
     #[test]
-    fn random_bytes_never_panic(kind in 0u8..=14, bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+    fn random_bytes_never_panic(kind in 0u8..=25, bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         let body: Vec<u8> = [kind].into_iter().chain(bytes).collect();
         let _ = decode(&body);
     }
 
     #[test]
     fn a_flipped_bit_never_panics_and_what_is_read_is_in_bounds(
-        example in 0usize..16,
+        example in 0..examples().len(),
         at in any::<prop::sample::Index>(),
         bit in 0u8..8,
     ) {
