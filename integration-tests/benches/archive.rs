@@ -15,106 +15,17 @@ use bitchat_actors::archive::{
     Append, Archive, From, ListEvents, OpenChannel, ReadPage, ReadRange, Retention, Search,
 };
 use bitchat_actors::vault::Profile;
+use bitchat_integration_tests::crowd::{Crowd, TEXT_BYTES};
 use bitchat_protocol::channel::{ChannelKeys, ChannelSecret};
-use bitchat_protocol::crypto::{Rng, Secret};
-use bitchat_protocol::id::{DeviceId, MessageId};
-use bitchat_protocol::identity::Identity;
-use bitchat_protocol::log::{
-    Accepted, Batch, Body, Certificate, Entry, EntryHash, Head, Position, Say, chain_start,
-};
+use bitchat_protocol::crypto::Secret;
+use bitchat_protocol::log::Position;
 
 const MESSAGES: u64 = 1_000_000;
 const AUTHORS: usize = 10;
-const TEXT_BYTES: usize = 100;
 /// Messages of one batch while the archive is filled.
 const BATCH: u64 = 1000;
 /// Appends that are measured.
 const APPENDS: usize = 300;
-
-struct Author {
-    identity: Identity,
-    certificate: Certificate,
-    number: u64,
-    previous: EntryHash,
-}
-
-struct Crowd {
-    keys: Arc<ChannelKeys>,
-    authors: Vec<Author>,
-    clock: u64,
-    rng: Rng,
-}
-
-impl Crowd {
-    fn new() -> Self {
-        let keys = Arc::new(ChannelKeys::member(ChannelSecret(Secret::new([1; 32]))));
-        let mut rng = Rng::from_seed([2; 32]);
-        let authors = (0..AUTHORS).map(|_| {
-            let identity = Identity::generate(&mut rng);
-            let device = DeviceId(rng.array());
-            let certificate =
-                Certificate::sign(&keys, identity.peer_id(), device).expect("a member");
-            let previous = chain_start(&certificate.chain(&keys.id()));
-            Author { identity, certificate, number: 0, previous }
-        });
-        let authors = authors.collect();
-        Self { keys, authors, clock: 0, rng }
-    }
-
-    /// A text of words of a vocabulary, the frequent ones more often, as in any language.
-    fn text(&mut self) -> String {
-        let mut text = format!("only{} ", self.clock);
-        while text.len() < TEXT_BYTES {
-            let range = 1 << self.rng.below(16);
-            let word = self.rng.below(range);
-            text.push_str(&format!("w{word:x} "));
-        }
-        text.truncate(TEXT_BYTES);
-        text
-    }
-
-    fn say(&mut self) -> Accepted {
-        self.clock += 1;
-        let text = self.text();
-        let say =
-            Say { id: MessageId(self.rng.array()), unix_ms: self.clock, text, after: Vec::new() };
-        let at = usize::try_from(self.rng.below(AUTHORS as u64)).expect("few");
-        let author = &mut self.authors[at];
-        author.number += 1;
-        let certificate = author.certificate;
-        let chain = certificate.chain(&self.keys.id());
-        let (number, clock) = (author.number, self.clock);
-        let head = Head { chain, number, clock, previous: author.previous };
-        let key = author.identity.signing_key();
-        let entry =
-            Entry::write(&self.keys, key, &mut self.rng, head, &say.encode()).expect("a member");
-        author.previous = entry.hash;
-        Accepted {
-            chain,
-            author: certificate.author,
-            device: certificate.device,
-            number,
-            clock,
-            hash: entry.hash,
-            bytes: entry.bytes,
-            body: Some(Body::Say(say)),
-            begins: false,
-            own: at == 0,
-        }
-    }
-
-    fn batch(&mut self, count: u64) -> Batch {
-        Batch {
-            batch: 1,
-            channel: self.keys.id(),
-            device: None,
-            chains: self.authors.iter().map(|author| author.certificate).collect(),
-            entries: (0..count).map(|_| self.say()).collect(),
-            receipts: Vec::new(),
-            forks: Vec::new(),
-        }
-    }
-}
 
 fn open(dir: &Path) -> Archive {
     let profile = Profile::open(dir, "default", None).expect("a profile");
@@ -122,7 +33,7 @@ fn open(dir: &Path) -> Archive {
 }
 
 async fn page(archive: &Addr<Archive>, crowd: &Crowd, from: From) -> Vec<Position> {
-    let read = ReadPage { channel: crowd.keys.id(), from, limit: 50 };
+    let read = ReadPage { channel: crowd.keys().id(), from, limit: 50 };
     let page = archive.send(read).await.expect("it runs").expect("a page");
     page.into_iter().map(|message| message.position).collect()
 }
@@ -141,7 +52,7 @@ fn row_each(what: &str, took: Duration, count: u64) {
 
 async fn search(archive: &Addr<Archive>, crowd: &Crowd, words: &str) -> (usize, Duration) {
     let search =
-        Search { channel: Some(crowd.keys.id()), words: words.to_owned(), limit: 50, before: None };
+        Search { channel: Some(crowd.keys().id()), words: words.to_owned(), limit: 50, before: None };
     let begin = Instant::now();
     let found = archive.send(search).await.expect("it runs").expect("found").messages.len();
     (found, begin.elapsed())
@@ -160,8 +71,9 @@ async fn main() {
     let dir = tempfile::tempdir().expect("a directory");
     drop(Profile::create(dir.path(), "default", None, None).expect("a profile"));
     let path = dir.path().join("default/archive");
-    let mut crowd = Crowd::new();
-    let opening = OpenChannel { keys: Arc::clone(&crowd.keys), retention: Retention::default() };
+    let keys = ChannelKeys::member(ChannelSecret(Secret::new([1; 32])));
+    let mut crowd = Crowd::new(Arc::new(keys), AUTHORS, true);
+    let opening = OpenChannel { keys: Arc::clone(crowd.keys()), retention: Retention::default() };
     println!("| {count} messages of {TEXT_BYTES} bytes by {AUTHORS} authors | |\n|---|---|");
 
     // Its own arbiter, as in a node, so that it ends when that does.
@@ -212,9 +124,9 @@ async fn main() {
     page(&archive, &crowd, From::Before(middle)).await;
     row("50 messages in the middle", begin.elapsed());
     let begin = Instant::now();
-    let chain = crowd.authors[1].certificate.chain(&crowd.keys.id());
-    let from = crowd.authors[1].number / 2;
-    let range = ReadRange { channel: crowd.keys.id(), chain, from, bytes_max: 256 * 1024 };
+    let (chain, count_of_chain) = crowd.chain(1);
+    let from = count_of_chain / 2;
+    let range = ReadRange { channel: crowd.keys().id(), chain, from, bytes_max: 256 * 1024 };
     let entries = archive.send(range).await.expect("it runs").expect("a range").len();
     row(&format!("256 KiB of a chain for others, {entries} entries"), begin.elapsed());
     let begin = Instant::now();

@@ -38,6 +38,12 @@ impl Daemon {
         daemon
     }
 
+    /// The number of the process; in a namespace, that of the program there, too.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.0.id()
+    }
+
     /// Asks it to leave, as a service manager does, and waits until it has.
     ///
     /// # Panics

@@ -3,6 +3,7 @@
 
 pub mod checker;
 pub mod control;
+pub mod crowd;
 pub mod faulty_tracker;
 pub mod mainline;
 pub mod namespace;
