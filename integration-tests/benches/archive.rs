@@ -51,8 +51,12 @@ fn row_each(what: &str, took: Duration, count: u64) {
 }
 
 async fn search(archive: &Addr<Archive>, crowd: &Crowd, words: &str) -> (usize, Duration) {
-    let search =
-        Search { channel: Some(crowd.keys().id()), words: words.to_owned(), limit: 50, before: None };
+    let search = Search {
+        channel: Some(crowd.keys().id()),
+        words: words.to_owned(),
+        limit: 50,
+        before: None,
+    };
     let begin = Instant::now();
     let found = archive.send(search).await.expect("it runs").expect("found").messages.len();
     (found, begin.elapsed())

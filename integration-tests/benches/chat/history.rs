@@ -49,9 +49,8 @@ impl Counter {
 
     /// Entries that are on disk, where none was ever removed.
     pub(crate) fn entries(&self) -> u64 {
-        let last = self.0.query_row("SELECT max(id) FROM entries", [], |row| {
-            row.get::<_, Option<i64>>(0)
-        });
+        let last =
+            self.0.query_row("SELECT max(id) FROM entries", [], |row| row.get::<_, Option<i64>>(0));
         // It may be busy.
         last.ok().flatten().and_then(|last| last.try_into().ok()).unwrap_or(0)
     }

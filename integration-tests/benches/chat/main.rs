@@ -52,9 +52,12 @@ impl Wishes {
     }
 }
 
+/// A part by its name.
+type Part = (&'static str, fn(&Wishes));
+
 fn main() {
     let wishes = Wishes::read();
-    let parts: [(&str, fn(&Wishes)); 4] = [
+    let parts: [Part; 4] = [
         ("throughput", throughput::measure),
         ("latency", latency::measure),
         ("catchup", catch_up::measure),

@@ -28,7 +28,9 @@ pub(crate) fn measure(wishes: &Wishes) {
             rounds.push(start(home));
         }
     }
-    println!("the whole program, median of {ROUNDS} starts, nobody else there, its files in memory\n");
+    println!(
+        "the whole program, median of {ROUNDS} starts, nobody else there, its files in memory\n"
+    );
     println!(
         "| kept | ms to the first answer | ms to the newest 50 messages | ms to a text said | peak \
          memory then, MiB |\n|---|---|---|---|---|"

@@ -126,7 +126,9 @@ fn round(room: &mut dyn Room, members: usize, messages: u64, all_speak: bool) ->
                 }
             },
             Err(_) => {
-                println!("| of {expected}, {heard} heard and {receipts} receipts came | | | | | | |");
+                println!(
+                    "| of {expected}, {heard} heard and {receipts} receipts came | | | | | | |"
+                );
                 return None;
             }
         }

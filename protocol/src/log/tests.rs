@@ -105,9 +105,9 @@ fn batch(outputs: &[Output]) -> Option<Batch> {
 
 /// The request of a reading from a number on.
 fn loading(outputs: &[Output], number: u64) -> Option<u64> {
-    outputs.iter().find_map(|it| match it {
-        Output::Load { request, from, .. } if *from == number => Some(*request),
-        _ => None,
+    outputs.iter().find_map(|it| {
+        let Output::Load { request, from, .. } = it else { return None };
+        (*from == number).then_some(*request)
     })
 }
 
@@ -477,9 +477,9 @@ fn nothing_is_said_in_a_chain_that_a_peer_has_longer() {
 }
 
 fn wants(outputs: &[Output]) -> Vec<(PeerId, u64)> {
-    let wants = sent(outputs).into_iter().filter_map(|(to, frame)| match frame {
-        Frame::Want(want) => Some((to, want.from)),
-        _ => None,
+    let wants = sent(outputs).into_iter().filter_map(|(to, frame)| {
+        let Frame::Want(want) = frame else { return None };
+        Some((to, want.from))
     });
     wants.collect()
 }
