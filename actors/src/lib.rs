@@ -35,6 +35,7 @@ pub mod peer_transport;
 pub mod resolver;
 pub mod root;
 pub mod source;
+mod subscribers;
 pub mod supervision;
 pub mod tracker_announcer;
 pub mod tracker_probe;

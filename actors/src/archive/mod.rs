@@ -61,6 +61,7 @@ pub use error::{ArchiveError, Refusal};
 
 use crate::channel_book;
 use crate::clock;
+use crate::subscribers::Subscribers;
 use crate::supervision::fail;
 use crate::vault::Profile;
 use append::Wish;
@@ -79,8 +80,6 @@ const SEARCHES_MAX: usize = 16;
 const LISTS_MAX: usize = 64;
 /// How long they wait at most: opening a channel is a matter of milliseconds.
 const OPENING_MAX: Duration = Duration::from_secs(5);
-/// Neighbours that are told what was pruned.
-const SUBSCRIBERS_MAX: usize = 4;
 /// Between two steps of building the index, when nobody waits for it: others come first.
 const INDEX_PAUSE: Duration = Duration::from_millis(5);
 /// Steps between two looks whether a search that waits can be answered.
@@ -371,7 +370,7 @@ pub struct Archive {
     /// Who knows which channels will be opened.
     book: Option<Recipient<channel_book::ListOpen>>,
     expected: Expected,
-    subscribers: Vec<Recipient<Pruned>>,
+    subscribers: Subscribers<Pruned>,
     is_indexing: bool,
 }
 
@@ -442,7 +441,7 @@ impl Archive {
             lists: Vec::new(),
             book: None,
             expected: Expected::These(HashSet::new()),
-            subscribers: Vec::new(),
+            subscribers: Subscribers::new("archive"),
             is_indexing: false,
         })
     }
@@ -572,9 +571,7 @@ impl Archive {
 
     /// As many as our own appending and the clock cause.
     fn tell(&self, pruned: &[Pruned]) {
-        for pruned in pruned {
-            self.subscribers.iter().for_each(|subscriber| subscriber.do_send(*pruned));
-        }
+        pruned.iter().for_each(|pruned| self.subscribers.tell(pruned));
     }
 
     fn prune_later(&mut self, id: ChannelId, after: Duration, ctx: &mut Context<Self>) {
@@ -967,12 +964,7 @@ impl Handler<Subscribe> for Archive {
     type Result = ();
 
     fn handle(&mut self, Subscribe(subscriber): Subscribe, _: &mut Self::Context) {
-        self.subscribers.retain(Recipient::connected);
-        if self.subscribers.len() < SUBSCRIBERS_MAX {
-            self.subscribers.push(subscriber);
-        } else {
-            tracing::error!(max = SUBSCRIBERS_MAX, "too many subscribers of the archive");
-        }
+        self.subscribers.add(subscriber);
     }
 }
 

@@ -58,6 +58,7 @@ use bitchat_protocol::limits::{CHANNELS_MAX, REMOVED_MAX};
 use bitchat_protocol::session::{Door, OwnChannel};
 
 use crate::clock;
+use crate::subscribers::Subscribers;
 use crate::supervision::Shutdown;
 use crate::vault::{Profile, ProfileError, RefusalLog};
 pub use admission::{HasTickets, InvitePeer, JudgePeer, KeepTickets};
@@ -72,8 +73,6 @@ use shelf::{Shelf, Stored};
 
 /// Messages waiting: those of the person and of a few neighbours.
 const MAILBOX: usize = 64;
-/// Neighbours that are told of channels.
-const SUBSCRIBERS_MAX: usize = 16;
 /// How long changed addresses are gathered before they are written: as much is lost in a crash.
 const SAVE_AFTER: Duration = Duration::from_secs(5);
 /// How long to wait when the disk has refused.
@@ -413,7 +412,7 @@ pub enum ChannelError {
 pub struct ChannelBook {
     shelf: Shelf,
     open: BTreeMap<ChannelId, Arc<OpenedChannel>>,
-    subscribers: Vec<Recipient<ChannelEvent>>,
+    subscribers: Subscribers<ChannelEvent>,
     save_is_due: bool,
     disk: RefusalLog,
     people: Option<People>,
@@ -440,7 +439,7 @@ impl ChannelBook {
         Ok(Self {
             shelf: Shelf::open(profile, clock::unix())?,
             open: BTreeMap::new(),
-            subscribers: Vec::new(),
+            subscribers: Subscribers::new("channel book"),
             save_is_due: false,
             disk: RefusalLog::default(),
             people: None,
@@ -533,9 +532,8 @@ impl ChannelBook {
         self.close_channel(id);
     }
 
-    /// A person did this, so it is rare, and must not be missed.
     fn tell(&self, event: &ChannelEvent) {
-        self.subscribers.iter().for_each(|subscriber| subscriber.do_send(event.clone()));
+        self.subscribers.tell(event);
     }
 
     fn summary(&self, id: ChannelId) -> Result<Summary, ChannelError> {
@@ -687,11 +685,6 @@ impl Handler<Subscribe> for ChannelBook {
     type Result = ();
 
     fn handle(&mut self, Subscribe(subscriber): Subscribe, ctx: &mut Self::Context) {
-        self.subscribers.retain(Recipient::connected);
-        if self.subscribers.len() >= SUBSCRIBERS_MAX {
-            tracing::error!(max = SUBSCRIBERS_MAX, "too many subscribers of the channel book");
-            return;
-        }
         // Where nobody serves channels none is open for long.
         if !std::mem::replace(&mut self.looks_for_moves, true) {
             self.begin_moves(ctx);
@@ -703,7 +696,7 @@ impl Handler<Subscribe> for ChannelBook {
             }
             subscriber.do_send(ChannelEvent::Opened(Arc::clone(opened)));
         }
-        self.subscribers.push(subscriber);
+        self.subscribers.add(subscriber);
     }
 }
 

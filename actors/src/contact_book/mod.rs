@@ -30,12 +30,11 @@ use bitchat_protocol::id::PeerId;
 use bitchat_protocol::identity::{Card, DisplayName};
 
 use crate::clock;
+use crate::subscribers::Subscribers;
 use crate::vault::{Profile, ProfileError, RefusalLog, SealedFile};
 
 /// Messages waiting. Every link being made asks once, so a burst of links fits.
 const MAILBOX: usize = 256;
-/// Neighbours that are told of changes.
-const SUBSCRIBERS_MAX: usize = 16;
 /// How long meetings are gathered before they are written: as much is lost in a crash.
 const SAVE_AFTER: Duration = Duration::from_secs(3);
 /// How long to wait when the disk has refused.
@@ -147,7 +146,7 @@ pub enum EditError {
 pub struct ContactBook {
     book: Book,
     file: SealedFile,
-    subscribers: Vec<Recipient<ContactChanged>>,
+    subscribers: Subscribers<ContactChanged>,
     unsaved: bool,
     refusals: RefusalLog,
 }
@@ -169,7 +168,7 @@ impl ContactBook {
         Ok(Self {
             book: book.called(profile.display_name()),
             file,
-            subscribers: Vec::new(),
+            subscribers: Subscribers::new("contact book"),
             unsaved: false,
             refusals: RefusalLog::default(),
         })
@@ -186,8 +185,7 @@ impl ContactBook {
         self.book = book;
         self.unsaved = false;
         for change in self.take_changes() {
-            // A person did this, so it is rare, and must not be missed.
-            self.subscribers.iter().for_each(|subscriber| subscriber.do_send(change.clone()));
+            self.subscribers.tell(&change);
         }
         Ok(contact)
     }
@@ -309,12 +307,7 @@ impl Handler<AdmitPeer> for ContactBook {
             self.save_later(ctx, SAVE_AFTER);
         }
         for change in self.take_changes() {
-            // A stranger can cause this as often as they like.
-            for subscriber in &self.subscribers {
-                if subscriber.try_send(change.clone()).is_err() {
-                    tracing::debug!("a subscriber is too busy to hear of a contact");
-                }
-            }
+            self.subscribers.try_tell(&change);
         }
         MessageResult(admission)
     }
@@ -324,16 +317,11 @@ impl Handler<Subscribe> for ContactBook {
     type Result = ();
 
     fn handle(&mut self, Subscribe(subscriber): Subscribe, _: &mut Self::Context) {
-        self.subscribers.retain(Recipient::connected);
-        if self.subscribers.len() >= SUBSCRIBERS_MAX {
-            tracing::error!(max = SUBSCRIBERS_MAX, "too many subscribers of the contact book");
-            return;
-        }
         for contact in self.book.contacts().filter(|it| it.trust == Trust::Blocked) {
             let (peer, contact) = (contact.peer, Some(contact.clone()));
             subscriber.do_send(ContactChanged { peer, contact });
         }
-        self.subscribers.push(subscriber);
+        self.subscribers.add(subscriber);
     }
 }
 
