@@ -21,8 +21,8 @@
 //! Frames that come while the contact book is asked are held, bounded, and taken in afterwards: the
 //! peer may have accepted us first.
 //!
-//! Not here: addresses and carriers ([`crate::quic`]); what is said ([`crate::chat`]) and who is
-//! linked with whom ([`crate::mesh`]), whose frames are handed on.
+//! Not here: addresses and carriers ([`crate::quic`]); what is said ([`crate::log`],
+//! [`crate::whisper`]) and who is linked with whom ([`crate::mesh`]), whose frames are handed on.
 //!
 //! Spec: `docs/spec/05-session.md`.
 
